@@ -1,0 +1,123 @@
+"""The folder that a run writes and a report reads: one file per finished cell, written whole or not at all.
+
+    DIR/run.json            what was planned: model, methods with their plans, the list of cells, the ledger
+    DIR/cells/<key>.json    one finished (or failed) cell with its rows
+    DIR/prompts/<hash>.txt  every prompt once, under the hash that rows name
+
+Nothing here needs torch or transformers, so a report opens a store anywhere.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1  # raised when a reader of the old format would misread the new one
+
+
+def canonical(value: Any) -> str:
+    """One text per value: sorted keys, no spaces, no NaN. What keys are hashed from."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """The key of a cell: 24 hex digits over all that changes its number and nothing else."""
+    return hashlib.sha256(canonical({"format": FORMAT, **identity}).encode()).hexdigest()[:24]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A result store. `create` makes or reopens one; `open` refuses what is not one."""
+
+    folder: Path
+
+    @classmethod
+    def create(cls, folder: Path) -> "Store":
+        folder = Path(folder)
+        marker = folder / "run.json"
+        if folder.is_file():
+            raise ValueError(f"{folder} is a file; name a folder for the results")
+        if marker.exists():
+            return cls.open(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / "cells").is_dir():
+            raise ValueError(f"{folder} holds other files and is not a result store; name an empty or a new folder")
+        (folder / "cells").mkdir(parents=True, exist_ok=True)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """Raises ValueError when the folder is no store or was written by a newer ropebench."""
+        folder = Path(folder)
+        marker = folder / "run.json"
+        if not marker.is_file():
+            raise ValueError(f"{folder} is not a result store (it has no run.json); make one with: ropebench run --out {folder}")
+        try:
+            written = json.loads(marker.read_text(encoding="utf-8")).get("format")
+        except (json.JSONDecodeError, AttributeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{marker} cannot be read ({error}); run the experiment again to rewrite it") from None
+        if not isinstance(written, int):
+            raise ValueError(f"{folder} is not a result store (run.json names no format)")
+        if written > FORMAT:
+            raise ValueError(f"{folder} was written by a newer ropebench (format {written}, this one reads {FORMAT}); update ropebench")
+        return cls(folder)
+
+    def run(self) -> dict[str, Any]:
+        """The content of run.json."""
+        content: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        return content
+
+    def write_run(self, content: Mapping[str, Any]) -> None:
+        write_whole(self.folder / "run.json", json.dumps({"format": FORMAT, **content}, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+    def cell_path(self, key: str) -> Path:
+        return self.folder / "cells" / f"{key}.json"
+
+    def cell(self, key: str) -> dict[str, Any] | None:
+        """One cell, or None where it is missing or unreadable (a foreign or damaged file counts as missing)."""
+        try:
+            content = json.loads(self.cell_path(key).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        if not isinstance(content, dict) or content.get("key") != key or content.get("status") not in ("done", "failed"):
+            return None
+        return content
+
+    def done(self, key: str) -> bool:
+        """True when the cell is finished; a failed one is not, and runs again."""
+        cell = self.cell(key)
+        return cell is not None and cell["status"] == "done"
+
+    def put_cell(self, key: str, content: Mapping[str, Any]) -> None:
+        write_whole(self.cell_path(key), json.dumps({"key": key, **content}, sort_keys=True, ensure_ascii=False) + "\n")
+
+    def put_prompt(self, text: str) -> str:
+        """Store a prompt once; returns its name, 16 hex digits of its sha256."""
+        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        path = self.folder / "prompts" / f"{name}.txt"
+        if not path.exists():
+            write_whole(path, text)
+        return name
+
+    def prompt(self, name: str) -> str:
+        """A stored prompt, or '' where its file is gone."""
+        path = self.folder / "prompts" / f"{name}.txt"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def cells(self) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+        """Every planned cell of run.json with its content (None where missing), in the order planned."""
+        for planned in self.run()["cells"]:
+            yield planned, self.cell(planned["key"])

@@ -1,0 +1,1 @@
+"""What the methods are compared on: tests that know text and numbers only."""
