@@ -28,6 +28,10 @@ class Generation:
 class LM(Protocol):
     """All that a test may ask. Lengths are in tokens, losses in nats per token."""
 
+    @property
+    def added_tokens(self) -> int:
+        """How many tokens (BOS) stand before every prompt; they count towards its length."""
+
     def encode(self, text: str) -> list[int]:
         """Token ids of the text, without BOS or any other added token."""
 
