@@ -6,6 +6,7 @@ fastest (highest frequency, shortest period).
 """
 
 import dataclasses
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -13,6 +14,7 @@ import inspect
 import math
 import pkgutil
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,15 +52,17 @@ class RopeSpec:
         """θ^(-2i/d) for every pair, before any scaling."""
         return tuple(self.rope_theta ** (-2 * i / self.rotary_dims) for i in range(self.rotary_dims // 2))
 
+    def pair_of_period(self, tokens: float) -> float:
+        """Real-valued index of the textbook pair that turns once in so many tokens: (d/2) · log_θ(tokens/2π)."""
+        return self.rotary_dims / 2 * math.log(tokens / (2 * math.pi)) / math.log(self.rope_theta)
+
     @property
     def critical_pair(self) -> int:
         """Index of the first pair that never sees a full period in training (LongRoPE2, arXiv:2502.20082, §3.1).
 
         ceil((d/2) · log_θ(L/2π)), clipped to [0, d/2].
         """
-        pairs = self.rotary_dims // 2
-        exact = pairs * math.log(self.trained_length / (2 * math.pi)) / math.log(self.rope_theta)
-        return min(max(math.ceil(exact), 0), pairs)
+        return min(max(math.ceil(self.pair_of_period(self.trained_length)), 0), self.rotary_dims // 2)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ class RopePlan:
         object.__setattr__(self, "attention_factor", float(self.attention_factor))
         wrong = [i for i, value in enumerate(self.inv_freq) if not (math.isfinite(value) and value >= 0)]
         if wrong:
-            raise ValueError(f"inverse frequencies must be finite and not negative; pair {wrong[0]} is {self.inv_freq[wrong[0]]}")
+            value = self.inv_freq[wrong[0]]
+            raise ValueError(f"inverse frequencies must be finite and not negative; pair {wrong[0]} is {value}")
         if not (math.isfinite(self.attention_factor) and self.attention_factor > 0):
             raise ValueError(f"attention_factor must be finite and above 0, got {self.attention_factor}")
         if self.keep_first < 0:
@@ -98,8 +103,9 @@ class RopePlan:
         `attention_factor` is relative to the trained one. Raises ValueError on a wrong number of factors or
         one that is not positive.
         """
-        if len(factors) != len(rope.inv_freq):
-            raise ValueError(f"this model has {len(rope.inv_freq)} rotary pairs and so needs {len(rope.inv_freq)} factors, got {len(factors)}")
+        pairs = len(rope.inv_freq)
+        if len(factors) != pairs:
+            raise ValueError(f"this model has {pairs} rotary pairs and so needs {pairs} factors, got {len(factors)}")
         wrong = [i for i, factor in enumerate(factors) if not (math.isfinite(factor) and factor > 0)]
         if wrong:
             raise ValueError(f"rescale factors must be finite and above 0; factor {wrong[0]} is {factors[wrong[0]]}")
@@ -107,8 +113,12 @@ class RopePlan:
         return cls(inv_freq, rope.attention_factor * attention_factor, keep_first)
 
     def rescale_factors(self, rope: RopeSpec) -> tuple[float, ...]:
-        """λ_i = trained frequency / planned frequency, relative to the checkpoint as trained."""
-        return tuple(t / p if p else math.inf for t, p in zip(rope.inv_freq, self.inv_freq, strict=True))
+        """λ_i = trained frequency / planned frequency, relative to the checkpoint as trained.
+
+        A pair that turns in neither (frequency 0) has 1, one that this plan stopped has infinity.
+        """
+        pairs = zip(rope.inv_freq, self.inv_freq, strict=True)
+        return tuple(t / p if p else (math.inf if t else 1.0) for t, p in pairs)
 
     @property
     def hash(self) -> str:
@@ -121,10 +131,19 @@ class RopePlan:
 class Extender:
     """A method. Subclasses add their parameters as fields and implement `plan`.
 
-    `target_length` (tokens) is what the experiment wants to reach; every method has it.
+    `target_length` (tokens) is what the experiment wants to reach; every method has it. A subclass with its own
+    `__post_init__` calls `super().__post_init__()` first.
+
+    A method computes its rescale factors from the textbook frequencies θ^(-2i/d) and applies them to the trained
+    ones (`RopePlan.rescaled`). The two differ only for a checkpoint that is already scaled; there the method
+    comes on top of that scaling, and factor 1 still is the identity.
     """
 
     target_length: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.target_length, bool) or not isinstance(self.target_length, int) or self.target_length < 1:
+            raise ValueError(f"target_length must be a whole number of tokens above 0, got {self.target_length!r}")
 
     def factor(self, rope: RopeSpec) -> float:
         """s = target length / trained length, never below 1."""
@@ -137,6 +156,14 @@ class Extender:
         `RopePlan.as_trained(rope)`.
         """
         raise NotImplementedError
+
+    @classmethod
+    def example(cls, rope: RopeSpec) -> dict[str, Any]:
+        """Parameters beside `target_length` that the contract tests make the method with.
+
+        Only a method with a required parameter overrides this.
+        """
+        return {}
 
     @property
     def name(self) -> str:
@@ -152,30 +179,31 @@ NOT_METHODS = {"base", "search", "training"}
 
 
 def names(folders: Sequence[Path] = ()) -> list[str]:
-    """Every method: one per file in this package and in the given user folders."""
+    """Every method: one per file in this package and in the given user folders; files with a leading _ are none."""
     found = {module.name for module in pkgutil.iter_modules(extenders.__path__)} - NOT_METHODS
-    found = {name for name in found if not name.startswith("_")}
     for folder in folders:
-        found |= {path.stem for path in Path(folder).glob("*.py") if path.stem.isidentifier() and not path.stem.startswith("_")}
-    return sorted(found)
+        found |= {path.stem for path in Path(folder).glob("*.py") if path.stem.isidentifier()}
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def load(name: str, folders: Sequence[Path] = ()) -> type[Extender]:
     """The method class of that name; a user's file wins over nothing and never over a shipped method.
 
-    Raises ValueError for an unknown name, a name that is both shipped and a user's, or a file without
-    exactly one method.
+    Raises ValueError for an unknown name, a name that two files have, a file that cannot be imported, or one
+    without exactly one method.
     """
+    known = names(folders)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        raise ValueError(f"no method is named {name!r}{hint} there are {', '.join(known)}")
     user_files = [Path(folder) / f"{name}.py" for folder in folders if (Path(folder) / f"{name}.py").is_file()]
     shipped = name in names()
     if shipped and user_files:
         raise ValueError(f"{user_files[0]} has the name of a shipped method; rename the file")
-    if shipped:
-        module = importlib.import_module(f"extenders.{name}")
-    elif user_files and name.isidentifier():
-        module = _import_file(user_files[0])
-    else:
-        raise ValueError(f"no method is named {name!r}; there are {', '.join(names(folders))}")
+    if len(user_files) > 1:
+        raise ValueError(f"{user_files[0]} and {user_files[1]} have the same name; rename one of them")
+    module = importlib.import_module(f"extenders.{name}") if shipped else _import_file(user_files[0])
     found = [
         value
         for value in vars(module).values()
@@ -187,11 +215,22 @@ def load(name: str, folders: Sequence[Path] = ()) -> type[Extender]:
 
 
 def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    """Import a user's file under a name of its own, so that json.py does not replace the real `json`.
+
+    The same content at the same place is the same module, so its class is the same class.
+    """
+    path = path.resolve()
+    content = hashlib.sha256(str(path).encode("utf-8", "surrogateescape") + b"\0" + path.read_bytes()).hexdigest()[:16]
+    module_name = f"user_method_{content}.{path.stem}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[path.stem] = module  # dataclasses looks the module up by name
-    spec.loader.exec_module(module)
+    sys.modules[module_name] = module  # dataclasses looks the module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module

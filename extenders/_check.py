@@ -1,0 +1,21 @@
+"""One-line errors for parameters that come from an experiment file and may be of any type."""
+
+import math
+
+
+def check_positive(name: str, value: object) -> None:
+    """Raises ValueError unless `value` is a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be a number above 0, got {value!r}")
+
+
+def check_whole(name: str, value: object) -> None:
+    """Raises ValueError unless `value` is a whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be a whole number, 0 or more, got {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises ValueError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")

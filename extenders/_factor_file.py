@@ -1,0 +1,65 @@
+"""Reader of rescale factors from a file.
+
+JSON: a list, a list of identical rows (one per layer), or an object with the list under `long_factor`,
+`short_factor`, `factors` or `rescale_factors`, directly or inside `rope_parameters` or `rope_scaling` (so that a
+model's config.json works). Anything else: numbers split by commas, semicolons or white space, all on one line, one
+per line, or identical lines, one per layer, as in LongRoPE's released CSV files; lines with a leading # are skipped.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def read_factors(path: Path, keys: Sequence[str] = ("long_factor", "factors", "rescale_factors")) -> tuple[float, ...]:
+    """The factors in a file; `keys` are the names to look for in a JSON object, first found wins.
+
+    Raises ValueError when the file cannot be read or holds anything but one list of numbers.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        raise ValueError(f"cannot read the factors in {path}: {reason}") from None
+    rows = _json_rows(path, text, keys) if text.lstrip()[:1] in ("[", "{") else _text_rows(path, text)
+    if not rows or not rows[0]:
+        raise ValueError(f"{path} holds no factors")
+    if len(rows) > 1 and all(len(row) == 1 for row in rows):
+        return tuple(row[0] for row in rows)
+    different = [number for number, row in enumerate(rows) if row != rows[0]]
+    if different:
+        raise ValueError(
+            f"{path} has {len(rows)} rows that are not all alike (row {different[0] + 1} differs from the first); "
+            "one list of factors serves all layers"
+        )
+    return tuple(rows[0])
+
+
+def _json_rows(path: Path, text: str, keys: Sequence[str]) -> list[list[float]]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error})") from None
+    if isinstance(content, dict):
+        places = [content, content.get("rope_parameters"), content.get("rope_scaling")]
+        found = [place[key] for key in keys for place in places if isinstance(place, dict) and place.get(key)]
+        if not found:
+            raise ValueError(f"{path} has no list of factors; name it {' or '.join(keys)}")
+        content = found[0]
+    rows = content if isinstance(content, list) and content and isinstance(content[0], list) else [content]
+    for row in rows:
+        if not isinstance(row, list) or not all(type(value) in (int, float) for value in row):
+            raise ValueError(f"{path} must hold a list of numbers")
+    return [[float(value) for value in row] for row in rows]
+
+
+def _text_rows(path: Path, text: str) -> list[list[float]]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            try:
+                rows.append([float(word) for word in re.split(r"[\s,;]+", line.strip(" \t,;\ufeff"))])
+            except ValueError:
+                raise ValueError(f"{path}, line {number}: factors are numbers, got {line.strip()[:60]!r}") from None
+    return rows
