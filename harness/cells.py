@@ -1,0 +1,181 @@
+"""Experiment → cells: what is to be measured, each under a key that covers all that changes its number and nothing else.
+
+Labels, paths, comments, devices and batch sizes are not in a key, so renaming a method or moving a folder computes
+nothing anew, and two methods whose plans are equal up to some length share their cells there.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from extenders.base import Extender, RopePlan, RopeSpec
+from harness.experiment import Experiment, Method, Test
+from harness.store import canonical, key_of
+from tasks.base import Task
+
+PROBES = 65
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that all cells of a run share."""
+
+    weights_hash: str  # over weights and tokenizer
+    rope: RopeSpec
+    dtype: str  # as run, never "auto"
+    attention: str  # the kernel as run, never "auto"
+    parameters: int = 0  # number of weights
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number with its samples."""
+
+    method: Method
+    test: Test
+    length: int  # tokens, prompt plus new tokens
+    seed: int
+    samples: int
+    identity: Mapping[str, Any]
+    key: str
+
+    def planned(self) -> dict[str, Any]:
+        """The line of run.json."""
+        task = self.test.task
+        return {
+            "label": self.method.label,
+            "task": self.test.label,
+            "category": task.category,
+            "unit": task.unit,
+            "length": self.length,
+            "seed": self.seed,
+            "samples": self.samples,
+            "key": self.key,
+        }
+
+    @property
+    def words(self) -> str:
+        return f"{self.method.label} · {self.test.label} · {self.length} tokens · seed {self.seed}"
+
+
+def plan_of(method: Method, rope: RopeSpec, length: int) -> RopePlan:
+    """The method's plan, checked. Raises ValueError that names the method when it gives none that fits the model."""
+    try:
+        plan = method.extender.plan(rope, length)
+    except Exception as error:
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"extender {method.label!r} has no plan for {length} tokens: {reason}") from error
+    if not isinstance(plan, RopePlan):
+        raise ValueError(f"extender {method.label!r} must return a RopePlan, got {type(plan).__name__}")
+    if len(plan.inv_freq) != len(rope.inv_freq):
+        pairs = len(rope.inv_freq)
+        raise ValueError(f"extender {method.label!r} plans {len(plan.inv_freq)} pairs and this model has {pairs}")
+    return plan
+
+
+def plan_signature(method: Method, rope: RopeSpec, length: int) -> str:
+    """What identifies the plans of all prompts of at most `length` tokens.
+
+    The plan's hash where probes show one plan at all lengths; else a hash over the probed plans and the method's
+    source, because probes cannot see everything of a plan that varies.
+    """
+    plans = _probe(method, rope)(length)
+    if len(set(plans)) == 1:
+        return plans[0]
+    source = hashlib.sha256(_source(type(method.extender)).encode()).hexdigest()
+    everything = {"plans": plans, "source": source, "parameters": plain(method.extender.parameters())}
+    return "varies-" + hashlib.sha256(canonical(everything).encode()).hexdigest()[:16]
+
+
+def _probe(method: Method, rope: RopeSpec) -> Any:
+    @lru_cache(maxsize=None)
+    def one(length: int) -> str:
+        return plan_of(method, rope, length).hash
+
+    return lambda length: [one(probe) for probe in probes(length, rope.trained_length)]
+
+
+def probes(length: int, trained_length: int) -> list[int]:
+    """About 65 lengths from 1 to `length`, half of them evenly and half of them geometrically spaced, and both sides
+    of the trained length, where most methods switch."""
+    half = PROBES // 2
+    even = [round(1 + (length - 1) * i / half) for i in range(half + 1)]
+    geometric = [round(math.exp(math.log(length) * i / half)) for i in range(half + 1)]
+    edges = [trained_length - 1, trained_length, trained_length + 1]
+    return sorted({probe for probe in [*even, *geometric, *edges, length] if 1 <= probe <= length})
+
+
+def _source(cls: type[Extender]) -> str:
+    path = inspect.getsourcefile(cls)
+    return Path(path).read_text(encoding="utf-8") if path and Path(path).is_file() else cls.__qualname__
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's types. Raises ValueError for what has none, since a key must not depend on a memory address."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"a parameter must be a number, text, list or mapping, got {type(value).__name__}")
+
+
+def task_identity(task: Task) -> dict[str, Any]:
+    """All of a test that changes its rows."""
+    return {
+        "name": task.name,
+        "version": task.version,
+        "unit": task.unit,
+        "new_tokens": task.new_tokens,
+        "parameters": plain(task.parameters()),
+    }
+
+
+def lengths_of(test: Test, experiment: Experiment, rope: RopeSpec) -> tuple[int, ...]:
+    """Where a test runs: its own lengths, else those of the experiment, or the trained window for short-context tests."""
+    if test.lengths is not None:
+        return test.lengths
+    return (rope.trained_length,) if getattr(test.task, "lengths", "every") == "window" else experiment.lengths
+
+
+def check(experiment: Experiment, rope: RopeSpec) -> None:
+    """Raises ValueError when there is nothing to extend."""
+    if experiment.target_length <= rope.trained_length:
+        raise ValueError(
+            f"target_length {experiment.target_length} must be above the {rope.trained_length} tokens that "
+            f"{experiment.model} was trained with; raise it, or set trained_length if the configuration says too much"
+        )
+
+
+def cells_of(experiment: Experiment, base: Base) -> list[Cell]:
+    """Every cell of the experiment, methods first, then tests, lengths and seeds, each as the file lists them."""
+    check(experiment, base.rope)
+    shared = {"weights": base.weights_hash, "dtype": base.dtype, "attention": base.attention}
+    cells = []
+    for method in experiment.methods:
+        signatures: dict[int, str] = {}
+        for test in experiment.tests:
+            task = task_identity(test.task)
+            for length in lengths_of(test, experiment, base.rope):
+                if length not in signatures:
+                    signatures[length] = plan_signature(method, base.rope, length)
+                for seed in experiment.seeds:
+                    identity = {
+                        **shared,
+                        "plan": signatures[length],
+                        "task": task,
+                        "length": length,
+                        "seed": seed,
+                        "samples": test.samples,
+                    }
+                    cells.append(Cell(method, test, length, seed, test.samples, identity, key_of(identity)))
+    return cells

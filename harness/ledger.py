@@ -1,0 +1,99 @@
+"""What was equal between the methods of a run and what was not.
+
+    {"controlled": bool, "rows": [{"condition": str, "kind": str, "values": {label: value}, "equal": bool}]}
+
+Kinds: "condition" must be equal for a controlled comparison, "method" is what a method itself changes and is shown so
+that nobody overlooks it, "cost" is what it took. A method without a finished cell has the value None.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.store import canonical
+
+Planned = Mapping[str, Any]
+Content = Mapping[str, Any] | None
+
+
+def ledger(run: Mapping[str, Any], contents: Sequence[tuple[Planned, Content]]) -> dict[str, Any]:
+    """The ledger of a run from its run.json content and its cells (planned line, stored content or None)."""
+    labels = [method["label"] for method in run["methods"]]
+    planned = {label: [cell for cell, _ in contents if cell["label"] == label] for label in labels}
+    done = {
+        label: [(cell, content) for cell, content in contents if cell["label"] == label and _done(content)]
+        for label in labels
+    }
+    rows = []
+
+    def row(condition: str, kind: str, values: dict[str, Any]) -> None:
+        texts = {canonical(value) for value in values.values()}
+        equal = len(texts) == 1 and None not in values.values()
+        rows.append({"condition": condition, "kind": kind, "values": values, "equal": equal})
+
+    def of_cells(condition: str, pick: Any) -> None:
+        row(condition, "condition", {label: _shared([pick(content) for _, content in done[label]]) for label in labels})
+
+    of_cells("base weights and tokenizer", lambda content: content["identity"]["weights"])
+    of_cells("dtype", lambda content: content["identity"]["dtype"])
+    of_cells("attention kernel", lambda content: content["identity"]["attention"])
+    of_cells("engine", lambda content: content["provenance"]["engine"])
+    of_cells("library versions", lambda content: _versions(content["provenance"]["versions"]))
+    of_cells("hardware", lambda content: ", ".join(content["provenance"]["gpus"]) or content["provenance"]["cpu"])
+    row("cells finished", "condition", {label: f"{len(done[label])} of {len(planned[label])}" for label in labels})
+    row("prompts", "condition", {label: _prompts(done[label]) for label in labels})
+    row("samples per cell", "condition", {label: _numbers(c["samples"] for c, _ in done[label]) for label in labels})
+    row("seeds", "condition", {label: _numbers(c["seed"] for c, _ in done[label]) for label in labels})
+    row("max new tokens", "condition", {label: _new_tokens(done[label]) for label in labels})
+    row("target length (tokens)", "condition", dict.fromkeys(labels, run["target_length"]))
+    row("search trials", "condition", dict.fromkeys(labels, 0))
+    row("search token-forwards", "condition", dict.fromkeys(labels, 0))
+    row("training tokens", "condition", dict.fromkeys(labels, 0))
+    target = str(run["target_length"])
+    factors = {method["label"]: method["plans"][target]["attention_factor"] for method in run["methods"]}
+    row("attention factor at the target length", "method", factors)
+    kept = {method["label"]: method["plans"][target]["keep_first"] for method in run["methods"]}
+    row("first positions kept as trained", "method", kept)
+    row("plan depends on the prompt's length", "method", {m["label"]: m["varies"] for m in run["methods"]})
+    row("evaluation seconds", "cost", {label: _total(done[label], "seconds", sum) for label in labels})
+    row("evaluation token-forwards", "cost", {label: _total(done[label], "token_forwards", sum) for label in labels})
+    row("peak memory (bytes)", "cost", {label: _total(done[label], "peak_memory_bytes", max) for label in labels})
+    return {"controlled": all(one["equal"] for one in rows if one["kind"] == "condition"), "rows": rows}
+
+
+def _done(content: Content) -> bool:
+    return content is not None and content.get("status") == "done"
+
+
+def _shared(values: list[Any]) -> Any:
+    """The one value of all cells, or all of them in one text."""
+    different = sorted({str(value) for value in values})
+    return " and ".join(different) if different else None
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers", "tokenizers") if name in versions)
+
+
+def _numbers(numbers: Any) -> str | None:
+    return ", ".join(map(str, sorted(set(numbers)))) or None
+
+
+def _prompts(cells: list[tuple[Planned, Any]]) -> str | None:
+    """A hash over which samples were asked with which prompts; order does not count."""
+    asked = sorted(
+        canonical([cell["task"], cell["length"], cell["seed"], row["sample"], row["prompt"]])
+        for cell, content in cells
+        for row in content["rows"]
+    )
+    return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:16] if asked else None
+
+
+def _new_tokens(cells: list[tuple[Planned, Any]]) -> str | None:
+    budgets = {cell["task"]: content["identity"]["task"]["new_tokens"] for cell, content in cells}
+    return ", ".join(f"{task} {budgets[task]}" for task in sorted(budgets)) or None
+
+
+def _total(cells: list[tuple[Planned, Any]], name: str, combine: Any) -> Any:
+    values = [content["cost"][name] for _, content in cells]
+    return combine(values) if values else None

@@ -1,0 +1,120 @@
+"""Strict reading of names, keys and parameters: a typo is one line that names the nearest right word.
+
+Used wherever a user writes a word that must exist: keys of an experiment file, parameters of a method, names of
+experiments.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+Made = TypeVar("Made")
+
+
+def hint(word: object, allowed: Iterable[str]) -> str:
+    """The end of an error line: the nearest right word, or all of them where none is near."""
+    words = sorted(allowed)
+    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"there are {', '.join(words)}" if words else "there are none"
+
+
+def check_keys(where: str, given: Mapping[Any, Any], allowed: Iterable[str], what: str = "key") -> None:
+    """Raises ValueError at the first key that is not allowed."""
+    allowed = list(allowed)
+    for key in given:
+        if key not in allowed:
+            raise ValueError(f"{where}: unknown {what} {key!r}; {hint(key, allowed)}")
+
+
+def make(where: str, cls: type[Made], given: Mapping[str, Any], fixed: Mapping[str, Any]) -> Made:
+    """An instance of the dataclass from what a user wrote (`given`) and what the harness knows (`fixed`).
+
+    Raises ValueError for unknown or missing parameters, wrong types, and whatever the class itself refuses.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init and f.name not in fixed}  # type: ignore[arg-type]
+    check_keys(where, given, fields, "parameter")
+    for name, one in fields.items():
+        required = one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+        if required and name not in given:
+            raise ValueError(f"{where}: parameter {name!r} is missing; {_described(cls, name)}")
+    types_of = _hints(cls)
+    values = {name: fit(f"{where}: {name}", value, types_of.get(name, Any)) for name, value in given.items()}
+    try:
+        return cls(**fixed, **values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def fit(where: str, value: Any, kind: Any) -> Any:
+    """The value as the type that a field asks for: whole numbers become floats and lists tuples, nothing else moves."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        for one in (k for k in inner if k is not type(None)):
+            try:
+                return fit(where, value, one)
+            except ValueError:
+                continue
+        raise ValueError(f"{where} must be {_spelled(kind)}, got {value!r}")
+    if origin is typing.Literal:
+        if value not in inner:
+            raise ValueError(f"{where} is {value!r}; {hint(value, map(str, inner))}")
+        return value
+    if origin is tuple or kind is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where} must be a list, got {value!r}")
+        return tuple(fit(where, item, inner[0] if inner else Any) for item in value)
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} must be a finite number, got {value!r}")
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind in (int, float, str, bool, Path) and (not isinstance(value, kind) or (kind is int and value is True)):
+        raise ValueError(f"{where} must be {_spelled(kind)}, got {value!r}")
+    if kind is int and isinstance(value, bool):
+        raise ValueError(f"{where} must be {_spelled(kind)}, got {value!r}")
+    return value
+
+
+def described(cls: type[Any], hidden: Iterable[str] = ()) -> dict[str, str]:
+    """Every parameter of a dataclass with its type and default, for lists that users read."""
+    shown = [f for f in dataclasses.fields(cls) if f.init and f.name not in set(hidden)]
+    return {f.name: _described(cls, f.name) for f in shown}
+
+
+def _described(cls: type[Any], name: str) -> str:
+    one = next(f for f in dataclasses.fields(cls) if f.name == name)
+    kind = _spelled(_hints(cls).get(name, Any))
+    if one.default is not dataclasses.MISSING:
+        return f"{kind}, {one.default!r} unless given"
+    return kind if one.default_factory is dataclasses.MISSING else f"{kind}, optional"
+
+
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls)
+    except (NameError, TypeError):  # a user's file may name types that only exist for a type checker
+        return {}
+
+
+def _spelled(kind: Any) -> str:
+    plain = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path"}
+    if kind in plain:
+        return plain[kind]
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join("nothing" if one is type(None) else _spelled(one) for one in inner)
+    if typing.get_origin(kind) is tuple or kind is tuple:
+        return "a list"
+    if typing.get_origin(kind) is typing.Literal:
+        return "one of " + ", ".join(map(str, inner))
+    return "any value" if kind is Any else str(kind)
