@@ -20,5 +20,5 @@ def longrope_attention_factor(factor: float, trained_length: int) -> float:
 
 
 def yarn_attention_factor(factor: float) -> float:
-    """0.1 · ln s + 1 above s = 1, else 1 (YaRN, arXiv:2309.00071, eq. 22: the square root of its 1/t)."""
+    """0.1 · ln s + 1 above s = 1, else 1 (YaRN, arXiv:2309.00071, §3.4: the square root of its 1/t)."""
     return 0.1 * math.log(factor) + 1 if factor > 1 else 1.0

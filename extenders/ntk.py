@@ -1,4 +1,4 @@
-"""NTK-aware base change with a fixed factor, bloc97 2023 (written down in YaRN, arXiv:2309.00071, §3.1, eq. 15–16).
+"""NTK-aware base change with a fixed factor, bloc97 2023 (written down in YaRN, arXiv:2309.00071, §3.1).
 
 θ' = θ · s^(d/(d-2)): the fastest pair keeps its frequency and the slowest, pair d/2-1, is divided by exactly s.
 In rescale factors this is λ_i = s^(i/c) with c = d/2-1. LongRoPE2 (arXiv:2502.20082, §3.1) compares against the
