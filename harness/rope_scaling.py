@@ -1,0 +1,126 @@
+"""The frequencies of checkpoints that already carry a scaling, in float64 and without torch.
+
+A released checkpoint may have been trained with scaled frequencies (Llama 3.1, DeepSeek, Phi-3-128k). What it
+was trained with is our zero point, so it has to be known exactly, on every machine to the same bits, and
+without loading weights. The formulas are those of transformers' `modeling_rope_utils`, defaults included.
+Methods that scale a model further are in `extenders`, not here.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Frequencies = tuple[list[float], float]  # radians per token for every pair; factor on cos and sin
+
+SWITCHING = ("dynamic", "longrope")  # types that change their frequencies with the length of the prompt
+
+
+def scaled(kind: str, parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    """Frequencies (`dims / 2` values) and attention factor of a checkpoint of rope type `kind`.
+
+    `parameters` is the checkpoint's RoPE dictionary and `maximum` its max_position_embeddings (tokens). The
+    types that switch by length give what they use inside the trained window. Raises ValueError for an
+    unknown type and for a missing or impossible parameter.
+    """
+    if kind not in FORMULAS:
+        raise ValueError(f"rope type {kind!r} is unknown; known are {', '.join(sorted(FORMULAS))}")
+    try:
+        return FORMULAS[kind](parameters, dims, theta, maximum)
+    except KeyError as missing:
+        raise ValueError(f"rope type {kind!r} needs {missing.args[0]!r} in the configuration") from None
+
+
+def _base(dims: int, theta: float) -> list[float]:
+    return [theta ** (-2 * i / dims) for i in range(dims // 2)]
+
+
+def _default(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    return _base(dims, theta), 1.0
+
+
+def _linear(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    return [value / parameters["factor"] for value in _base(dims, theta)], 1.0
+
+
+def _dynamic(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    # HunYuan writes "dynamic" together with a fixed alpha, which is a plain change of base
+    alpha = parameters.get("alpha")
+    return _base(dims, theta * alpha ** (dims / (dims - 2)) if alpha else theta), 1.0
+
+
+def _yarn(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    original = parameters["original_max_position_embeddings"]
+    factor = parameters.get("factor") or maximum / original
+
+    def pair_of(turns: float) -> float:
+        """The (fractional) pair that turns so many times within the original window."""
+        return dims * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low = pair_of(parameters.get("beta_fast") or 32)
+    high = pair_of(parameters.get("beta_slow") or 1)
+    if parameters.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, dims - 1)
+    if low == high:
+        high += 0.001
+    values = []
+    for i, value in enumerate(_base(dims, theta)):
+        interpolated = min(max((i - low) / (high - low), 0.0), 1.0)
+        values.append(value * (1 - interpolated) + value / factor * interpolated)
+    return values, _yarn_attention(parameters, factor)
+
+
+def _yarn_attention(parameters: Mapping[str, Any], factor: float) -> float:
+    def temperature(weight: float) -> float:
+        return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+    given = parameters.get("attention_factor")
+    if given is not None:
+        return float(given)
+    over, under = parameters.get("mscale"), parameters.get("mscale_all_dim")
+    return temperature(over) / temperature(under) if over and under else temperature(1.0)
+
+
+def _longrope(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    original = parameters["original_max_position_embeddings"]
+    short = parameters["short_factor"]
+    if len(short) != dims // 2:
+        raise ValueError(f"short_factor of the configuration has {len(short)} values, the model has {dims // 2} rotary pairs")
+    values = [value / factor for value, factor in zip(_base(dims, theta), short, strict=True)]
+    given = parameters.get("short_mscale") or parameters.get("attention_factor")  # Phi-3.5-MoE writes the first
+    if given is not None:
+        return values, float(given)
+    factor = parameters.get("factor") or maximum / original
+    return values, math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+
+
+def _llama3(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    factor, original = parameters["factor"], parameters["original_max_position_embeddings"]
+    low, high = parameters["low_freq_factor"], parameters["high_freq_factor"]
+    values = []
+    for value in _base(dims, theta):
+        turns = original * value / (2 * math.pi)  # within the original window
+        kept = min(max((turns - low) / (high - low), 0.0), 1.0)
+        values.append(kept * value + (1 - kept) * value / factor)
+    return values, 1.0
+
+
+def _proportional(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    # here dims is the whole head: pairs beyond the rotated share stay in the table and do not turn
+    turning = int(parameters.get("partial_rotary_factor", 1.0) * dims // 2)
+    factor = parameters.get("factor") or 1.0
+    return [value / factor if i < turning else 0.0 for i, value in enumerate(_base(dims, theta))], 1.0
+
+
+FORMULAS: dict[str, Callable[[Mapping[str, Any], int, float, int], Frequencies]] = {
+    "default": _default,
+    "axial": _default,  # several position axes; text moves along all of them at once
+    "linear": _linear,
+    "dynamic": _dynamic,
+    "ntk_alpha": _dynamic,
+    "yarn": _yarn,
+    "longrope": _longrope,
+    "su": _longrope,  # the older name of the same thing
+    "llama3": _llama3,
+    "proportional": _proportional,
+}
