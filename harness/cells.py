@@ -1,4 +1,4 @@
-"""Experiment → cells: what is to be measured, each under a key that covers all that changes its number and nothing else.
+"""Experiment → cells: what is to be measured, each under a key that covers all that changes its number, and no more.
 
 Labels, paths, comments, devices and batch sizes are not in a key, so renaming a method or moving a folder computes
 nothing anew, and two methods whose plans are equal up to some length share their cells there.
@@ -10,7 +10,6 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +84,12 @@ def plan_signature(method: Method, rope: RopeSpec, length: int) -> str:
     The plan's hash where probes show one plan at all lengths; else a hash over the probed plans and the method's
     source, because probes cannot see everything of a plan that varies.
     """
-    plans = _probe(method, rope)(length)
+    plans = [plan_of(method, rope, probe).hash for probe in probes(length, rope.trained_length)]
     if len(set(plans)) == 1:
         return plans[0]
     source = hashlib.sha256(_source(type(method.extender)).encode()).hexdigest()
-    everything = {"plans": plans, "source": source, "parameters": plain(method.extender.parameters())}
+    everything = {"plans": plans, "source": source, "parameters": _numbers_alike(plain(method.extender.parameters()))}
     return "varies-" + hashlib.sha256(canonical(everything).encode()).hexdigest()[:16]
-
-
-def _probe(method: Method, rope: RopeSpec) -> Any:
-    @lru_cache(maxsize=None)
-    def one(length: int) -> str:
-        return plan_of(method, rope, length).hash
-
-    return lambda length: [one(probe) for probe in probes(length, rope.trained_length)]
 
 
 def probes(length: int, trained_length: int) -> list[int]:
@@ -117,7 +108,7 @@ def _source(cls: type[Extender]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's types. Raises ValueError for what has none, since a key must not depend on a memory address."""
+    """The value in JSON's types. Raises ValueError for what has none: a key must not depend on a memory address."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -136,12 +127,21 @@ def task_identity(task: Task) -> dict[str, Any]:
         "version": task.version,
         "unit": task.unit,
         "new_tokens": task.new_tokens,
-        "parameters": plain(task.parameters()),
+        "parameters": _numbers_alike(plain(task.parameters())),
     }
 
 
+def _numbers_alike(value: Any) -> Any:
+    """4 for 4.0, so that both ways of writing a number give one key."""
+    if isinstance(value, dict):
+        return {key: _numbers_alike(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbers_alike(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def lengths_of(test: Test, experiment: Experiment, rope: RopeSpec) -> tuple[int, ...]:
-    """Where a test runs: its own lengths, else those of the experiment, or the trained window for short-context tests."""
+    """Where a test runs: its own lengths, else the experiment's, or the trained window for short-context tests."""
     if test.lengths is not None:
         return test.lengths
     return (rope.trained_length,) if getattr(test.task, "lengths", "every") == "window" else experiment.lengths

@@ -9,18 +9,19 @@
 Optional: name, samples (20), seeds ([0]), dtype and attention (auto), trained_length, extender_folders.
 """
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import extenders.base
 import tasks.base
 from extenders.base import Extender
 from harness import parameters, strict_yaml
 from tasks.base import Task
+
+Made = TypeVar("Made")
 
 SHIPPED = Path(__file__).parent / "experiments"
 REQUIRED = ("model", "target_length", "lengths", "extenders", "tests")
@@ -96,17 +97,11 @@ def user_folders(folder: Path | None = None, listed: tuple[str, ...] = ()) -> li
 
 
 def load_method(where: str, name: object, folders: list[Path]) -> type[Extender]:
-    """The method's class; what goes wrong inside a user's file becomes one line that names the file."""
+    """The method's class. Raises ValueError for an unknown name and for a user's file that gives none."""
     known = extenders.base.names(folders)
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"{where}: no extender is named {name!r}; {parameters.hint(name, known)}")
-    try:
-        return extenders.base.load(name, folders)
-    except ValueError:
-        raise
-    except Exception as error:
-        path = next((folder / f"{name}.py" for folder in folders if (folder / f"{name}.py").is_file()), name)
-        raise ValueError(f"{where}: {path} cannot be imported ({type(error).__name__}: {error})") from error
+    return extenders.base.load(name, folders)
 
 
 def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -162,7 +157,15 @@ def _methods(where: str, listed: Any, target: int, folders: list[Path]) -> Itera
             raise ValueError(f"{where}: two methods are labelled {label!r}; give one of them another 'label'")
         labels.append(label)
         cls = load_method(where, name, folders)
+        given = {key: _beside(value, folders[0]) for key, value in given.items()}
         yield Method(label, parameters.make(f"{where}: {name}", cls, given, {"target_length": target}))
+
+
+def _beside(value: Any, folder: Path) -> Any:
+    """A parameter that names a file beside the experiment file means that file, wherever the run is started."""
+    if isinstance(value, str) and Path(value).suffix and not Path(value).is_absolute() and (folder / value).is_file():
+        return str(folder / value)
+    return value
 
 
 def _tests(where: str, listed: Any, samples: int, target: int) -> Iterator[Test]:
@@ -173,7 +176,7 @@ def _tests(where: str, listed: Any, samples: int, target: int) -> Iterator[Test]
         own_samples = _whole(f"{here}: samples", given.pop("samples", samples), 1)
         own_lengths = given.pop("lengths", None)
         own_lengths = None if own_lengths is None else _lengths(f"{here}: lengths", own_lengths, target)
-        rows = _call(where, lambda name=name: tasks.base.expand(name))
+        rows = _named(where, tasks.base.expand, name)
         own_label = given.pop("label", None)
         if own_label is not None and len(rows) != 1:
             raise ValueError(f"{here}: a label needs a single test, and {name!r} stands for {len(rows)}")
@@ -182,7 +185,7 @@ def _tests(where: str, listed: Any, samples: int, target: int) -> Iterator[Test]
             if label in labels:
                 raise ValueError(f"{where}: two tests are labelled {label!r}; give one of them another 'label'")
             labels.append(label)
-            task = _call(here, lambda row=row, given=given: tasks.base.make(row, **given))
+            task = _named(here, tasks.base.make, row, **given)
             yield Test(label, task, own_samples, own_lengths)
 
 
@@ -202,9 +205,10 @@ def _entries(where: str, listed: Any) -> Iterator[tuple[str, Mapping[str, Any]]]
             raise ValueError(f"{where}: an entry is a name or {{name: {{parameter: value}}}}, got {entry!r}")
 
 
-def _call(where: str, make: Callable[[], Any]) -> Any:
+def _named(where: str, make: Callable[..., Made], name: str, **given: Any) -> Made:
+    """What `make` gives; its errors say where in the file."""
     try:
-        return make()
+        return make(name, **given)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
 
@@ -233,7 +237,9 @@ def _several(where: str, value: Any, least: int) -> tuple[int, ...]:
 def _lengths(where: str, value: Any, target: int) -> tuple[int, ...]:
     lengths = tuple(sorted(_several(where, value, 1)))
     if lengths[-1] > target:
-        raise ValueError(f"{where} goes up to {lengths[-1]} tokens, beyond the target_length {target}; raise the target")
+        raise ValueError(
+            f"{where} goes up to {lengths[-1]} tokens, beyond the target_length {target}; raise the target"
+        )
     return lengths
 
 
@@ -258,7 +264,3 @@ def _choice(where: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"{where} is {value!r}; {parameters.hint(value, allowed)}")
     return str(value)
-
-
-def with_seeds(experiment: Experiment, seeds: tuple[int, ...]) -> Experiment:
-    return dataclasses.replace(experiment, seeds=seeds)

@@ -1,9 +1,10 @@
 """What was equal between the methods of a run and what was not.
 
-    {"controlled": bool, "rows": [{"condition": str, "kind": str, "values": {label: value}, "equal": bool}]}
+    {"conditions": [{"condition": str, "values": {label: value}, "equal": bool, "must_be_equal": bool}],
+     "environment": {name: value}}
 
-Kinds: "condition" must be equal for a controlled comparison, "method" is what a method itself changes and is shown so
-that nobody overlooks it, "cost" is what it took. A method without a finished cell has the value None.
+What must be equal for a controlled comparison comes first; then what a method itself changes, shown so that nobody
+overlooks it, and what it cost. A method without a finished cell has the value None, which equals nothing.
 """
 
 import hashlib
@@ -26,13 +27,13 @@ def ledger(run: Mapping[str, Any], contents: Sequence[tuple[Planned, Content]]) 
     }
     rows = []
 
-    def row(condition: str, kind: str, values: dict[str, Any]) -> None:
+    def row(condition: str, must_be_equal: bool, values: dict[str, Any]) -> None:
         texts = {canonical(value) for value in values.values()}
         equal = len(texts) == 1 and None not in values.values()
-        rows.append({"condition": condition, "kind": kind, "values": values, "equal": equal})
+        rows.append({"condition": condition, "values": values, "equal": equal, "must_be_equal": must_be_equal})
 
     def of_cells(condition: str, pick: Any) -> None:
-        row(condition, "condition", {label: _shared([pick(content) for _, content in done[label]]) for label in labels})
+        row(condition, True, {label: _shared([pick(content) for _, content in done[label]]) for label in labels})
 
     of_cells("base weights and tokenizer", lambda content: content["identity"]["weights"])
     of_cells("dtype", lambda content: content["identity"]["dtype"])
@@ -40,25 +41,38 @@ def ledger(run: Mapping[str, Any], contents: Sequence[tuple[Planned, Content]]) 
     of_cells("engine", lambda content: content["provenance"]["engine"])
     of_cells("library versions", lambda content: _versions(content["provenance"]["versions"]))
     of_cells("hardware", lambda content: ", ".join(content["provenance"]["gpus"]) or content["provenance"]["cpu"])
-    row("cells finished", "condition", {label: f"{len(done[label])} of {len(planned[label])}" for label in labels})
-    row("prompts", "condition", {label: _prompts(done[label]) for label in labels})
-    row("samples per cell", "condition", {label: _numbers(c["samples"] for c, _ in done[label]) for label in labels})
-    row("seeds", "condition", {label: _numbers(c["seed"] for c, _ in done[label]) for label in labels})
-    row("max new tokens", "condition", {label: _new_tokens(done[label]) for label in labels})
-    row("target length (tokens)", "condition", dict.fromkeys(labels, run["target_length"]))
-    row("search trials", "condition", dict.fromkeys(labels, 0))
-    row("search token-forwards", "condition", dict.fromkeys(labels, 0))
-    row("training tokens", "condition", dict.fromkeys(labels, 0))
+    row("cells finished", True, {label: f"{len(done[label])} of {len(planned[label])}" for label in labels})
+    row("prompts", True, {label: _prompts(done[label]) for label in labels})
+    row("samples per cell", True, {label: _numbers(c["samples"] for c, _ in done[label]) for label in labels})
+    row("seeds", True, {label: _numbers(c["seed"] for c, _ in done[label]) for label in labels})
+    row("max new tokens", True, {label: _new_tokens(done[label]) for label in labels})
+    row("target length (tokens)", True, dict.fromkeys(labels, run["target_length"]))
+    row("search trials", True, dict.fromkeys(labels, 0))
+    row("search token-forwards", True, dict.fromkeys(labels, 0))
+    row("training tokens", True, dict.fromkeys(labels, 0))
     target = str(run["target_length"])
     factors = {method["label"]: method["plans"][target]["attention_factor"] for method in run["methods"]}
-    row("attention factor at the target length", "method", factors)
+    row("attention factor at the target length", False, factors)
     kept = {method["label"]: method["plans"][target]["keep_first"] for method in run["methods"]}
-    row("first positions kept as trained", "method", kept)
-    row("plan depends on the prompt's length", "method", {m["label"]: m["varies"] for m in run["methods"]})
-    row("evaluation seconds", "cost", {label: _total(done[label], "seconds", sum) for label in labels})
-    row("evaluation token-forwards", "cost", {label: _total(done[label], "token_forwards", sum) for label in labels})
-    row("peak memory (bytes)", "cost", {label: _total(done[label], "peak_memory_bytes", max) for label in labels})
-    return {"controlled": all(one["equal"] for one in rows if one["kind"] == "condition"), "rows": rows}
+    row("first positions kept as trained", False, kept)
+    row("plan depends on the prompt's length", False, {m["label"]: m["varies"] for m in run["methods"]})
+    row("evaluation seconds", False, {label: _total(done[label], "seconds", sum) for label in labels})
+    row("evaluation token-forwards", False, {label: _total(done[label], "token_forwards", sum) for label in labels})
+    row("peak memory (bytes)", False, {label: _total(done[label], "peak_memory_bytes", max) for label in labels})
+    return {"conditions": rows, "environment": environment([content for _, content in contents if _done(content)])}
+
+
+def environment(done: Sequence[Any]) -> dict[str, Any]:
+    """Where the finished cells were computed; several values of one thing stand in one text."""
+    places = [content["provenance"] for content in done]
+    names = ("ropebench", "python", "torch", "transformers", "tokenizers", "lm_eval")
+    found = {name: _shared([place["versions"].get(name) for place in places]) for name in names}
+    found |= {
+        name: _shared([place[name] for place in places]) for name in ("engine", "system", "cpu", "cores", "threads")
+    }
+    found["gpus"] = _shared([", ".join(place["gpus"]) or "none" for place in places])
+    found |= {name: _shared([place[name] for place in places]) for name in ("commit", "dirty")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _done(content: Content) -> bool:
@@ -67,8 +81,10 @@ def _done(content: Content) -> bool:
 
 def _shared(values: list[Any]) -> Any:
     """The one value of all cells, or all of them in one text."""
-    different = sorted({str(value) for value in values})
-    return " and ".join(different) if different else None
+    different = {canonical(value): value for value in values if value is not None}
+    if len(different) < 2:
+        return next(iter(different.values()), None)
+    return " and ".join(sorted(str(value) for value in different.values()))
 
 
 def _versions(versions: Mapping[str, str]) -> str:

@@ -46,7 +46,9 @@ def commit() -> tuple[str | None, bool | None]:
         return None, None
 
     def git(*words: str) -> str:
-        answer = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20, check=True)
+        answer = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20, check=True
+        )
         return answer.stdout.strip()
 
     try:

@@ -32,11 +32,23 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            file.write(text.encode("utf-8", "surrogatepass"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _damaged(marker: Path) -> bool:
+    """True for a run.json that is no JSON at all: a run writes it anew, and the cells beside it still count."""
+    try:
+        return not isinstance(json.loads(marker.read_text(encoding="utf-8")), dict)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return True
 
 
 @dataclass(frozen=True)
@@ -48,10 +60,9 @@ class Store:
     @classmethod
     def create(cls, folder: Path) -> "Store":
         folder = Path(folder)
-        marker = folder / "run.json"
-        if folder.is_file():
+        if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} is a file; name a folder for the results")
-        if marker.exists():
+        if (folder / "run.json").exists() and not _damaged(folder / "run.json"):
             return cls.open(folder)
         if folder.exists() and any(folder.iterdir()) and not (folder / "cells").is_dir():
             raise ValueError(f"{folder} holds other files and is not a result store; name an empty or a new folder")
@@ -64,15 +75,20 @@ class Store:
         folder = Path(folder)
         marker = folder / "run.json"
         if not marker.is_file():
-            raise ValueError(f"{folder} is not a result store (it has no run.json); make one with: ropebench run --out {folder}")
+            raise ValueError(
+                f"{folder} is not a result store (it has no run.json); make one with: ropebench run --out {folder}"
+            )
         try:
             written = json.loads(marker.read_text(encoding="utf-8")).get("format")
         except (json.JSONDecodeError, AttributeError, UnicodeDecodeError) as error:
             raise ValueError(f"{marker} cannot be read ({error}); run the experiment again to rewrite it") from None
-        if not isinstance(written, int):
-            raise ValueError(f"{folder} is not a result store (run.json names no format)")
+        if not isinstance(written, int) or isinstance(written, bool):
+            raise ValueError(f"{folder} is not a result store (its run.json names no format)")
         if written > FORMAT:
-            raise ValueError(f"{folder} was written by a newer ropebench (format {written}, this one reads {FORMAT}); update ropebench")
+            raise ValueError(
+                f"{folder} was written by a newer ropebench (format {written}, this one reads up to {FORMAT}); "
+                "update ropebench"
+            )
         return cls(folder)
 
     def run(self) -> dict[str, Any]:
@@ -81,7 +97,11 @@ class Store:
         return content
 
     def write_run(self, content: Mapping[str, Any]) -> None:
-        write_whole(self.folder / "run.json", json.dumps({"format": FORMAT, **content}, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        """Replace run.json; nothing is written when it says the same already."""
+        text = json.dumps({"format": FORMAT, **content}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        path = self.folder / "run.json"
+        if not path.is_file() or path.read_bytes() != (text + "\n").encode():
+            write_whole(path, text + "\n")
 
     def cell_path(self, key: str) -> Path:
         return self.folder / "cells" / f"{key}.json"
@@ -90,9 +110,13 @@ class Store:
         """One cell, or None where it is missing or unreadable (a foreign or damaged file counts as missing)."""
         try:
             content = json.loads(self.cell_path(key).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             return None
-        if not isinstance(content, dict) or content.get("key") != key or content.get("status") not in ("done", "failed"):
+        if (
+            not isinstance(content, dict)
+            or content.get("key") != key
+            or content.get("status") not in ("done", "failed")
+        ):
             return None
         return content
 
@@ -102,20 +126,29 @@ class Store:
         return cell is not None and cell["status"] == "done"
 
     def put_cell(self, key: str, content: Mapping[str, Any]) -> None:
-        write_whole(self.cell_path(key), json.dumps({"key": key, **content}, sort_keys=True, ensure_ascii=False) + "\n")
+        """Write a finished or failed cell. Raises ValueError for a NaN or an infinity, which JSON cannot hold."""
+        text = json.dumps({"key": key, **content}, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        write_whole(self.cell_path(key), text + "\n")
 
     def put_prompt(self, text: str) -> str:
         """Store a prompt once; returns its name, 16 hex digits of its sha256."""
-        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        path = self.folder / "prompts" / f"{name}.txt"
+        name = self.prompt_name(text)
+        path = self.prompt_path(name)
         if not path.exists():
             write_whole(path, text)
         return name
 
+    @staticmethod
+    def prompt_name(text: str) -> str:
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def prompt_path(self, name: str) -> Path:
+        return self.folder / "prompts" / f"{name}.txt"
+
     def prompt(self, name: str) -> str:
         """A stored prompt, or '' where its file is gone."""
-        path = self.folder / "prompts" / f"{name}.txt"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        path = self.prompt_path(name)
+        return path.read_bytes().decode("utf-8", "surrogatepass") if path.is_file() else ""
 
     def cells(self) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
         """Every planned cell of run.json with its content (None where missing), in the order planned."""

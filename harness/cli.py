@@ -1,0 +1,241 @@
+"""The command line. Nothing heavy is imported before a command needs it, so --help answers at once.
+
+Exit codes: 0 done, 1 some cells failed, 2 wrong input (one line says what), 130 stopped by Ctrl-C.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.store import Store
+
+app = typer.Typer(
+    name="ropebench",
+    help="Compare ways to extend the context window of a RoPE language model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+LISTS = ("extenders", "tests", "experiments", "models", "factors")
+
+
+@app.callback()
+def common(
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")] = False,
+) -> None:
+    if traceback:
+        os.environ["ROPEBENCH_TRACEBACK"] = "1"
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Argument(help="A file, or the name of a shipped experiment.")] = "quick",
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; results/NAME unless given.")] = None,
+    model: Annotated[str | None, typer.Option(help="Another model than the file's.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed instead of the file's; may be repeated.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE instead of the file's; repeatable.")
+    ] = None,
+    date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
+    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+) -> None:
+    """Run an experiment, or what is missing of it, and write the report."""
+    from harness import experiment as experiments
+    from harness.progress import progress
+    from harness.run import run as run_cells
+
+    overrides = _values(set_ or [], "--set")
+    overrides |= {"model": _from_here(model)} if model else {}
+    overrides |= {"seeds": list(seed)} if seed else {}
+    plan = experiments.read(experiments.find(experiment), overrides)
+    folder = out or Path("results") / plan.name
+    shown = progress()
+    for note in plan.notes:
+        shown.say(note)
+    try:
+        from harness.engine import LocalEngine
+
+        outcome = run_cells(plan, folder, LocalEngine(plan, shown), shown)
+    except KeyboardInterrupt:
+        shown.close()
+        again = " ".join(["ropebench", *sys.argv[1:]])
+        _fail(f"stopped; finished cells are kept in {folder}, and this goes on where it stopped: {again}", 130)
+    for cell, reason in outcome.failed:
+        shown.say(f"failed: {cell.words}: {reason}")
+    kept = outcome.total - outcome.computed
+    words = f"{outcome.total} cells: {outcome.computed - len(outcome.failed)} computed, {kept} kept from before"
+    shown.say(words + (f", {len(outcome.failed)} FAILED (run again to try them again)" if outcome.failed else ""))
+    if report:
+        _report(outcome.store, None, date)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> None:
+    """What of a run is finished, failed or missing."""
+    from harness.store import Store
+
+    store = Store.open(folder)
+    content = store.run()
+    counts: dict[str, dict[str, int]] = {}
+    failures: dict[str, list[str]] = {}
+    for planned, cell in store.cells():
+        state = "missing" if cell is None else str(cell["status"])
+        counts.setdefault(planned["label"], {"done": 0, "failed": 0, "missing": 0})[state] += 1
+        if cell is not None and state == "failed":
+            where = f"{planned['label']} · {planned['task']} · {planned['length']} tokens · seed {planned['seed']}"
+            failures.setdefault(str(cell["error"]), []).append(where)
+    total = {state: sum(count[state] for count in counts.values()) for state in ("done", "failed", "missing")}
+    print(f"{content['name']} on {content['model']['name']}, target {content['target_length']} tokens")
+    rows = [[label, *map(str, count.values())] for label, count in counts.items()]
+    _print_table(["method", "done", "failed", "missing"], [*rows, ["all", *map(str, total.values())]])
+    for reason, places in failures.items():
+        print(f"failed: {_clean(reason)}")
+        for place in places:
+            print(f"  {place}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A result store.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; the store's own unless given.")] = None,
+    date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
+) -> None:
+    """Write the report of a result store."""
+    from harness.store import Store
+
+    _report(Store.open(folder), out, date)
+
+
+@app.command()
+def plan(
+    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
+    model: Annotated[
+        str, typer.Option(help="Shipped model, local folder or hub name; only its configuration is read.")
+    ],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    length: Annotated[int | None, typer.Option(help="Prompt plus new tokens; the target length unless given.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
+) -> None:
+    """Print the frequencies that a model would run with. Needs no weights."""
+    import json
+
+    from harness.plan import planned, table
+
+    given = _values(parameter or [], "-p")
+    content = planned(extender, given, model, target_length, length, trained_length)
+    if json_:
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    head, rows = table(content)
+    print(head)
+    _print_table(["pair", "period trained", "period planned", "rescale factor"], rows)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="extenders, tests, experiments, models or factors.")] = "extenders",
+) -> None:
+    """What there is to choose from."""
+    from harness import listing
+    from harness.parameters import hint
+
+    if what not in LISTS:
+        raise ValueError(f"nothing is listed as {what!r}; {hint(what, LISTS)}")
+    for name, summary, details in listing.ALL[what]():
+        print(f"{name:<28} {_clean(summary)}".rstrip())
+        for detail in details:
+            print(f"    {_clean(detail)}")
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has, and what each missing thing costs."""
+    from harness.doctor import examine
+
+    findings = examine()
+    _print_table(["", "found", "what that costs"], [[one.what, one.found, one.cost or "-"] for one in findings])
+
+
+def _report(store: "Store", out: Path | None, date: str | None) -> None:
+    from reports.page import write_report
+
+    print(write_report(store, out, date))
+
+
+def _from_here(model: str) -> str:
+    """A folder named on the command line is relative to the working folder, not to the experiment file."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
+def _values(assignments: list[str], option: str) -> dict[str, Any]:
+    from harness.strict_yaml import loads
+
+    values: dict[str, Any] = {}
+    for text in assignments:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"{option} wants NAME=VALUE, got {text!r}")
+        if name.strip() in values:
+            raise ValueError(f"{option} {name.strip()} is given twice")
+        values[name.strip()] = loads(value, f"{option} {name.strip()}")
+    return values
+
+
+def _print_table(head: list[str], rows: list[list[str]]) -> None:
+    cells = [head, *[[_clean(value) for value in row] for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for row in cells:
+        print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _clean(text: str) -> str:
+    """Without control signs, which could move a terminal's cursor."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def _fail(line: str, code: int) -> None:
+    print(f"ropebench: {_clean(' '.join(line.split()))}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. What a user can mend is one line and exit code 2; everything else is a bug and shows itself."""
+    sys.exit(answer(sys.argv[1:] if arguments is None else arguments))
+
+
+def answer(arguments: list[str]) -> int:
+    """The exit code of a command line."""
+    try:
+        code = app(args=arguments, prog_name="ropebench", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        print("ropebench: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a pager that was closed is no error
+        return 0
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # a wrong option or argument
+        if usage is None and not isinstance(error, ValueError | OSError):
+            raise
+        if os.environ.get("ROPEBENCH_TRACEBACK", "0") not in ("", "0"):
+            import traceback
+
+            traceback.print_exc()
+        line = usage() if usage is not None else str(error) or type(error).__name__
+        print(f"ropebench: {_clean(' '.join(line.split()))}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The engine that runs transformers in this process: one loaded model, methods swapped in place."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cells import Base, plan_of
+from harness.experiment import Experiment, Method
+from harness.progress import Progress
+
+if TYPE_CHECKING:
+    from extenders.base import RopeSpec
+    from harness.lm import ExtendedLM
+    from harness.run import Sessions
+
+
+class LocalSession:
+    """A method on the loaded model."""
+
+    def __init__(self, method: Method, lm: "ExtendedLM", rotary: Any, rope: "RopeSpec") -> None:
+        self.lm = lm
+        self._method, self._rotary, self._rope = method, rotary, rope
+
+    @property
+    def token_forwards(self) -> int:
+        return self.lm.token_forwards
+
+    def prove(self, length: int) -> tuple[str, float]:
+        plan = plan_of(self._method, self._rope, length)
+        self._rotary.use(plan)
+        return plan.hash, float(self._rotary.prove(length, plan))
+
+
+class LocalEngine:
+    """Runs an experiment's model here, on the first GPU or the CPU."""
+
+    name = "transformers, in process"
+
+    def __init__(self, experiment: Experiment, progress: Progress) -> None:
+        self._experiment, self._progress = experiment, progress
+        self._base: Base | None = None
+
+    def base(self) -> Base:
+        from harness.model_files import model_folder, weights_hash
+        from harness.rope_spec import load_config, spec_from_config
+
+        one = self._experiment
+        if self._base is None:
+            folder = model_folder(one.model_source, local_files_only=False)
+            config = load_config(str(folder))
+            rope = spec_from_config(config, trained_length=one.trained_length)
+            dtype, attention = settings(config, folder, one.dtype, _kernel(one.attention))
+            self._base = Base(weights_hash(folder), rope, dtype, attention, parameter_count(folder))
+        return self._base
+
+    @contextmanager
+    def open(self) -> "Iterator[Sessions]":
+        from harness.lm import ExtendedLM
+        from harness.model import load_model
+        from harness.rope import applied
+
+        base, one = self.base(), self._experiment
+        self._progress.say(f"loading {one.model} ({base.dtype}, attention {base.attention})")
+        loaded = load_model(
+            one.model_source,
+            dtype=one.dtype,
+            attention=_kernel(one.attention),
+            local_files_only=False,
+            trained_length=one.trained_length,
+        )
+        was = (loaded.weights_hash, loaded.dtype, loaded.attention, loaded.spec)
+        planned = (base.weights_hash, base.dtype, base.attention, base.rope)
+        if was != planned:
+            raise ValueError(
+                f"the model changed while it was loaded: planned with {planned[:3]}, loaded {was[:3]}; run again"
+            )
+        with applied(loaded.model, loaded.spec) as rotary:
+            sessions: dict[str, LocalSession] = {}
+
+            def session_of(method: Method) -> LocalSession:
+                if method.label not in sessions:
+                    lm = ExtendedLM(loaded, method.extender, rotary)
+                    sessions[method.label] = LocalSession(method, lm, rotary, loaded.spec)
+                return sessions[method.label]
+
+            yield session_of
+
+
+def settings(config: Any, folder: Path, dtype: str, attention: str) -> tuple[str, str]:
+    """(dtype, attention kernel) that a load would use, known before it; `open` checks that they are the ones."""
+    import torch
+
+    from harness.model import DTYPES, _model_class
+
+    if dtype == "auto":
+        own = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+        dtype = own if torch.cuda.is_available() and own in DTYPES else "float32"
+    model_class = _model_class(folder, config)
+    return dtype, "eager" if attention == "sdpa" and not getattr(model_class, "_supports_sdpa", False) else attention
+
+
+def parameter_count(folder: Path) -> int:
+    """Number of stored weights, from the headers of the files. Tied weights are stored, and so counted, once."""
+    from safetensors import safe_open
+
+    from harness.model_files import weight_files
+
+    count = 0
+    for path in weight_files(folder):
+        with safe_open(path, framework="numpy") as file:
+            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+    return count
+
+
+def _kernel(attention: str) -> str:
+    return "sdpa" if attention == "auto" else attention

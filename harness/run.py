@@ -1,0 +1,237 @@
+"""Experiment → store: what is missing is computed, cell by cell, and written as it finishes.
+
+Short lengths come first, so that an interrupted run has whole columns to compare. Stopping at any moment loses only
+the cell at work; running again computes only what is missing, which includes what failed.
+"""
+
+import dataclasses
+import math
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from extenders.base import RopeSpec
+from harness.cells import Base, Cell, cells_of, plain, plan_of
+from harness.experiment import Experiment, Method
+from harness.ledger import ledger
+from harness.memory import PeakMemory
+from harness.progress import Progress
+from harness.provenance import now, provenance
+from harness.store import Store
+from tasks.base import LM, Row
+
+
+class Session(Protocol):
+    """One method on the loaded model."""
+
+    @property
+    def lm(self) -> LM: ...
+
+    @property
+    def token_forwards(self) -> int:
+        """Tokens that went through the model so far."""
+
+    def prove(self, length: int) -> tuple[str, float]:
+        """(plan's hash, greatest difference between the live cos/sin and the plan at this length).
+
+        Raises when they differ by more than rounding.
+        """
+
+
+class Sessions(Protocol):
+    def __call__(self, method: Method) -> Session: ...
+
+
+class Engine(Protocol):
+    """Where the model runs."""
+
+    name: str
+
+    def base(self) -> Base:
+        """What the model is, as cheaply as can be: its weights are not loaded for this."""
+
+    def open(self) -> AbstractContextManager[Sessions]:
+        """Loads the model; leaving the block restores it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    store: Store
+    total: int  # cells planned
+    computed: int  # cells run just now, failed ones included
+    failed: tuple[tuple[Cell, str], ...]  # with one line each
+
+
+def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress) -> Outcome:
+    """Compute what the store in `folder` misses. Raises ValueError for what the user can mend before anything runs."""
+    base = engine.base()
+    cells = cells_of(experiment, base)
+    description = describe(experiment, base, cells)
+    store = Store.create(folder)
+    created = _previous(store, experiment, progress) or now()
+    unique = {cell.key: cell for cell in reversed(cells)}  # methods with equal plans share cells; the first one runs it
+    missing = [cell for cell in unique.values() if not store.done(cell.key)]
+    order = {id(cell): i for i, cell in enumerate(cells)}
+    missing.sort(key=lambda cell: (cell.length, order[id(cell)]))
+    failed: list[tuple[Cell, str]] = []
+
+    def save() -> None:
+        content = {**description, "created": created}
+        store.write_run({**content, "ledger": ledger(content, [(c.planned(), store.cell(c.key)) for c in cells])})
+
+    save()
+    if missing:
+        try:
+            with engine.open() as session_of:
+                progress.start(missing, len(unique))
+                for cell in missing:
+                    progress.begin(cell)
+                    content, prompts = measure(cell, session_of, engine.name)
+                    for text in prompts:
+                        store.put_prompt(text)
+                    store.put_cell(cell.key, content)
+                    progress.end(cell, content["cost"]["seconds"], content["error"])
+                    if content["error"]:
+                        failed.append((cell, content["error"]))
+        finally:
+            progress.close()
+            save()
+    return Outcome(store, len(unique), len(missing), tuple(failed))
+
+
+def measure(cell: Cell, session_of: Sessions, engine: str) -> tuple[dict[str, Any], list[str]]:
+    """One cell: (what is stored, the prompts that its rows name). Whatever goes wrong in it is a failed cell."""
+    memory = PeakMemory()
+    started = time.perf_counter()
+    rows: list[Row] = []
+    proof: dict[str, Any] = {}
+    error = trace = ""
+    session = None
+    before = 0
+    try:
+        session = session_of(cell.method)
+        before = session.token_forwards
+        plan_hash, difference = session.prove(cell.length)
+        proof = {str(cell.length): {"plan_hash": plan_hash, "max_difference": difference}}
+        for row in cell.test.task.run(session.lm, cell.length, cell.seed, cell.samples):
+            rows.append(checked(row, cell.test.task.unit))
+        if not rows:
+            raise ValueError("the test gave no samples")
+        if len({row.sample for row in rows}) != len(rows):
+            raise ValueError("the test gave a sample twice")
+    except Exception as problem:
+        error, trace, rows = one_line(problem), traceback.format_exc(), []
+    forwards = session.token_forwards - before if session is not None else 0
+    content = {
+        "identity": cell.identity,
+        "status": "failed" if error else "done",
+        "error": error,
+        "traceback": trace,
+        "rows": [stored(row) for row in rows],
+        "cost": {
+            "seconds": round(time.perf_counter() - started, 3),
+            "token_forwards": forwards,
+            "peak_memory_bytes": memory.peak(),
+        },
+        "proof": proof,
+        "provenance": {**provenance(), "engine": engine},
+    }
+    return content, [row.prompt for row in rows]
+
+
+def checked(row: Row, unit: str) -> Row:
+    """The row, if its score can be averaged. NaN logits end here."""
+    if not math.isfinite(row.score):
+        raise ValueError(f"sample {row.sample} scored {row.score}: the model gives NaN or infinite values here")
+    if unit == "score" and not 0 <= row.score <= 1:
+        raise ValueError(f"sample {row.sample} scored {row.score}, outside 0 … 1")
+    return row
+
+
+def stored(row: Row) -> dict[str, Any]:
+    """A row as JSON, with the hash of its prompt."""
+    content = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+    return {**plain(content), "prompt": Store.prompt_name(row.prompt)}
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line for tables. A ValueError speaks for itself, others carry their type."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 400 else text[:399] + "…"
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> dict[str, Any]:
+    """run.json but for its date and ledger: what was planned, with every plan at every length that is evaluated."""
+    rope = base.rope
+    lengths = sorted({cell.length for cell in cells} | {rope.trained_length, experiment.target_length})
+    return {
+        "name": experiment.name,
+        "model": {
+            "name": experiment.model,
+            "weights_hash": base.weights_hash,
+            "parameters": base.parameters,
+            "dtype": base.dtype,
+            "attention": base.attention,
+            "rope": {
+                "rotary_dims": rope.rotary_dims,
+                "rope_theta": rope.rope_theta,
+                "trained_length": rope.trained_length,
+                "inv_freq": list(rope.inv_freq),
+                "attention_factor": rope.attention_factor,
+                "critical_pair": rope.critical_pair,
+                "layer_type": rope.layer_type,
+            },
+        },
+        "target_length": experiment.target_length,
+        "seeds": list(experiment.seeds),
+        "methods": [_method(method, rope, lengths) for method in experiment.methods],
+        "cells": [cell.planned() for cell in cells],
+    }
+
+
+def _method(method: Method, rope: RopeSpec, lengths: Sequence[int]) -> dict[str, Any]:
+    plans = {length: plan_of(method, rope, length) for length in lengths}
+    return {
+        "label": method.label,
+        "extender": method.extender.name,
+        "parameters": plain(method.extender.parameters()),
+        "summary": summary(type(method.extender)),
+        "varies": len({plan.hash for plan in plans.values()}) > 1,
+        "plans": {
+            str(length): {
+                "inv_freq": list(plan.inv_freq),
+                "attention_factor": plan.attention_factor,
+                "keep_first": plan.keep_first,
+                "hash": plan.hash,
+            }
+            for length, plan in plans.items()
+        },
+    }
+
+
+def summary(cls: type[Any]) -> str:
+    """The first line of the file that defines a method or test, else of the class itself."""
+    text = (sys.modules[cls.__module__].__doc__ or cls.__doc__ or "").strip()
+    return text.splitlines()[0] if text else ""
+
+
+def _previous(store: Store, experiment: Experiment, progress: Progress) -> str | None:
+    """When the store was made, or None for a new one."""
+    if not (store.folder / "run.json").is_file():
+        return None
+    try:
+        before = store.run()
+    except ValueError:
+        return None  # a damaged run.json is written anew
+    if before.get("name") != experiment.name:
+        progress.say(f"{store.folder} held the experiment {before.get('name')!r}; its cells stay in the folder")
+    created = before.get("created")
+    return created if isinstance(created, str) else None
