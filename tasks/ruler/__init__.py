@@ -1,0 +1,103 @@
+"""RULER's 13 tasks (arXiv:2404.06654) in the profile `ruler-pocket`, for models with a window of 512 tokens.
+
+The wording is RULER's own (main, c3f5e3b), read from the installed lm_eval. What the profile changes, and nothing else:
+
+| task | RULER | ruler-pocket |
+|---|---|---|
+| all | prompt fitted in steps, one size for all samples | every sample fitted as closely as whole units allow |
+| niah | 128 new tokens | 16 for one number, 48 for a uuid or four numbers |
+| niah essay | Paul Graham's essays | stories of the invented world |
+| vt | worked example of 500 tokens | worked example without noise lines (about 130 tokens) |
+| cwe | worked example; words 30 and 3 times | no worked example; words 5 times and once, 64 new tokens |
+| fwe | 50 new tokens | 24 new tokens |
+| qa | SQuAD and HotpotQA, 32 new tokens | one-hop and two-hop questions over the invented world, 12 new tokens |
+| all | seed 42 | own seeds; keys and values from the half that training never sees |
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tasks import text
+from tasks.base import LM, Row, Task
+from tasks.ruler import counting, niah, qa, scoring, tracking
+
+Make = Callable[..., text.Sample]
+
+
+@dataclass(frozen=True)
+class RulerRow:
+    """One task of the suite: its generator, what it is made of, its category and its budget of new tokens."""
+
+    make: Make
+    parameters: Any
+    category: str
+    new_tokens: int
+    score: Callable[[str, tuple[str, ...]], float] = scoring.match_all
+
+
+ONE, MANY = 16, 48  # new tokens for one number, for four numbers or a uuid
+
+ROWS: dict[str, RulerRow] = {
+    "niah_single_1": RulerRow(niah.sample, niah.Niah("noise"), "retrieval", ONE),
+    "niah_single_2": RulerRow(niah.sample, niah.Niah("essay"), "retrieval", ONE),
+    "niah_single_3": RulerRow(niah.sample, niah.Niah("essay", values="uuids"), "retrieval", MANY),
+    "niah_multikey_1": RulerRow(niah.sample, niah.Niah("essay", keys_hidden=4), "retrieval", ONE),
+    "niah_multikey_2": RulerRow(niah.sample, niah.Niah("needle"), "retrieval", ONE),
+    "niah_multikey_3": RulerRow(niah.sample, niah.Niah("needle", keys="uuids", values="uuids"), "retrieval", MANY),
+    "niah_multivalue": RulerRow(niah.sample, niah.Niah("essay", values_per_key=4), "retrieval", MANY),
+    "niah_multiquery": RulerRow(niah.sample, niah.Niah("essay", keys_asked=4), "retrieval", MANY),
+    "vt": RulerRow(tracking.sample, tracking.Tracking(), "tracking", 30),
+    "cwe": RulerRow(counting.common_words, counting.CommonWords(10, 5, 1), "counting", 64),
+    "fwe": RulerRow(counting.frequent_words, counting.FrequentWords(), "counting", 24),
+    "qa_1": RulerRow(qa.sample, qa.DocumentQuestion(1), "qa", 12, scoring.match_part),
+    "qa_2": RulerRow(qa.sample, qa.DocumentQuestion(2), "qa", 12, scoring.match_part),
+}
+PROFILE = "ruler-pocket"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulerPocket(Task):
+    """One row of the suite."""
+
+    row: str
+
+    @property
+    def name(self) -> str:
+        return f"{PROFILE}/{self.row}"
+
+    @property
+    def category(self) -> str:  # type: ignore[override]
+        return ROWS[self.row].category
+
+    @property
+    def new_tokens(self) -> int:  # type: ignore[override]
+        return ROWS[self.row].new_tokens
+
+    def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
+        row = ROWS[self.row]
+        budget = length - row.new_tokens - lm.added_tokens
+        made = (sample(self.row, seed, i, budget, lambda string: len(lm.encode(string))) for i in range(samples))
+        return text.answer_rows(lm, made, row.new_tokens, lambda said, asked: row.score(said, asked.references))
+
+
+def sample(name: str, seed: int, index: int, budget: int, count: text.TokenCount) -> text.Sample:
+    """Sample `index` of a row: held-out keys and values, at most `budget` prompt tokens."""
+    row = ROWS[name]
+    rng = random.Random(f"{PROFILE}/{name}/{seed}/{index}")
+    return row.make(row.parameters, rng, budget, count)
+
+
+def names() -> list[str]:
+    return [f"{PROFILE}/{row}" for row in ROWS]
+
+
+def make(name: str, **parameters: Any) -> Task:
+    """The test `ruler-pocket/<row>`. Raises ValueError for an unknown row or any parameter."""
+    profile, _, row = name.partition("/")
+    if profile != PROFILE or row not in ROWS:
+        raise ValueError(f"no test is named {name!r}; there are {', '.join(names())}")
+    if parameters:
+        raise ValueError(f"{name} has no parameters, got {', '.join(sorted(parameters))}")
+    return RulerPocket(row=row)
