@@ -231,7 +231,8 @@ def test_a_users_file_is_a_method(tmp_path: Path) -> None:
     for check in CHECKS:
         for rope in ROPES.values():
             check(method, rope)
-    factors = method(target_length=8192, split=0.25).plan(ROPES["small"], 1).rescale_factors(ROPES["small"])
+    parameters: dict[str, Any] = {"split": 0.25}
+    factors = method(target_length=8192, **parameters).plan(ROPES["small"], 1).rescale_factors(ROPES["small"])
     assert factors == (1.0,) * 4 + (16.0,) * 12
     assert base.load("half_and_half", [tmp_path]) is method
 
@@ -456,6 +457,14 @@ def test_wrong_plans() -> None:
             RopePlan((1.0,), attention_factor)
     with pytest.raises(ValueError, match="keep_first must not be negative"):
         RopePlan((1.0,), 1.0, -1)
+
+
+def test_yarn_ramp_without_width() -> None:
+    """One fast pair and a long window: the ramp begins and ends at pair 1, and pair 0 is before it."""
+    rope = textbook(2, 100, 65536)
+    extender = Yarn(target_length=4 * 65536)
+    assert extender.ramp(rope) == (1, 1)
+    assert extender.plan(rope, 1).inv_freq == rope.inv_freq
 
 
 def test_an_overridden_attention_factor_needs_a_factor_above_1() -> None:
