@@ -15,7 +15,7 @@ get that). The switch uses prompt plus new tokens, fixed before prefill, so it n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from extenders._check import check_positive, check_whole
 from extenders._factor_file import read_factors
@@ -35,10 +35,10 @@ class Factors(Extender):
     what the published set states and LongRoPE's formula otherwise; s = target length / trained length.
     """
 
-    factors: Sequence[float] | str  # numbers, the path of a file, or "published:NAME"
-    short_factors: Sequence[float] | str | None = None  # for prompts within the trained length; None: as trained
-    switch: str = "by_length"  # or "always": `factors` at every length
-    attention_factor: float | str | None = None
+    factors: tuple[float, ...] | str  # numbers, the path of a file, or "published:NAME"
+    short_factors: tuple[float, ...] | str | None = None  # for prompts within the trained length; None: as trained
+    switch: Literal["by_length", "always"] = "by_length"  # "always": `factors` at every length
+    attention_factor: float | Literal["longrope", "yarn"] | None = None
     keep_first: int = 0  # LongRoPE's n̂: tokens at the start that keep the trained frequencies
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Factors(Extender):
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:
         if self.factor(rope) == 1:
             return RopePlan.as_trained(rope)
-        source: Sequence[float] | str | None = self.factors
+        source: tuple[float, ...] | str | None = self.factors
         within = self.switch == "by_length" and length <= rope.trained_length
         if within:
             source = self.short_factors
@@ -77,7 +77,7 @@ class Factors(Extender):
         return RopePlan(inv_freq, self._attention_factor(rope, entry), self.keep_first)
 
     def _attention_factor(self, rope: RopeSpec, entry: PublishedFactors | None = None) -> float:
-        wanted = self.attention_factor
+        wanted: float | str | None = self.attention_factor
         if wanted is None and entry is not None:
             wanted = entry.attention_factor
         if isinstance(wanted, int | float):

@@ -8,6 +8,7 @@ Deviation: none from the formula. transformers has no static type of it; it is t
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from extenders._check import check_positive
 from extenders._formulas import ntk_fill
@@ -22,7 +23,7 @@ class Ntk(Extender):
     LongRoPE2's baseline, or a number of one's own (also between two pairs).
     """
 
-    critical_pair: float | str | None = None
+    critical_pair: float | Literal["theoretical"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
