@@ -2,13 +2,18 @@
 
 Tests know text and numbers only. They never see a model class, a tokenizer class or a RoPE plan: the harness
 hands them an `LM`, which pins the plan of every prompt by itself.
+
+A test is one file of this package with one `Task` class; a suite is a subpackage with `names()` and
+`make(name, **parameters)`. Nothing else lists either.
 """
 
+import difflib
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
 import tasks
@@ -38,17 +43,20 @@ class LM(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these ids."""
 
+    def plan_hash(self, length: int) -> str:
+        """Which plan a prompt of `length` tokens runs under, added and new tokens included."""
+
     def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
         """Greedy answers, in the order of the prompts. The plan's length is prompt plus `new_tokens`."""
 
     def losses(self, ids: Sequence[int], length: int | None = None) -> list[float]:
         """Next-token loss at positions 1 … n-1 of one document (n-1 values), in one forward pass.
 
-        `length` pins the plan to another length than n.
+        `length` pins the plan to another length than that of the document with its added tokens.
         """
 
     def answer_losses(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[float, bool]]:
-        """For every (context, continuation): summed loss of the continuation's tokens, and whether greedy decoding would write it."""
+        """For every (context, continuation): summed loss of the continuation, and whether greedy decoding writes it."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Row:
     prompt: str = ""
     generation: str = ""
     references: tuple[str, ...] = ()
-    prompt_tokens: int = 0
+    prompt_tokens: int = 0  # as the model saw it: BOS included
     new_tokens: int = 0
     depth: float | None = None  # where the target stands, 0 = start, 1 = end
     finished: bool = True
@@ -81,6 +89,7 @@ class Task:
     version: ClassVar[int] = 1  # raised whenever prompts or scoring change
     unit: ClassVar[str] = "score"  # "score" in [0, 1], higher is better; or "nats" per token, lower is better
     category: ClassVar[str] = "retrieval"  # retrieval, tracking, counting, qa, perplexity, short
+    lengths: ClassVar[str] = "every"  # run at "every" length of the experiment, or once at the trained "window"
     new_tokens: ClassVar[int] = 0  # budget of new tokens, part of the length
 
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
@@ -96,20 +105,57 @@ class Task:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-NOT_TESTS = {"base", "text", "corpora", "ruler"}
+NOT_TESTS = {"base", "text"}
 
 
 def names() -> list[str]:
-    """Every test: one per file of this package, and the rows of the RULER suites."""
-    found = {module.name for module in pkgutil.iter_modules(tasks.__path__)} - NOT_TESTS
-    suite = importlib.import_module("tasks.ruler")
-    return sorted(name for name in found if not name.startswith("_")) + suite.names()
+    """Every test: one per file of this package, and the rows of the suites."""
+    rows = [row for suite in _suites() for row in suite.names()]
+    return sorted(_files()) + sorted(rows)
+
+
+def expand(name: str) -> list[str]:
+    """The tests that a name stands for: itself, a suite, or the rows of a suite that share a beginning.
+
+    "ruler-pocket" is its 13 rows, "ruler-pocket/niah" the eight needle tasks, "short/pocket" its four. Raises
+    ValueError for an unknown name.
+    """
+    known = names()
+    if name in known:
+        return [name]
+    group = [row for row in known if row.startswith((f"{name}/", f"{name}_")) and "/" in row]
+    if group:
+        return group
+    if _suite_of(name) is None:
+        raise ValueError(_unknown("test", name, [*known, *sorted({row.partition("/")[0] for row in known})]))
+    return [name]
+
+
+def make(name: str, **parameters: Any) -> Task:
+    """The test of that name with its parameters. Raises ValueError for an unknown name or parameter."""
+    suite = _suite_of(name)
+    if suite is not None:
+        task: Task = suite.make(name, **parameters)
+        return task
+    return built(load(name), name, parameters)
+
+
+def built(kind: type[Task], name: str, parameters: dict[str, Any]) -> Task:
+    """An instance of a task class, its parameters checked by name and type. Raises ValueError in one line."""
+    allowed = {f.name: f for f in fields(kind)}
+    for key, value in parameters.items():
+        if key not in allowed:
+            raise ValueError(_unknown(f"parameter of {name}", key, sorted(allowed)))
+        default = allowed[key].default
+        if isinstance(default, bool | int | float | str) and not _alike(value, default):
+            raise ValueError(f"{name}: {key} must be of type {type(default).__name__}, got {value!r}")
+    return kind(**parameters)
 
 
 def load(name: str) -> type[Task]:
     """The class of a test file, by name. Raises ValueError for an unknown name."""
-    if name not in names() or "/" in name:
-        raise ValueError(f"no test is named {name!r}; there are {', '.join(names())}")
+    if name not in _files():
+        raise ValueError(_unknown("test", name, names()))
     module = importlib.import_module(f"tasks.{name}")
     found = [
         value
@@ -119,3 +165,35 @@ def load(name: str) -> type[Task]:
     if len(found) != 1:
         raise ValueError(f"{module.__file__} must define exactly one Task, found {len(found)}")
     return found[0]
+
+
+def _files() -> set[str]:
+    modules = pkgutil.iter_modules(tasks.__path__)
+    return {m.name for m in modules if not m.ispkg and not m.name.startswith("_")} - NOT_TESTS
+
+
+def _suites() -> list[ModuleType]:
+    packages = [m.name for m in pkgutil.iter_modules(tasks.__path__) if m.ispkg]
+    modules = [importlib.import_module(f"tasks.{name}") for name in packages]
+    return [module for module in modules if hasattr(module, "names") and hasattr(module, "make")]
+
+
+def _suite_of(name: str) -> ModuleType | None:
+    """The suite whose rows begin with what stands before the slash."""
+    start, slash, _ = name.partition("/")
+    for suite in _suites() if slash else []:
+        if any(row.startswith(f"{start}/") for row in suite.names()):
+            return suite
+    return None
+
+
+def _alike(value: object, default: object) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+
+
+def _unknown(what: str, name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+    return f"no {what} is named {name!r}; {meant}"

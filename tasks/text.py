@@ -3,7 +3,6 @@
 Everything here is plain text and counting; a token counter comes in as a function.
 """
 
-import hashlib
 import math
 import random
 import re
@@ -14,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from tasks.base import LM, Row
+from tasks.corpora.words import for_training
 
 TokenCount = Callable[[str], int]
 
@@ -47,8 +47,8 @@ def depth_of(sample: int, depths: int) -> float:
 
 
 def is_held_out(key: str) -> bool:
-    """True for the half of all keys that only evaluation uses; training takes the other half."""
-    return hashlib.sha256(key.encode()).digest()[0] % 2 == 0
+    """True for the half of all keys and questions that only evaluation uses; training takes the other half."""
+    return not for_training(key)
 
 
 def draw(rng: random.Random, make: Callable[[random.Random], str], count: int, held_out: bool) -> list[str]:

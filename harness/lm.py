@@ -1,0 +1,263 @@
+"""The one place where a prompt meets a plan: a model under a method, as tests and searches see it.
+
+A plan's length is prompt plus new tokens of one prompt; it is pinned before the prefill and held to the end of the
+decoding. Nothing of a prompt outlives it, so answers depend neither on the order nor on the batching of prompts.
+
+Logits are always made by the model's own forward function from hidden states that were computed once (`head`), a few
+positions at a time. So families that scale or cap their logits (Granite, Cohere, Gemma 2) are right without a list of
+them, and the full [positions, vocabulary] matrix never exists.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from extenders.base import Extender, RopePlan
+from tasks.base import Generation
+
+if TYPE_CHECKING:
+    from harness.model import LoadedModel
+    from harness.rope import Applied
+
+# Logits in one piece: 2^26 values are 256 MB in float32, and the loss needs about three such pieces at a time.
+LOGITS_AT_ONCE = 2**26
+
+
+class BrokenModel(ValueError):
+    """The model gives NaN: nothing it says can be scored."""
+
+
+def hidden_states(model: Any, ids: Tensor) -> Tensor:
+    """Hidden states [rows, positions, width] of token ids [rows, positions], before the head; no cache, no mask."""
+    states: Tensor = model.base_model(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state
+    return states
+
+
+def head(model: Any, hidden: Tensor, rows: int = 1) -> Tensor:
+    """Logits [..., vocabulary] of hidden states [batch, positions, width], by the model's own forward function.
+
+    The model runs on one token for each of the `rows` that plans are pinned for, and a hook puts `hidden` in the place
+    of what comes out of its body.
+    """
+
+    def replace(_module: Any, _inputs: Any, output: Any) -> Any:
+        output.last_hidden_state = hidden
+        return output
+
+    hook = model.base_model.register_forward_hook(replace)
+    try:
+        token = torch.zeros((rows, 1), dtype=torch.long, device=hidden.device)
+        logits: Tensor = model(input_ids=token, use_cache=False, return_dict=True).logits
+    finally:
+        hook.remove()
+    return logits
+
+
+def target_losses(model: Any, hidden: Tensor, targets: Tensor, rows: int = 1) -> tuple[Tensor, Tensor]:
+    """Loss in nats (float32) and whether the target is the most likely token, for each of [positions].
+
+    `hidden` is [positions, width], `targets` is [positions]; `rows` as in `head`.
+    """
+    step = max(1, LOGITS_AT_ONCE // model.get_output_embeddings().weight.shape[0])
+    losses, hits = [], []
+    for start in range(0, len(targets), step):
+        wanted = targets[start : start + step]
+        logits = head(model, hidden[None, start : start + step], rows)[0]
+        losses.append(torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none"))
+        hits.append(logits.argmax(-1) == wanted)
+    return torch.cat(losses), torch.cat(hits)
+
+
+class ExtendedLM:
+    """A loaded model under one method; implements `tasks.base.LM`.
+
+    `rotary` is what `harness.rope.applied` gives. `batch_tokens` bounds the tokens of one forward pass; a longer prompt
+    runs alone. Only prompts of equal length are answered together, so no row is padded.
+
+    Counters: `token_forwards` (tokens that went through the model, padding not counted), `prompts`, `plan_hashes`.
+    """
+
+    def __init__(self, loaded: "LoadedModel", extender: Extender, rotary: "Applied", batch_tokens: int = 16_384) -> None:
+        self.model: Any = loaded.model
+        self.tokenizer: Any = loaded.tokenizer
+        self.spec = loaded.spec
+        self.extender = extender
+        self.rotary = rotary
+        self.batch_tokens = batch_tokens
+        self.token_forwards = 0
+        self.prompts = 0
+        self.plan_hashes: set[str] = set()
+        self._before = _added_before(self.tokenizer)
+        self._ends = _end_tokens(self.model, self.tokenizer)
+
+    @property
+    def added_tokens(self) -> int:
+        return len(self._before)
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def plan(self, length: int) -> RopePlan:
+        """What a prompt of `length` tokens, new tokens included, runs with."""
+        return self.extender.plan(self.spec, length)
+
+    def plan_hash(self, length: int) -> str:
+        return self.plan(length).hash
+
+    def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
+        rows = [self._with_start(self.encode(prompt)) for prompt in prompts]
+        answers: dict[int, Generation] = {}
+        for i, row in enumerate(rows):
+            if i not in answers:
+                most = max(1, self.batch_tokens // (len(row) + new_tokens))
+                alike = [j for j in range(i, len(rows)) if len(rows[j]) == len(row) and j not in answers][:most]
+                answers.update(zip(alike, self._greedy([rows[j] for j in alike], new_tokens), strict=True))
+            yield answers.pop(i)
+
+    def losses(self, ids: Sequence[int], length: int | None = None) -> list[float]:
+        if len(ids) < 2:
+            raise ValueError(f"a loss needs a document of at least 2 tokens, got {len(ids)}")
+        row = self._with_start(list(ids))
+        added = len(row) - len(ids)
+        # The loss of the document's first token would depend on whether the tokenizer has a BOS: it is left out.
+        [(losses, _)] = self._span_losses([row], [added + 1], [length or len(row)])
+        return losses
+
+    def answer_losses(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[float, bool]]:
+        rows, starts = [], []
+        for context, continuation in pairs:
+            row, start = self._joined(context, continuation)
+            rows.append(row)
+            starts.append(start)
+        # Longest first, so that rows of one batch need little padding.
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        found: dict[int, tuple[float, bool]] = {}
+        while order:
+            most = max(1, self.batch_tokens // len(rows[order[0]]))
+            batch, order = order[:most], order[most:]
+            lengths = [len(rows[i]) for i in batch]
+            spans = self._span_losses([rows[i] for i in batch], [starts[i] for i in batch], lengths)
+            found.update({i: (sum(losses), all(hits)) for i, (losses, hits) in zip(batch, spans, strict=True)})
+        for i in range(len(rows)):
+            yield found[i]
+
+    def _with_start(self, ids: list[int]) -> list[int]:
+        """BOS once: not again where the text brings its own, as chat templates do."""
+        return ids if self._before and ids[: len(self._before)] == self._before else self._before + ids
+
+    def _joined(self, context: str, continuation: str) -> tuple[list[int], int]:
+        """Tokens of the two texts as one, and where the continuation begins.
+
+        The split follows lm-eval, so that scores are comparable: white space at the end of the context belongs to the
+        continuation, and the context has as many tokens as it has alone.
+        """
+        bare = context.rstrip()
+        row = self._with_start(self.encode(context + continuation))
+        start = len(self._with_start(self.encode(bare))) if bare else len(self._before)
+        if not bare and not self._before:
+            # Nothing stands before the first token; the end-of-text token does, as in lm-eval.
+            row, start = [*sorted(self._ends)[:1], *row], min(1, len(self._ends))
+        if not continuation or start < 1 or len(row) < 2:
+            raise ValueError(
+                f"nothing to score: context {context[-40:]!r} and continuation {continuation[:40]!r} leave no token to predict"
+            )
+        return row, min(start, len(row) - 1)
+
+    def _pin(self, lengths: Sequence[int]) -> list[str]:
+        """Pin one plan per row; returns their hashes."""
+        plans = {length: self.plan(length) for length in set(lengths)}
+        alike = len(set(plans.values())) == 1
+        self.rotary.use(plans[lengths[0]] if alike else [plans[length] for length in lengths])
+        hashes = {length: plan.hash for length, plan in plans.items()}
+        self.plan_hashes.update(hashes.values())
+        self.prompts += len(lengths)
+        return [hashes[length] for length in lengths]
+
+    @torch.inference_mode()
+    def _greedy(self, rows: list[list[int]], new_tokens: int) -> list[Generation]:
+        """Greedy answers to prompts of one and the same length, in one batch."""
+        started = time.perf_counter()
+        length = len(rows[0]) + new_tokens
+        hashes = self._pin([length] * len(rows))
+        prompt = torch.tensor(rows, device=self.model.device)
+        output = self.model.base_model(input_ids=prompt, use_cache=True, return_dict=True)
+        cache = output.past_key_values
+        logits = head(self.model, output.last_hidden_state[:, -1:], len(rows))
+        self.token_forwards += prompt.numel()
+        ends = torch.tensor(sorted(self._ends), dtype=torch.long, device=prompt.device)
+        ended = torch.zeros(len(rows), dtype=torch.bool, device=prompt.device)
+        written: list[Tensor] = []
+        while True:
+            _check(logits, length, hashes[0])
+            written.append(logits[:, -1].argmax(-1))
+            ended |= torch.isin(written[-1], ends)
+            if len(written) == new_tokens or bool(ended.all()):
+                break
+            output = self.model(input_ids=written[-1][:, None], past_key_values=cache, use_cache=True, return_dict=True)
+            cache, logits = output.past_key_values, output.logits
+            self.token_forwards += len(rows)
+        seconds = (time.perf_counter() - started) / len(rows)
+        answers = []
+        for row, plan_hash in zip(torch.stack(written, dim=1).tolist(), hashes, strict=True):
+            size = next((i for i, token in enumerate(row) if token in self._ends), None)
+            own = row if size is None else row[:size]
+            tokens = len(row) if size is None else size + 1
+            answers.append(Generation(self.decode(own), tokens, size is not None, seconds, plan_hash))
+        return answers
+
+    @torch.inference_mode()
+    def _span_losses(
+        self, rows: list[list[int]], starts: list[int], lengths: list[int]
+    ) -> list[tuple[list[float], list[bool]]]:
+        """For every row, loss and hit of its tokens from position `start` on, under plans of the given lengths.
+
+        Rows are padded on the right, which a causal model can't see from the left: no mask, so the fast path stays.
+        """
+        hashes = self._pin(lengths)
+        longest = max(len(row) for row in rows)
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=self.model.device)
+        hidden = hidden_states(self.model, ids)
+        self.token_forwards += sum(len(row) for row in rows)
+        spans = [slice(start, len(row)) for start, row in zip(starts, rows, strict=True)]
+        states = torch.cat([hidden[i, span.start - 1 : span.stop - 1] for i, span in enumerate(spans)])
+        targets = torch.cat([ids[i, span] for i, span in enumerate(spans)])
+        losses, hits = target_losses(self.model, states, targets, len(rows))
+        _check(losses, max(lengths), hashes[0])
+        sizes = [span.stop - span.start for span in spans]
+        pieces = zip(losses.split(sizes), hits.split(sizes), strict=True)
+        return [(loss.tolist(), hit.tolist()) for loss, hit in pieces]
+
+
+def _check(values: Tensor, length: int, plan_hash: str) -> None:
+    if bool(torch.isnan(values).any()):
+        raise BrokenModel(
+            f"the model gives NaN at a length of {length} tokens under plan {plan_hash}; check its weights, its dtype "
+            "(float16 overflows, use bfloat16 or float32) and the plan's factors"
+        )
+
+
+def _added_before(tokenizer: Any) -> list[int]:
+    """What the tokenizer itself puts before a text: BOS where the model was trained with one, else nothing."""
+    bare: list[int] = tokenizer("a", add_special_tokens=False).input_ids
+    full: list[int] = tokenizer("a").input_ids
+    for i in range(len(full) - len(bare) + 1):
+        if full[i : i + len(bare)] == bare:
+            return full[:i]
+    return []
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    """Every token that ends an answer."""
+    found: set[int] = set()
+    generation = getattr(model, "generation_config", None)
+    for value in (getattr(generation, "eos_token_id", None), tokenizer.eos_token_id):
+        found |= set(value) if isinstance(value, list | tuple) else {value}
+    return {int(token) for token in found if token is not None}
