@@ -1,0 +1,185 @@
+"""The tables of a report: methods over lengths, test by test, perplexity and short-context retention."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports import statistics
+from reports.grid import Grid, Line, Number
+from reports.scores import Ranked, Scores, Test, rank
+from reports.statistics import Estimate
+
+GROUPS = {
+    "retrieval": "Retrieval",
+    "tracking": "Tracking (held out)",
+    "counting": "Counting (held out)",
+    "qa": "Question answering (held out)",
+}
+MARKS_NOTE = (
+    "Bold: better than every other method. =: not significantly below the highest. Paired tests on the same samples, "
+    "5 % level, Holm's correction over the whole table. Brackets: 95 % interval."
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Methods over lengths, and what the answer in words is made from."""
+
+    grid: Grid
+    lengths: tuple[int, ...]
+    tests: tuple[tuple[Test, ...], ...]  # for each length, the tests that the average is over
+    ranked: Ranked
+
+
+def tokens(length: int) -> str:
+    return f"{length:,}"
+
+
+def summary(scores: Scores) -> Summary:
+    """Average over the long tests at each length.
+
+    All methods are averaged over the same tests: those that every method with at least half of the tests has
+    finished. A method with fewer has no average.
+    """
+    labels = scores.frames.labels
+    planned = scores.tests("score")
+    lengths = sorted({length for _, length in planned})
+    common, notes = [], []
+    for length in lengths:
+        tests = [test for test in planned if test[1] == length]
+        done = {label: {test for test in tests if scores.number(label, test).estimate} for label in labels}
+        enough = [label for label in labels if done[label] and 2 * len(done[label]) >= len(tests)]
+        shared = tuple(test for test in tests if enough and all(test in done[label] for label in enough))
+        common.append(shared or tuple(tests))
+        notes.append(f"{len(shared)} test{'s' * (len(shared) != 1)}" if len(shared) == len(tests) else f"{len(shared)} of {len(tests)} tests")
+    ranked = rank(scores, common)
+    lines = tuple(Line(label, tuple(ranked.numbers[i, label] for i in range(len(lengths)))) for label in labels)
+    grid = Grid(
+        "summary",
+        "Average over the long-context tests, %",
+        "Method",
+        tuple(tokens(length) for length in lengths),
+        lines,
+        column_notes=tuple(notes),
+        notes=(MARKS_NOTE, "Every test has equal weight; all methods are averaged over the same tests."),
+    )
+    return Summary(grid, tuple(lengths), tuple(common), ranked)
+
+
+def by_test(scores: Scores, length: int) -> Grid:
+    """Every long test at one length, grouped by what it asks; averages below."""
+    frames = scores.frames
+    category = dict(zip(frames.cells["task"], frames.cells["category"], strict=True))
+    tests = [test for test in scores.tests("score") if test[1] == length]
+    order = {name: place for place, name in enumerate(GROUPS)}
+    tests.sort(key=lambda test: order.get(category[test[0]], len(order)))  # stable: planned order within a group
+    lines: list[tuple[str, str, Sequence[Test]]] = [
+        (task, GROUPS.get(category[task], category[task]), [(task, length)]) for task, _ in tests
+    ]
+    ruler = [test for test in tests if test[0].startswith("ruler")]
+    held_out = [test for test in tests if category[test[0]] != "retrieval"]
+    averages = {
+        "retrieval": [test for test in tests if test not in held_out],
+        "held out": held_out,
+        f"RULER, {len(ruler)} tests": ruler,
+    }
+    lines += [(name, "Averages", chosen) for name, chosen in averages.items() if len(chosen) > 1]
+    ranked = rank(scores, [chosen for _, _, chosen in lines])
+    made = tuple(
+        Line(name, tuple(ranked.numbers[i, label] for label in frames.labels), group)
+        for i, (name, group, _) in enumerate(lines)
+    )
+    return Grid(
+        f"by-test-{length}", f"Every test at {tokens(length)} tokens, %", "Test", tuple(frames.labels), made, notes=(MARKS_NOTE,)
+    )
+
+
+def perplexity(scores: Scores) -> list[Grid]:
+    """Loss in nats per token, one table for each perplexity test; lower is better."""
+    grids = []
+    planned = scores.tests("nats")
+    for task in dict.fromkeys(task for task, _ in planned):
+        tests = sorted(test for test in planned if test[0] == task)
+        ranked = rank(scores, [[test] for test in tests], lower_is_better=True)
+        lines = tuple(
+            Line(label, tuple(ranked.numbers[i, label] for i in range(len(tests)))) for label in scores.frames.labels
+        )
+        grids.append(
+            Grid(
+                f"loss-{task}".replace("/", "-"),
+                f"{task}: loss, nats per token (lower is better)",
+                "Method",
+                tuple(tokens(length) for _, length in tests),
+                lines,
+                unit="nats",
+                notes=(MARKS_NOTE.replace("below the highest", "above the lowest"), "Perplexity is the exponential of the loss."),
+            )
+        )
+    return grids
+
+
+def original(scores: Scores) -> str | None:
+    """The label of the unextended model, or None where it was not run."""
+    return next((m["label"] for m in scores.frames.run["methods"] if m.get("extender") == "none"), None)
+
+
+def retention(scores: Scores) -> Grid | None:
+    """What an extended model keeps in short context: extended ÷ original in percent, or the difference of losses.
+
+    Samples are paired. None where no short test or no unextended model is part of the experiment.
+    """
+    base = original(scores)
+    scored, losses = scores.tests("score", short=True), scores.tests("nats", short=True)
+    if base is None or not (scored or losses):
+        return None
+    columns: list[tuple[str, list[Test], str]] = []
+    if len(scored) > 1:
+        columns.append((f"all {len(scored)} tests", scored, "percent"))
+    columns += [(_column(test, scored), [test], "percent") for test in scored]
+    columns += [(_column(test, losses), [test], "nats difference") for test in losses]
+    lines = tuple(
+        Line(label, tuple(_kept(scores, label, base, tests, unit) for _, tests, unit in columns))
+        for label in scores.frames.labels
+    )
+    return Grid(
+        "retention",
+        f"Short-context retention against the unextended model ({base})",
+        "Method",
+        tuple(name for name, _, _ in columns),
+        lines,
+        column_units=tuple(unit for _, _, unit in columns),
+        column_notes=tuple("% of original" if unit == "percent" else "nats per token more" for _, _, unit in columns),
+        notes=("Extended ÷ original, paired by sample; for losses the difference (above 0 is worse). Brackets: 95 % interval.",),
+    )
+
+
+def _column(test: Test, tests: Sequence[Test]) -> str:
+    lengths = {length for task, length in tests if task == test[0]}
+    return test[0] if len(lengths) == 1 else f"{test[0]} {tokens(test[1])}"
+
+
+def _kept(scores: Scores, label: str, base: str, tests: Sequence[Test], unit: str) -> Number:
+    own, reference = scores.average(label, tests), scores.average(base, tests)
+    if own.estimate is None:
+        return own
+    if reference.estimate is None:
+        return Number(None, "missing", f"the unextended model has no result: {reference.why}", own.keys)
+    pairs = scores.pairs(label, base, tests)
+    n = sum(len(a) for a, _ in pairs)
+    if not all(len(a) for a, _ in pairs):
+        return Number(None, "missing", "no sample was answered by both models", own.keys)
+    if label == base:
+        return Number(Estimate(1.0 if unit == "percent" else 0.0, None, None, n), "done", "original", own.keys)
+    if unit == "nats difference":
+        result = statistics.compare(pairs, f"retention {label} {tests}", bounded=False)
+        return Number(Estimate(result.difference, result.low, result.high, n), "done", _same(pairs), own.keys)
+    above, below = (sum(float(np.mean(pair[side])) for pair in pairs) for side in (0, 1))
+    if below <= 0:
+        return Number(None, "missing", "the unextended model scores 0, so there is no ratio", own.keys)
+    low, high = statistics.ratio_interval(pairs, f"retention {label} {tests}")
+    return Number(Estimate(above / below, low, high, n), "done", _same(pairs), own.keys)
+
+
+def _same(pairs: Sequence[tuple[statistics.Array, statistics.Array]]) -> str:
+    return "no sample differs" if all(np.array_equal(a, b) for a, b in pairs) else ""

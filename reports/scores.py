@@ -1,0 +1,150 @@
+"""Scores of all methods side by side on the same samples, and which differences between them are real."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from reports import statistics
+from reports.frame import Frames
+from reports.grid import Number
+from reports.statistics import Array, Comparison
+
+SIGNIFICANT = 0.05
+Test = tuple[str, int]  # task and length
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Numbers of single tests; a test is a task at a length, all its seeds together."""
+
+    frames: Frames
+
+    @cached_property
+    def matrix(self) -> dict[Test, pd.DataFrame]:
+        """For every test one table: lines are samples (seed, sample), columns are methods."""
+        return {
+            (str(task), int(length)): rows.pivot(index=["seed", "sample"], columns="label", values="score")
+            for (task, length), rows in self.frames.rows.groupby(["task", "length"], sort=False)
+        }
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str, int], pd.DataFrame]:
+        return {
+            (str(label), str(task), int(length)): cells
+            for (label, task, length), cells in self.frames.cells.groupby(["label", "task", "length"], sort=False)
+        }
+
+    @cached_property
+    def _units(self) -> dict[str, str]:
+        return dict(zip(self.frames.cells["task"], self.frames.cells["unit"], strict=True))
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[str, Test], Number]:
+        return {}
+
+    @cached_property
+    def _columns(self) -> dict[Test, dict[str, Array]]:
+        """The columns of `matrix` as arrays, NaN where a method lacks a sample."""
+        return {
+            test: {str(label): scores[label].to_numpy(dtype=np.float64) for label in scores.columns}
+            for test, scores in self.matrix.items()
+        }
+
+    def tests(self, unit: str | None = None, short: bool = False) -> list[Test]:
+        """All planned tests in the planned order; `short` asks for the short-context ones, else the long ones."""
+        cells = self.frames.cells
+        chosen = cells[((cells["category"] == "short") == short) & ((cells["unit"] == unit) | (unit is None))]
+        return list(dict.fromkeys(zip(chosen["task"].astype(str), chosen["length"].astype(int), strict=True)))
+
+    def number(self, label: str, test: Test) -> Number:
+        """One test of one method. Where only some of its seeds are finished it counts as missing."""
+        if (label, test) not in self._numbers:
+            self._numbers[label, test] = self._number(label, test)
+        return self._numbers[label, test]
+
+    def _number(self, label: str, test: Test) -> Number:
+        cells = self._cells.get((label, *test))
+        if cells is None:
+            return Number(why="not part of this experiment")
+        keys = tuple(cells["key"])
+        for status in ("failed", "missing"):
+            wrong = cells[cells["status"] == status]
+            if len(wrong):
+                seeds = f" ({len(wrong)} of {len(cells)} seeds)" if len(cells) > 1 else ""
+                return Number(None, status, f"{status}{seeds}: {wrong['reason'].iloc[0]}", keys)
+        planned, found = int(cells["samples"].sum()), int(cells["n"].sum())
+        why = "" if found >= planned else f"only {found} of {planned} samples"
+        values = self._columns[test][label]
+        bounded = self._units[test[0]] == "score"
+        return Number(statistics.estimate(values[~np.isnan(values)], f"{label} {test}", bounded), "done", why, keys)
+
+    def average(self, label: str, tests: Sequence[Test]) -> Number:
+        """Mean over tests, every test with equal weight; missing as soon as one of them is."""
+        if len(tests) == 1:
+            return self.number(label, tests[0])
+        numbers = [self.number(label, test) for test in tests]
+        absent = [(test, number) for test, number in zip(tests, numbers, strict=True) if number.estimate is None]
+        if absent or not tests:
+            status = "failed" if any(number.status == "failed" for _, number in absent) else "missing"
+            first = f", first {absent[0][0][0]} ({absent[0][1].why})" if absent else ""
+            return Number(None, status, f"{len(absent)} of {len(tests)} tests have no result{first}")
+        return Number(statistics.average([n.estimate for n in numbers if n.estimate]), "done")
+
+    def pairs(self, first: str, second: str, tests: Sequence[Test]) -> list[tuple[Array, Array]]:
+        """Scores of two methods on the samples that both have; one pair of arrays for each test."""
+        found = []
+        for test in tests:
+            a, b = self._columns[test][first], self._columns[test][second]
+            both = ~(np.isnan(a) | np.isnan(b))
+            found.append((a[both], b[both]))
+        return found
+
+    def compare(self, first: str, second: str, tests: Sequence[Test]) -> Comparison:
+        return statistics.compare(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))
+
+    def bounded(self, tests: Sequence[Test]) -> bool:
+        """True for scores in [0, 1], False for losses."""
+        return all(self._units[task] == "score" for task, _ in tests)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Numbers of several lines (each an average over tests) for all methods, with marks and corrected p-values."""
+
+    numbers: Mapping[tuple[int, str], Number]
+    adjusted: Mapping[tuple[int, str, str], float]  # Holm over all lines and all pairs of methods
+
+    def p(self, line: int, first: str, second: str) -> float:
+        return self.adjusted.get((line, first, second), self.adjusted.get((line, second, first), 1.0))
+
+
+def rank(scores: Scores, lines: Sequence[Sequence[Test]], lower_is_better: bool = False) -> Ranked:
+    """Measure every method on every line, and mark what is best and what is tied with it.
+
+    All pairs of methods are tested, not only those with the winner: the winner was picked by looking, and Holm's
+    correction over all pairs stays honest about that.
+    """
+    labels = scores.frames.labels
+    numbers = {(i, label): scores.average(label, tests) for i, tests in enumerate(lines) for label in labels}
+    p_values: dict[tuple[int, str, str], float] = {}
+    for i, tests in enumerate(lines):
+        done = [label for label in labels if numbers[i, label].estimate is not None]
+        for first, second in combinations(done, 2):
+            pairs = scores.pairs(first, second, tests)
+            if all(len(a) for a, _ in pairs):
+                p_values[i, first, second] = statistics.p_value(pairs, f"{first} {second} {tests}", scores.bounded(tests))
+    adjusted = dict(zip(p_values, statistics.holm(list(p_values.values())), strict=True))
+    ranked = Ranked(numbers, adjusted)
+    for i in range(len(lines)):
+        means = {label: e.mean for label in labels if (e := numbers[i, label].estimate) is not None}
+        if len(means) < 2:
+            continue
+        top = (min if lower_is_better else max)(means, key=lambda label: means[label])
+        tied = [label for label in means if label != top and ranked.p(i, top, label) >= SIGNIFICANT]
+        for label in [top, *tied]:
+            numbers[i, label] = replace(numbers[i, label], mark="tie" if tied else "best")
+    return ranked

@@ -1,0 +1,133 @@
+"""How figures look, and how they become SVG whose bytes depend on nothing but the data.
+
+Figures are drawn in the colours of the light theme, so a saved file is complete; inside the page `themed` turns every
+colour into a CSS variable, and the figure follows the page's theme.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, RULE = "#1b1f24", "#6b7178", "#dfe2e6"
+# After Okabe and Ito, Color Universal Design (2008): told apart with every common colour blindness.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc6ea5", "#c98a00", "#4ba3d9", "#7a5c99", "#8c6d46")
+NEUTRAL = "#7d848c"  # the unextended model
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LOW, MIDDLE, HIGH = "#b4532a", "#f1e9da", "#1d6f86"  # scores from 0 to 1: rust over sand to teal
+
+_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", NEUTRAL: "series-none"} | {
+    colour: f"series-{i}" for i, colour in enumerate(SERIES)
+}
+_SETTINGS = {
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's own font
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "text.color": INK,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+}
+
+
+@contextmanager
+def drawing(name: str) -> Iterator[None]:
+    """Settings for one figure; its name makes its ids differ from those of other figures in the page."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS | {"svg.hashsalt": f"ropebench {name}"})
+        yield
+
+
+def colours(labels: Sequence[str], original: str | None) -> dict[str, str]:
+    """One colour for each method; the unextended model is grey."""
+    others = [label for label in labels if label != original]
+    return {label: NEUTRAL for label in labels} | {label: SERIES[i % len(SERIES)] for i, label in enumerate(others)}
+
+
+def markers(labels: Sequence[str]) -> dict[str, str]:
+    return {label: MARKERS[i % len(MARKERS)] for i, label in enumerate(labels)}
+
+
+def to_svg(figure: Figure) -> str:
+    """A complete SVG file. Call it inside `drawing`."""
+    out = io.StringIO()
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(out, format="svg", transparent=True, metadata=metadata)
+    return out.getvalue()
+
+
+def themed(svg: str, description: str) -> str:
+    """The SVG as an element of the page: no header, the page's colours and font, and a description that is read out."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.S)
+    body = re.sub(r' id="[a-z]+[a-z0-9]*_\d+"', "", body)  # figure_1, axes_1 …: would stand in the page many times
+    body = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--sans)", body)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, f"var(--{variable})")
+    size = re.search(r'<svg[^>]*? width="([\d.]+)pt"', body)
+    width = float(size.group(1)) * 4 / 3 if size else 900.0
+    body = re.sub(r'(<svg[^>]*?) (width|height)="[\d.]+pt"', r"\1", body)
+    body = re.sub(r'(<svg[^>]*?) height="[\d.]+pt"', r"\1", body)
+    safe = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return body.replace("<svg", f'<svg role="img" aria-label="{safe}" style="max-width: {width:.0f}px"', 1).strip()
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Move values apart until neighbours are `gap` from each other, as little as possible; order is kept."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    blocks: list[list[float]] = []  # [sum of (value - place in block), count]
+    for place, i in enumerate(order):
+        blocks.append([values[i] - place * gap, 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
+            total, count = blocks.pop()
+            blocks[-1] = [blocks[-1][0] + total, blocks[-1][1] + count]
+    moved = [0.0] * len(values)
+    place = 0
+    for total, count in blocks:
+        for _ in range(int(count)):
+            moved[order[place]] = total / count + place * gap
+            place += 1
+    return moved
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]], gap: float = 11.5) -> None:
+    """Write (label, x, y, colour) at the right of lines that end at (x, y); `gap` is in points."""
+    if not ends:
+        return
+    axes.figure.canvas.draw()
+    scale = 72 / axes.figure.dpi  # pixels to points
+    heights = [float(axes.transData.transform((x, y))[1]) * scale for _, x, y, _ in ends]
+    for (label, x, y, colour), height, moved in zip(ends, heights, spread(heights, gap), strict=True):
+        axes.annotate(
+            label, (x, y), xytext=(8, moved - height), textcoords="offset points", color=colour, va="center", fontsize=8.5,
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def variable(colour: str) -> str:
+    """The name of the CSS variable that stands for a colour of this file."""
+    return _VARIABLES[colour]
