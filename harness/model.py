@@ -78,7 +78,13 @@ def load_model(
     with applied(model, spec):  # refuses, by name, a model that plans cannot be applied to
         pass
     return LoadedModel(
-        model, tokenizer, spec, weights_hash(folder), dtype, str(model.config._attn_implementation), _source(name, folder)
+        model,
+        tokenizer,
+        spec,
+        weights_hash(folder),
+        dtype,
+        str(model.config._attn_implementation),
+        _source(name, folder),
     )
 
 
@@ -92,7 +98,8 @@ def _model_class(folder: Path, config: Any) -> Any:
 
     if isinstance(config, dict):
         raise ValueError(
-            f"{folder} holds a model of type {config.get('model_type')!r}, which transformers does not know; code beside a checkpoint is never run"
+            f"{folder} holds a model of type {config.get('model_type')!r}, which transformers does not know; "
+            "code beside a checkpoint is never run"
         )
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ValueError(f"{folder} holds a {config.model_type} model, which is no causal language model")
@@ -127,6 +134,7 @@ def _tokenizer(folder: Path) -> Any:
 
 def _model(folder: Path, dtype: str, attention: str) -> Any:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     with _quiet():
@@ -140,25 +148,28 @@ def _model(folder: Path, dtype: str, attention: str) -> Any:
                 local_files_only=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
+        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
             raise ValueError(f"the model in {folder} cannot be loaded ({_first_line(error)})") from error
-    if report["missing_keys"]:
-        raise ValueError(f"{folder} is incomplete: {len(report['missing_keys'])} weights are missing, such as {sorted(report['missing_keys'])[0]}")
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ValueError(f"{folder} is incomplete: {len(missing)} weights are missing, such as {missing[0]}")
     return model
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No second progress bar beside ours, and no notes about old names in configurations."""
+    """No second progress bar beside ours, no table of weights beside our one line, no notes about old names."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 

@@ -12,7 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "vocab.txt",
+)
 TOKENIZER_EXTRAS = (
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
 )  # fmt: skip
@@ -71,10 +78,11 @@ def _local_folder(name: str) -> Path | None:
 
 
 def _out_of_reach(name: str, local_files_only: bool, error: Exception) -> str:
+    here = f"there is no folder {name}"
     if local_files_only:
-        return f"there is no folder {name}, and no model of that name in the local Hugging Face cache; downloads are not allowed here"
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return f"there is no folder {name}, and the Hugging Face hub did not give it ({type(error).__name__}: {reason}); name a local folder"
+        return f"{here}, and no model of that name in the local Hugging Face cache; downloads are not allowed here"
+    reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return f"{here}, and the Hugging Face hub did not give it ({reason}); name a local folder"
 
 
 def weight_files(folder: Path) -> list[Path]:

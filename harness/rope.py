@@ -47,7 +47,8 @@ def applied(model: torch.nn.Module, spec: RopeSpec) -> Iterator["Applied"]:
     try:
         for module, forward in forwards:
             module.__dict__["forward"] = forward
-        yield Applied(forwards, spec, next(iter(model.parameters())).dtype)
+        dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
+        yield Applied(forwards, spec, dtypes[0] if dtypes else torch.float32)
     finally:
         for module, forward_before in before:
             if forward_before is None:
@@ -59,7 +60,9 @@ def applied(model: torch.nn.Module, spec: RopeSpec) -> Iterator["Applied"]:
 class Applied:
     """A model under plans. Made by `applied`."""
 
-    def __init__(self, forwards: list[tuple[torch.nn.Module, PlannedForward]], spec: RopeSpec, dtype: torch.dtype) -> None:
+    def __init__(
+        self, forwards: list[tuple[torch.nn.Module, PlannedForward]], spec: RopeSpec, dtype: torch.dtype
+    ) -> None:
         self.spec = spec
         self._forwards = forwards
         self._dtype = dtype
@@ -96,14 +99,14 @@ class Applied:
         worst = 0.0
         for module, forward in self._forwards:
             rotation = forward.rotations[self.spec.layer_type]
-            device = rotation.trained_device(module)
+            device = next(module.buffers()).device
             positions = _spread(length, max(row.keep_first for row in rows), device)
             phase, factor = self._reference(rows, positions)
             slack = phase * (rotation.deviation.to(device) + 2.0**-22) + 1e-6
             for dtype in dict.fromkeys((torch.float32, self._dtype)):
                 x = torch.zeros(len(rows), 1, 8, dtype=dtype, device=device)
                 live = self._live(module, x, positions[None])
-                rounding = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps
+                rounding = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2  # to nearest
                 excess, difference = _compare(live, rotation.layout, phase, factor, factor * (slack + rounding))
                 if not excess <= 0:
                     raise NotApplied(
@@ -125,8 +128,14 @@ class Applied:
         for plan in rows:
             place = positions.double()[:, None]
             early = place < plan.keep_first
-            phases.append(place * torch.where(early, place.new_tensor(self.spec.inv_freq), place.new_tensor(plan.inv_freq)))
-            factors.append(torch.where(early, place.new_tensor(self.spec.attention_factor), place.new_tensor(plan.attention_factor)))
+            phases.append(
+                place * torch.where(early, place.new_tensor(self.spec.inv_freq), place.new_tensor(plan.inv_freq))
+            )
+            factors.append(
+                torch.where(
+                    early, place.new_tensor(self.spec.attention_factor), place.new_tensor(plan.attention_factor)
+                )
+            )
         return torch.stack(phases), torch.stack(factors)
 
 
@@ -154,4 +163,4 @@ def _spread(length: int, keep_first: int, device: torch.device) -> torch.Tensor:
     even = torch.linspace(0, length - 1, PROOF_ALL, dtype=torch.float64, device=device).long()
     ends = torch.arange(64, device=device)
     seam = torch.arange(max(keep_first - 2, 0), min(keep_first + 2, length), device=device)
-    return torch.cat((even, ends, length - 1 - ends, seam)).unique()
+    return torch.cat((even, ends, length - 1 - ends, seam))

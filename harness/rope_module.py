@@ -49,7 +49,7 @@ class Rotation:
         self.deviation = deviation  # |trained float32 value / value of the spec - 1|, float64
         self.rows: int | None = None  # None: one plan for any batch
         self._inv_freq = trained[None, None]  # (plans, 1, pairs)
-        self._factor = torch.full((1, 1, 1), attention_factor)  # (plans, 1, 1)
+        self._factor = torch.full((1, 1, 1), attention_factor, dtype=torch.float32)  # (plans, 1, 1)
         self._keep_first: torch.Tensor | None = None  # (plans, 1, 1)
         self._on_device: dict[torch.device, tuple[torch.Tensor | None, ...]] = {}
 
@@ -65,14 +65,12 @@ class Rotation:
             ratio = torch.where(trained > 0, planned / trained, 0.0)
             planned = torch.where(trained > 0, self.trained.double() * ratio, planned)
             self._inv_freq = planned.float()[:, None]
-            self._factor = torch.tensor([plan.attention_factor for plan in plans]).reshape(-1, 1, 1)
-            keep = torch.tensor([float(plan.keep_first) for plan in plans]).reshape(-1, 1, 1)
+            factors = [plan.attention_factor for plan in plans]
+            self._factor = torch.tensor(factors, dtype=torch.float32).reshape(-1, 1, 1)
+            keep = torch.tensor([plan.keep_first for plan in plans], dtype=torch.float32).reshape(-1, 1, 1)
             self._keep_first = keep if bool(keep.any()) else None
         self.rows = len(plans) if each_row else None
         self._on_device = {}
-
-    def trained_device(self, module: torch.nn.Module) -> torch.device:
-        return next(module.buffers()).device
 
     def __call__(self, x: torch.Tensor, position_ids: torch.Tensor) -> Any:
         """cos and sin for positions (batch or 1, length), in the dtype of x; phases are formed in float32."""
@@ -125,18 +123,23 @@ def find(model: torch.nn.Module, spec: RopeSpec) -> list[tuple[torch.nn.Module, 
             raise RuntimeError(f"{name} runs under plans already; leave that block before opening another")
         if spec.layer_type not in prefixes:
             kinds = ", ".join(repr(prefix) for prefix in prefixes)
-            raise ValueError(f"{type(module).__name__} rotates layers of type {kinds}, the configuration says {spec.layer_type!r}")
+            raise ValueError(
+                f"{type(module).__name__} rotates layers of type {kinds}, the configuration says {spec.layer_type!r}"
+            )
         found.append((module, PlannedForward({prefix: _rotation(module, prefix, spec) for prefix in prefixes})))
     if not found:
         raise ValueError(
-            f"{name} is not supported: none of its modules has an inv_freq buffer, so it has no RoPE or rotates in code of its own"
+            f"{name} is not supported: none of its modules has an inv_freq buffer, "
+            "so it has no RoPE or rotates in code of its own"
         )
     return found
 
 
 def _layer_types(module: torch.nn.Module) -> list[str]:
     """Layer types that a module rotates ([""] when it knows none); empty for any other module."""
-    names = [name for name, _ in module.named_buffers(recurse=False) if name.endswith(SUFFIX) and not name.endswith(NOT_LIVE)]
+    names = [
+        name for name, _ in module.named_buffers(recurse=False) if name.endswith(SUFFIX) and not name.endswith(NOT_LIVE)
+    ]
     return [name.removesuffix(SUFFIX).removesuffix("_") for name in names]
 
 
@@ -159,12 +162,16 @@ def _rotation(module: torch.nn.Module, layer_type: str, spec: RopeSpec) -> Rotat
     if trained.shape != expected.shape:
         raise ValueError(f"{name} rotates {tuple(trained.shape)} pairs, the configuration says {len(expected)}")
     deviation = torch.where(expected > 0, trained.double() / expected - 1, trained.double()).abs()
-    # float32 exponents err by θ's logarithm times 6e-8; a model cast to bf16 has its frequencies rounded too
-    if float(deviation.max()) > (5e-6 if trained.dtype == torch.float32 else 2.0**-7):
+    # float32 exponents err by θ's logarithm times 6e-8, YaRN's ramp by its factor times 6e-8; a model cast to
+    # bf16 has rounded frequencies as well
+    if float(deviation.max()) > (2e-5 if trained.dtype == torch.float32 else 2.0**-7):
         i = int(deviation.argmax())
-        raise ValueError(f"{name} does not rotate as its configuration says: pair {i} has {float(trained[i]):.6g}, expected {spec.inv_freq[i]:.6g}")
+        values = f"pair {i} has {float(trained[i]):.6g}, expected {spec.inv_freq[i]:.6g}"
+        raise ValueError(f"{name} does not rotate as its configuration says: {values}")
     if abs(factor - spec.attention_factor) > 1e-5:
-        raise ValueError(f"{name} scales cos and sin by {factor:.6g}, its configuration says {spec.attention_factor:.6g}")
+        raise ValueError(
+            f"{name} scales cos and sin by {factor:.6g}, its configuration says {spec.attention_factor:.6g}"
+        )
     if trained.dtype != torch.float32:  # rounded values would be wrong by radians at long range: take the spec's
         trained, deviation = expected.float(), torch.zeros_like(deviation)
     return Rotation(layout, trained, spec.attention_factor, deviation)
@@ -192,8 +199,12 @@ def _probe(module: torch.nn.Module, layer_type: str) -> tuple[str, float]:
     for layout in LAYOUTS:
         known = rotate(layout, phase, torch.full((1, 1, 1), factor, device=device))
         if len(known) == len(parts) and all(
-            k.shape == p.shape and k.is_complex() == p.is_complex() and torch.allclose(k, p.to(k.dtype), rtol=0, atol=1e-6 * max(1.0, factor))
+            k.shape == p.shape
+            and k.is_complex() == p.is_complex()
+            and torch.allclose(k, p.to(k.dtype), rtol=0, atol=1e-6 * max(1.0, factor))
             for k, p in zip(known, parts, strict=True)
         ):
             return layout, factor
-    raise ValueError(f"{name} is not supported: it lays cos and sin out in none of the known ways ({', '.join(LAYOUTS)})")
+    raise ValueError(
+        f"{name} is not supported: it lays cos and sin out in none of the known ways ({', '.join(LAYOUTS)})"
+    )

@@ -85,7 +85,9 @@ def _longrope(parameters: Mapping[str, Any], dims: int, theta: float, maximum: i
     original = parameters["original_max_position_embeddings"]
     short = parameters["short_factor"]
     if len(short) != dims // 2:
-        raise ValueError(f"short_factor of the configuration has {len(short)} values, the model has {dims // 2} rotary pairs")
+        raise ValueError(
+            f"short_factor of the configuration has {len(short)} values, the model has {dims // 2} rotary pairs"
+        )
     values = [value / factor for value, factor in zip(_base(dims, theta), short, strict=True)]
     given = parameters.get("short_mscale") or parameters.get("attention_factor")  # Phi-3.5-MoE writes the first
     if given is not None:

@@ -62,7 +62,7 @@ def spec_from_config(config: Any, trained_length: int | None = None) -> RopeSpec
 
 def _known(content: Mapping[str, Any]) -> Any:
     """The dictionary as a transformers configuration, where transformers knows its model type."""
-    from transformers import CONFIG_MAPPING  # type: ignore[attr-defined]
+    from transformers import CONFIG_MAPPING
 
     model_type = content.get("model_type")
     if model_type not in CONFIG_MAPPING:
@@ -73,7 +73,9 @@ def _known(content: Mapping[str, Any]) -> Any:
             return CONFIG_MAPPING[model_type].from_dict(json.loads(json.dumps(content)))
     except Exception as error:  # every configuration class checks its values in its own way
         reason = (str(error).strip().splitlines() or ["unreadable"])[0]
-        raise ValueError(f"the configuration is not one of a {model_type} model ({type(error).__name__}: {reason})") from None
+        raise ValueError(
+            f"the configuration is not one of a {model_type} model ({type(error).__name__}: {reason})"
+        ) from None
 
 
 def _read(config: Any, trained_length: int | None) -> RopeSpec:
@@ -82,13 +84,16 @@ def _read(config: Any, trained_length: int | None) -> RopeSpec:
     get = _reader(config)
     name = f"model type {get('model_type') or 'unknown'}"
     parameters, layer_type = _parameters(get, name)
+    get = _reader(_of_layer_type(config, layer_type))
 
     theta = parameters.get("rope_theta") or get("rope_theta")
-    rotates = any(get(key) for key in ("rotary_dim", "rotary_value", "partial_rotary_factor", "qk_rope_head_dim"))
+    rotates = any(get(key) for key in ("rotary_dim", "partial_rotary_factor"))
     if get("alibi") or not (parameters or theta or rotates):
-        raise ValueError(f"{name} has no RoPE (its configuration names no rope_theta); ropebench compares RoPE models only")
+        raise ValueError(
+            f"{name} has no RoPE (its configuration names no rope_theta); ropebench compares RoPE models only"
+        )
     if not theta:
-        raise ValueError(f"{name} rotates but its configuration names no rope_theta; add rope_theta to its config.json")
+        raise ValueError(f"{name} rotates, but its configuration names no rope_theta, so its frequencies are unknown")
 
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
     maximum = get("max_position_embeddings")
@@ -98,7 +103,9 @@ def _read(config: Any, trained_length: int | None) -> RopeSpec:
         raise ValueError(f"{name}: the configuration names no max_position_embeddings; give the trained length")
     parameters.setdefault("original_max_position_embeddings", original or maximum or length)
 
-    dims = _rotary_dims(get, parameters, kind, name)
+    # DeepSeek names the rotated dimensions; transformers turns rotary_dim into a share and reads it no more
+    named = get("qk_rope_head_dim") or (get("rotary_dim") if isinstance(config, Mapping) else None)
+    dims = int(named) if named else _rotary_dims(get, parameters, kind, name)
     try:
         inv_freq, attention_factor = scaled(kind, parameters, dims, float(theta), maximum or length)
     except ValueError as error:
@@ -122,7 +129,11 @@ def _reader(config: Any) -> Callable[[str], Any]:
 def _parameters(get: Callable[[str], Any], name: str) -> tuple[dict[str, Any], str]:
     """The RoPE dictionary that a plan covers, and its layer type ("" when all layers rotate alike)."""
     content = get("rope_parameters") or get("rope_scaling") or {}
-    types = [key for key, value in content.items() if isinstance(value, Mapping) or value is None and key.endswith("_attention")]
+    types = [
+        key
+        for key, value in content.items()
+        if isinstance(value, Mapping) or value is None and key.endswith("_attention")
+    ]
     if not types:
         return dict(content), ""
     if not content.get(COVERED):
@@ -133,15 +144,24 @@ def _parameters(get: Callable[[str], Any], name: str) -> tuple[dict[str, Any], s
     return parameters, COVERED
 
 
+def _of_layer_type(config: Any, layer_type: str) -> Any:
+    """The configuration of one layer type, where types differ in more than RoPE (Gemma 4's head_dim)."""
+    if layer_type and not isinstance(config, Mapping):
+        try:
+            return config.per_layer_config[layer_type]
+        except (AttributeError, ValueError):  # a release without it; a configuration with nothing to choose
+            pass
+    return config
+
+
 def _rotary_dims(get: Callable[[str], Any], parameters: Mapping[str, Any], kind: str, name: str) -> int:
-    """How many dimensions of a head rotate (DeepSeek names them; others give a share of the head)."""
-    named = get("qk_rope_head_dim") or get("rotary_dim")
-    if named:
-        return int(named)
+    """How many dimensions of a head rotate, where the configuration gives a share of the head or nothing."""
     head_dim = get("head_dim")
     if not head_dim:
         if not (get("hidden_size") and get("num_attention_heads")):
-            raise ValueError(f"{name}: the configuration names neither head_dim nor hidden_size and num_attention_heads")
+            raise ValueError(
+                f"{name}: the configuration names neither head_dim nor hidden_size and num_attention_heads"
+            )
         head_dim = get("hidden_size") // get("num_attention_heads")
     if kind == "proportional":
         return int(head_dim)

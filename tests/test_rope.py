@@ -17,15 +17,34 @@ from harness.rope_spec import spec_from_config
 
 WINDOW = 64
 SMALL = dict(
-    vocab_size=96, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-    max_position_embeddings=WINDOW, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-)  # fmt: skip
+    vocab_size=96,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=WINDOW,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+)
 TWO_TYPES = dict(layer_types=["sliding_attention", "full_attention"], sliding_window=16)
 EXPERTS = dict(num_local_experts=2, num_experts_per_tok=1)
 LATENT = dict(
-    kv_lora_rank=16, q_lora_rank=16, qk_rope_head_dim=16, qk_nope_head_dim=16, v_head_dim=16, n_routed_experts=2, num_experts_per_tok=1,
-    n_shared_experts=1, moe_intermediate_size=32, first_k_dense_replace=1, n_group=1, topk_group=1, num_key_value_heads=4,
-)  # fmt: skip
+    kv_lora_rank=16,
+    q_lora_rank=16,
+    qk_rope_head_dim=16,
+    qk_nope_head_dim=16,
+    v_head_dim=16,
+    n_routed_experts=2,
+    num_experts_per_tok=1,
+    n_shared_experts=1,
+    moe_intermediate_size=32,
+    first_k_dense_replace=1,
+    n_group=1,
+    topk_group=1,
+    num_key_value_heads=4,
+)
 FAMILIES: dict[str, dict] = {
     "llama": {},
     "mistral": {},
@@ -52,7 +71,12 @@ FAMILIES: dict[str, dict] = {
     "deepseek_v2": LATENT,
     "deepseek_v3": LATENT,
     "llama4_text": dict(
-        head_dim=16, intermediate_size_mlp=96, moe_layers=[], no_rope_layers=[1, 1], attention_chunk_size=512, num_local_experts=2
+        head_dim=16,
+        intermediate_size_mlp=96,
+        moe_layers=[],
+        no_rope_layers=[1, 1],
+        attention_chunk_size=512,
+        num_local_experts=2,
     ),
     "exaone4": {},
     "ernie4_5": {},
@@ -131,13 +155,22 @@ def test_family(family: str) -> None:
 
 NATIVE = {
     "linear": dict(rope_type="linear", factor=4.0),
-    "llama3": dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=WINDOW),
+    "llama3": dict(
+        rope_type="llama3",
+        factor=4.0,
+        low_freq_factor=1.0,
+        high_freq_factor=4.0,
+        original_max_position_embeddings=WINDOW,
+    ),
     "yarn": dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=WINDOW),
     "longrope": dict(
-        rope_type="longrope", factor=4.0, original_max_position_embeddings=16,
-        short_factor=(1.0,) * 8, long_factor=(1.0, 1.1, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0),
+        rope_type="longrope",
+        factor=4.0,
+        original_max_position_embeddings=16,
+        short_factor=(1.0,) * 8,
+        long_factor=(1.0, 1.1, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("family, layer_type", [("llama", ""), ("cohere", ""), ("gemma3_text", "full_attention")])
@@ -169,7 +202,9 @@ def test_identity_on_a_scaled_checkpoint(kind: str) -> None:
         assert gap(logits(model, tokens), before) <= 2e-7
 
 
-@pytest.mark.parametrize("rope", [NATIVE["longrope"], dict(rope_type="dynamic", factor=4.0)], ids=["longrope", "dynamic"])
+@pytest.mark.parametrize(
+    "rope", [NATIVE["longrope"], dict(rope_type="dynamic", factor=4.0)], ids=["longrope", "dynamic"]
+)
 def test_types_that_switch_by_length_hold_still(rope: dict) -> None:
     model = build(**rope)
     spec = spec_from_config(model.config)
@@ -204,7 +239,14 @@ def test_generation_with_cache_equals_a_full_forward(keep_first: int) -> None:
     prompt = ids(20)
     with applied(model, spec) as rotary:
         rotary.use(stretched(spec, 3.0, attention_factor=1.1, keep_first=keep_first))
-        out = model.generate(prompt, max_new_tokens=12, do_sample=False, eos_token_id=None, return_dict_in_generate=True, output_logits=True)
+        out = model.generate(
+            prompt,
+            max_new_tokens=12,
+            do_sample=False,
+            eos_token_id=None,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
         full = logits(model, out.sequences)
     assert gap(torch.stack(out.logits, dim=1), full[:, 19:-1]) < 1e-5
 
@@ -218,7 +260,9 @@ def test_keep_first_rotates_the_first_positions_as_trained() -> None:
         rotary.prove(10, plan)
         cos, sin = model.model.rotary_emb(torch.zeros(1, 10, 8), torch.arange(10)[None])
     for position in range(10):
-        inv_freq, factor = (spec.inv_freq, spec.attention_factor) if position < 3 else (plan.inv_freq, plan.attention_factor)
+        inv_freq, factor = (
+            (spec.inv_freq, spec.attention_factor) if position < 3 else (plan.inv_freq, plan.attention_factor)
+        )
         wanted = [math.cos(position * value) * factor for value in inv_freq] * 2
         assert cos[0, position].tolist() == pytest.approx(wanted, abs=1e-6)
         wanted = [math.sin(position * value) * factor for value in inv_freq] * 2
@@ -357,7 +401,9 @@ def _tables(module: torch.nn.Module) -> tuple[torch.Tensor, ...]:
     return module.forward.rotations[""]._tables(torch.device("cpu"))
 
 
-@pytest.mark.parametrize("damage", [_forward_put_back, _other_shape, _one_pair_changed, _cast_to_bf16, _nan, _factor_lost])
+@pytest.mark.parametrize(
+    "damage", [_forward_put_back, _other_shape, _one_pair_changed, _cast_to_bf16, _nan, _factor_lost]
+)
 def test_the_proof_fails_when_the_plan_is_broken(damage: Callable[[torch.nn.Module], None]) -> None:
     model = build()
     spec = spec_from_config(model.config)
@@ -419,7 +465,10 @@ SPEC = RopeSpec(16, 10000.0, WINDOW, tuple(10000.0 ** (-i / 8) for i in range(8)
 @pytest.mark.parametrize("family", ["gptj", "gpt2"])
 def test_models_without_a_rotary_module_are_refused(family: str) -> None:
     config = AutoConfig.for_model(family, n_embd=64, n_layer=1, n_head=4, vocab_size=96, n_positions=64, rotary_dim=16)
-    with pytest.raises(ValueError, match="not supported: none of its modules"), applied(AutoModelForCausalLM.from_config(config), SPEC):
+    with (
+        pytest.raises(ValueError, match="not supported: none of its modules"),
+        applied(AutoModelForCausalLM.from_config(config), SPEC),
+    ):
         pass
 
 
