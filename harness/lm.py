@@ -3,9 +3,7 @@
 A plan's length is prompt plus new tokens of one prompt; it is pinned before the prefill and held to the end of the
 decoding. Nothing of a prompt outlives it, so answers depend neither on the order nor on the batching of prompts.
 
-Logits are always made by the model's own forward function from hidden states that were computed once (`head`), a few
-positions at a time. So families that scale or cap their logits (Granite, Cohere, Gemma 2) are right without a list of
-them, and the full [positions, vocabulary] matrix never exists.
+Logits come from `harness.logits`, so the full [positions, vocabulary] matrix never exists.
 """
 
 import time
@@ -16,59 +14,16 @@ import torch
 from torch import Tensor
 
 from extenders.base import Extender, RopePlan
+from harness.logits import head, hidden_states, target_losses
 from tasks.base import Generation
 
 if TYPE_CHECKING:
     from harness.model import LoadedModel
     from harness.rope import Applied
 
-# Logits in one piece: 2^26 values are 256 MB in float32, and the loss needs about three such pieces at a time.
-LOGITS_AT_ONCE = 2**26
-
 
 class BrokenModel(ValueError):
     """The model gives NaN: nothing it says can be scored."""
-
-
-def hidden_states(model: Any, ids: Tensor) -> Tensor:
-    """Hidden states [rows, positions, width] of token ids [rows, positions], before the head; no cache, no mask."""
-    states: Tensor = model.base_model(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state
-    return states
-
-
-def head(model: Any, hidden: Tensor, rows: int = 1) -> Tensor:
-    """Logits [..., vocabulary] of hidden states [batch, positions, width], by the model's own forward function.
-
-    The model runs on one token for each of the `rows` that plans are pinned for, and a hook puts `hidden` in the place
-    of what comes out of its body.
-    """
-
-    def replace(_module: Any, _inputs: Any, output: Any) -> Any:
-        output.last_hidden_state = hidden
-        return output
-
-    hook = model.base_model.register_forward_hook(replace)
-    try:
-        token = torch.zeros((rows, 1), dtype=torch.long, device=hidden.device)
-        logits: Tensor = model(input_ids=token, use_cache=False, return_dict=True).logits
-    finally:
-        hook.remove()
-    return logits
-
-
-def target_losses(model: Any, hidden: Tensor, targets: Tensor, rows: int = 1) -> tuple[Tensor, Tensor]:
-    """Loss in nats (float32) and whether the target is the most likely token, for each of [positions].
-
-    `hidden` is [positions, width], `targets` is [positions]; `rows` as in `head`.
-    """
-    step = max(1, LOGITS_AT_ONCE // model.get_output_embeddings().weight.shape[0])
-    losses, hits = [], []
-    for start in range(0, len(targets), step):
-        wanted = targets[start : start + step]
-        logits = head(model, hidden[None, start : start + step], rows)[0]
-        losses.append(torch.nn.functional.cross_entropy(logits.float(), wanted, reduction="none"))
-        hits.append(logits.argmax(-1) == wanted)
-    return torch.cat(losses), torch.cat(hits)
 
 
 class ExtendedLM:
@@ -80,7 +35,9 @@ class ExtendedLM:
     Counters: `token_forwards` (tokens that went through the model, padding not counted), `prompts`, `plan_hashes`.
     """
 
-    def __init__(self, loaded: "LoadedModel", extender: Extender, rotary: "Applied", batch_tokens: int = 16_384) -> None:
+    def __init__(
+        self, loaded: "LoadedModel", extender: Extender, rotary: "Applied", batch_tokens: int = 16_384
+    ) -> None:
         self.model: Any = loaded.model
         self.tokenizer: Any = loaded.tokenizer
         self.spec = loaded.spec
@@ -157,17 +114,19 @@ class ExtendedLM:
         """Tokens of the two texts as one, and where the continuation begins.
 
         The split follows lm-eval, so that scores are comparable: white space at the end of the context belongs to the
-        continuation, and the context has as many tokens as it has alone.
+        continuation, and the context has as many tokens as it has alone. Unlike there, BOS never stands twice.
         """
         bare = context.rstrip()
         row = self._with_start(self.encode(context + continuation))
         start = len(self._with_start(self.encode(bare))) if bare else len(self._before)
         if not bare and not self._before:
-            # Nothing stands before the first token; the end-of-text token does, as in lm-eval.
-            row, start = [*sorted(self._ends)[:1], *row], min(1, len(self._ends))
+            # Nothing stands before the first token; lm-eval puts BOS there, or the end token where there is no BOS.
+            tokens = [self.tokenizer.bos_token_id, *sorted(self._ends)]
+            first = [token for token in tokens if token is not None][:1]
+            row, start = first + row, len(first)
         if not continuation or start < 1 or len(row) < 2:
             raise ValueError(
-                f"nothing to score: context {context[-40:]!r} and continuation {continuation[:40]!r} leave no token to predict"
+                f"nothing to score: context {context[-40:]!r} and continuation {continuation[:40]!r} leave no token"
             )
         return row, min(start, len(row) - 1)
 
@@ -259,5 +218,6 @@ def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
     found: set[int] = set()
     generation = getattr(model, "generation_config", None)
     for value in (getattr(generation, "eos_token_id", None), tokenizer.eos_token_id):
-        found |= set(value) if isinstance(value, list | tuple) else {value}
-    return {int(token) for token in found if token is not None}
+        tokens = value if isinstance(value, list | tuple) else [value]
+        found |= {int(token) for token in tokens if token is not None}
+    return found

@@ -52,8 +52,8 @@ def needle_prompt(
     anywhere. `held_out=False` takes places and codes from the half that evaluation never uses. Raises ValueError when
     the budget is too small.
     """
-    if not (needles >= 1 and 0 <= depth <= 1):
-        raise ValueError(f"needle wants needles of at least 1 and a depth in 0 … 1, got {needles} and {depth}")
+    if not 0 <= depth <= 1:
+        raise ValueError(f"depth must be in 0 … 1, got {depth}")
     places = text.draw(rng, place_name, needles, held_out)
     codes = text.draw(rng, text.number(DIGITS), needles, held_out)
     depths = [depth] + [rng.random() for _ in range(needles - 1)]
@@ -101,6 +101,12 @@ class Needle(Task):
 
     depths: int = 11
     needles: int = 1
+
+    def __post_init__(self) -> None:
+        if self.depths < 1 or not 1 <= self.needles <= 100:
+            raise ValueError(
+                f"needle wants depths of at least 1 and needles in 1 … 100, got {self.depths} and {self.needles}"
+            )
 
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
         budget = length - self.new_tokens - lm.added_tokens

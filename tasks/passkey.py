@@ -1,8 +1,8 @@
 """Passkey: a five-digit key stands in repeated filler; say it.
 
 The structure is that of the landmark attention paper (arXiv:2305.16300), the wording is our own, so scores must not
-carry that test's name. Deviations: lengths in tokens instead of characters, depths stratified instead of random, keys of
-exactly five digits.
+carry that test's name. Deviations: lengths in tokens instead of characters, depths stratified instead of random, keys
+of exactly five digits.
 """
 
 import random
@@ -63,6 +63,10 @@ class Passkey(Task):
     new_tokens: ClassVar[int] = 10
 
     depths: int = 11
+
+    def __post_init__(self) -> None:
+        if self.depths < 1:
+            raise ValueError(f"passkey: depths must be at least 1, got {self.depths}")
 
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
         budget = length - self.new_tokens - lm.added_tokens

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -71,7 +71,7 @@ def edges(length: int) -> list[int]:
 
 
 def curve(losses: Sequence[float]) -> dict[str, Any]:
-    """Mean loss by position; the first loss is that of position 1. Bucket k holds positions edges[k] < p ≤ edges[k+1]."""
+    """Mean loss by position. The first loss is that of position 1; bucket k holds edges[k] < position ≤ edges[k+1]."""
     bounds = edges(len(losses))
     means = [sum(losses[a:b]) / (b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
     return {"edges": bounds, "loss": [round(mean, 6) for mean in means]}
@@ -90,7 +90,7 @@ def _file_ids(lm: LM, file: Path, size: int) -> list[int]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); convert it") from None
     if len(ids) < size:
-        raise ValueError(f"{file} has {len(ids)} tokens, the length asks for {size}; use longer files or a shorter length")
+        raise ValueError(f"{file} has {len(ids)} tokens and {size} are needed; use longer files or a shorter length")
     return ids[:size]
 
 
@@ -104,7 +104,7 @@ def _world_ids(lm: LM, name: str, size: int) -> list[int]:
             return ids[:size]
 
 
-@cache
+@lru_cache(maxsize=32)
 def _world_text(name: str, characters: int) -> str:
     """At least that many characters of one document; a longer text begins with every shorter one."""
     from tasks.corpora.world import story

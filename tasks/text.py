@@ -38,8 +38,6 @@ def depth_of(sample: int, depths: int) -> float:
 
     Neighbouring samples take far places (steps near the golden section), so that few samples are spread too.
     """
-    if depths < 1:
-        raise ValueError(f"depths must be at least 1, got {depths}")
     if depths == 1:
         return 0.5
     step = next(s for s in range(max(1, round(0.618 * depths)), depths + 2) if math.gcd(s, depths) == 1)

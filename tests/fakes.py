@@ -7,7 +7,9 @@ from typing import Any
 
 from tasks.base import Generation
 
-WORDS = "a the old man child river boat walks sings finds keeps bread stone letter under behind near bright cold".split()
+WORDS = (
+    "a the old man child river boat walks sings finds keeps bread stone letter under behind near bright cold".split()
+)
 
 
 class FakeLM:

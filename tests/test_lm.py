@@ -10,7 +10,7 @@ import torch
 
 import extenders.base
 from extenders.base import Extender
-from harness import lm as harness_lm
+from harness import logits
 from harness.lm import BrokenModel, ExtendedLM
 from harness.rope import applied
 from harness.rope_spec import spec_from_config
@@ -73,7 +73,7 @@ def test_losses_equal_full_logits_in_float64(lm, monkeypatch):
     ids = lm.encode("the quick brown fox jumps over the lazy dog " * 3)
     expected = naive_losses(lm.model, [256, *ids])[1:]
     assert lm.losses(ids) == pytest.approx(expected, abs=1e-5)
-    monkeypatch.setattr(harness_lm, "LOGITS_AT_ONCE", 260 * 7)  # pieces of seven positions
+    monkeypatch.setattr(logits, "LOGITS_AT_ONCE", 260 * 7)  # pieces of seven positions
     assert lm.losses(ids) == pytest.approx(expected, abs=1e-5)
     assert len(lm.losses(ids)) == len(ids) - 1
 
@@ -197,9 +197,25 @@ def test_nothing_to_score_is_one_line(lm):
         list(lm.answer_losses([("context", "")]))
 
 
+def test_prefill_takes_the_causal_path_without_a_mask(lm, monkeypatch):
+    calls = []
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query, *rest, attn_mask=None, is_causal=False, **settings):
+        if query.shape[-2] > 1:
+            calls.append((attn_mask is None, is_causal))
+        return real(query, *rest, attn_mask=attn_mask, is_causal=is_causal, **settings)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    list(lm.generate(["prompt", "tpmorp"], 3))
+    lm.losses([1] * 20)
+    list(lm.answer_losses([("a", "b"), ("longer", "c")]))
+    assert calls and set(calls) == {(True, True)}
+
+
 def test_logits_stay_small(lm, monkeypatch):
     """Losses of a document never build logits of more positions than one piece."""
-    monkeypatch.setattr(harness_lm, "LOGITS_AT_ONCE", 260 * 16)
+    monkeypatch.setattr(logits, "LOGITS_AT_ONCE", 260 * 16)
     shapes = []
     hook = lm.model.lm_head.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
     lm.losses([7] * 100)

@@ -14,7 +14,10 @@ def rows(name, lm, samples=6, **parameters):
 
 
 @pytest.mark.parametrize("name", POCKET)
-def test_rows_keep_the_contract(name, capfd):
+def test_rows_keep_the_contract(name, capfd, monkeypatch, tmp_path):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     lm = fakes.FakeLM()
     task, found = tasks.base.make(name), rows(name, lm)
     few = rows(name, fakes.FakeLM(), samples=2)
@@ -27,6 +30,7 @@ def test_rows_keep_the_contract(name, capfd):
         assert row.plan_hash.startswith("fake")
     out, err = capfd.readouterr()
     assert out == err == "", "lm-eval must be quiet"
+    assert not list(tmp_path.iterdir()), "datasets must leave no files"
 
 
 @pytest.mark.parametrize("name", POCKET[:3])
@@ -101,7 +105,12 @@ def test_stock_tasks_run_from_local_rows(monkeypatch):
     import datasets
 
     questions = [
-        {"id": str(i), "question": f"Which is {i}?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "A"}
+        {
+            "id": str(i),
+            "question": f"Which is {i}?",
+            "choices": {"text": ["a", "b"], "label": ["A", "B"]},
+            "answerKey": "A",
+        }
         for i in range(4)
     ]
     split = datasets.Dataset.from_list(questions)
@@ -111,3 +120,43 @@ def test_stock_tasks_run_from_local_rows(monkeypatch):
     found = rows("short/arc_easy", fakes.FakeLM(), samples=3, num_fewshot=1)
     assert [row.score for row in found] == [1, 1, 1]
     assert found[0].prompt.count("Question:") == 2
+
+
+@pytest.mark.parametrize("bos", [True, False])
+def test_scores_are_those_of_the_stock_model_class(bos):
+    """Our LM, unextended, against lm-eval's own class for transformers models, request by request."""
+    from types import SimpleNamespace
+
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    import extenders.base
+    from harness.lm import ExtendedLM
+    from harness.rope import applied
+    from harness.rope_spec import spec_from_config
+    from tasks.short.through_lm_eval import Adapter
+
+    model, tokenizer = fakes.tiny_llama(), fakes.byte_tokenizer(bos)
+    base = SimpleNamespace(model=model, tokenizer=tokenizer, spec=spec_from_config(model.config))
+    questions = world.fact_questions(250)[:3]
+    pairs = [(row["question"], f" {choice}") for row in questions for choice in row["choices"]]
+    pairs += [("a space at the end ", "x"), ("two  ", " words"), ("", "no context")]
+    prompts = [(row["question"], {"until": ["a", "\n"], "max_gen_toks": 9, "do_sample": False}) for row in questions]
+    documents = [("A document that fits the window.",)]
+
+    def requests(kind, arguments):
+        return [Instance(kind, {}, one, 0, metadata=("t", i, 1)) for i, one in enumerate(arguments)]
+
+    with applied(model, base.spec) as rotary:
+        ours = Adapter(ExtendedLM(base, extenders.base.load("none")(target_length=512), rotary), 512)
+        stock = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_length=512, softmax_dtype="float32")
+        mine, theirs = (lm.loglikelihood(requests("loglikelihood", pairs)) for lm in (ours, stock))
+        assert [greedy for _, greedy in mine] == [greedy for _, greedy in theirs]
+        assert [one for one, _ in mine] == pytest.approx([one for one, _ in theirs], abs=1e-4)
+        mine, theirs = (lm.generate_until(requests("generate_until", prompts)) for lm in (ours, stock))
+        assert mine == theirs
+        if not bos:  # where the tokenizer adds BOS, lm-eval puts it twice before whole documents; we do not
+            mine, theirs = (
+                lm.loglikelihood_rolling(requests("loglikelihood_rolling", documents)) for lm in (ours, stock)
+            )
+            assert mine == pytest.approx(theirs, abs=1e-4)

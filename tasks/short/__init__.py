@@ -1,13 +1,13 @@
 """Short-context tests through lm-eval: what a method costs inside the window that the model was trained with.
 
-"short/pocket_…" are the four of `pocket/`, standard lm-eval tasks over text that this package makes; any task of the
-installed lm-eval is "short/<its name>" and takes its data from the Hugging Face cache or the hub. Each prompt runs under
-its own plan and nothing is cut.
+"short/pocket_…" are the four of `pocket/`, standard lm-eval tasks over text that this package makes (the stock
+command runs them too: lm_eval run --include_path). Any task of the installed lm-eval is "short/<its name>" and takes
+its data from the Hugging Face cache or the hub. Each prompt runs under its own plan and nothing is cut.
 """
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +24,7 @@ class ShortTask(Task):
     category: ClassVar[str] = "short"
     lengths: ClassVar[str] = "window"
 
-    task: str = field(default="", metadata={"parameter": False})  # the name in lm-eval
+    task: str = ""  # the name in lm-eval; stands in `name`, not among the parameters
     num_fewshot: int | None = None
 
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:

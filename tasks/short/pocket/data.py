@@ -1,4 +1,4 @@
-"""Documents of the pocket short suite, made from the invented world; lm-eval calls these by name from the YAML files."""
+"""Documents of the pocket short suite, made from the invented world; the YAML files name these functions."""
 
 import random
 from typing import Any
