@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
-from harness.experiment import Experiment, Method, Test
+from harness.experiment import PATHS, Experiment, Method, Test
 from harness.store import canonical, key_of
 from tasks.base import Task
 
@@ -127,8 +127,18 @@ def task_identity(task: Task) -> dict[str, Any]:
         "version": task.version,
         "unit": task.unit,
         "new_tokens": task.new_tokens,
-        "parameters": _numbers_alike(plain(task.parameters())),
+        "parameters": {name: _content(name, value) for name, value in task.parameters().items()},
     }
+
+
+def _content(name: str, value: Any) -> Any:
+    """A parameter for the key. A folder or file of texts counts by what is in it, not by where it lies."""
+    if name in PATHS and isinstance(value, str) and value and Path(value).exists():
+        root = Path(value)
+        files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+        lines = [f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+        return "content-" + hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return _numbers_alike(plain(value))
 
 
 def _numbers_alike(value: Any) -> Any:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 some cells failed, 2 wrong input (one line says what), 130
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,7 +63,7 @@ def run(
         outcome = run_cells(plan, folder, LocalEngine(plan, shown), shown)
     except KeyboardInterrupt:
         shown.close()
-        again = " ".join(["ropebench", *sys.argv[1:]])
+        again = shlex.join(["ropebench", *sys.argv[1:]])
         _fail(f"stopped; finished cells are kept in {folder}, and this goes on where it stopped: {again}", 130)
     for cell, reason in outcome.failed:
         shown.say(f"failed: {cell.words}: {reason}")

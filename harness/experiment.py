@@ -29,6 +29,7 @@ OPTIONAL = ("name", "samples", "seeds", "dtype", "attention", "trained_length", 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("auto", "sdpa", "eager", "flex_attention", "flash_attention_2")
 DEFAULT_SAMPLES = 20
+PATHS = ("folder", "file")  # parameters of tests that name files; their content counts, not their place
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         target_length=target,
         lengths=lengths,
         methods=methods,
-        tests=tuple(_tests(f"{where}: tests", content["tests"], samples, target)),
+        tests=tuple(_tests(f"{where}: tests", content["tests"], samples, target, folder)),
         seeds=seeds,
         dtype=_choice(f"{where}: dtype", content.get("dtype", "auto"), DTYPES),
         attention=_choice(f"{where}: attention", content.get("attention", "auto"), ATTENTION),
@@ -157,18 +158,18 @@ def _methods(where: str, listed: Any, target: int, folders: list[Path]) -> Itera
             raise ValueError(f"{where}: two methods are labelled {label!r}; give one of them another 'label'")
         labels.append(label)
         cls = load_method(where, name, folders)
-        given = {key: _beside(value, folders[0]) for key, value in given.items()}
+        given = {key: _beside(key, value, folders[0]) for key, value in given.items()}
         yield Method(label, parameters.make(f"{where}: {name}", cls, given, {"target_length": target}))
 
 
-def _beside(value: Any, folder: Path) -> Any:
-    """A parameter that names a file beside the experiment file means that file, wherever the run is started."""
-    if isinstance(value, str) and Path(value).suffix and not Path(value).is_absolute() and (folder / value).is_file():
+def _beside(key: str, value: Any, folder: Path) -> Any:
+    """A parameter that names something beside the experiment file means that, wherever the run is started."""
+    if isinstance(value, str) and (key in PATHS or Path(value).suffix) and (folder / value).exists():
         return str(folder / value)
     return value
 
 
-def _tests(where: str, listed: Any, samples: int, target: int) -> Iterator[Test]:
+def _tests(where: str, listed: Any, samples: int, target: int, folder: Path) -> Iterator[Test]:
     labels: list[str] = []
     for name, given in _entries(where, listed):
         given = dict(given)
@@ -176,6 +177,7 @@ def _tests(where: str, listed: Any, samples: int, target: int) -> Iterator[Test]
         own_samples = _whole(f"{here}: samples", given.pop("samples", samples), 1)
         own_lengths = given.pop("lengths", None)
         own_lengths = None if own_lengths is None else _lengths(f"{here}: lengths", own_lengths, target)
+        given = {key: _beside(key, value, folder) for key, value in given.items()}
         rows = _named(where, tasks.base.expand, name)
         own_label = given.pop("label", None)
         if own_label is not None and len(rows) != 1:
