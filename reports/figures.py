@@ -255,7 +255,7 @@ def cost(totals: pd.DataFrame, colour: dict[str, str]) -> str | None:
             axes.set_xticks([])
             axes.spines["bottom"].set_visible(False)
             for place, value in zip(places, values, strict=True):
-                axes.annotate(f"{value:.3g}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+                axes.annotate(f"{value:,.0f}" if value >= 100 else f"{value:.3g}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
             axes.set_title(title)
         return style.to_svg(figure)
 

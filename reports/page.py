@@ -35,12 +35,12 @@ class Drawing:
 def write_report(store: Store, out: Path | None = None, date: str | None = None) -> Path:
     """Write report.html and tables/ into `out` (default: the store's own folder); returns the page's path.
 
-    `date` is printed as it is given; the default is when the run was made, so that writing again changes nothing.
+    `date` is printed as it is given; the default is the day on which the run was made, so that writing again changes nothing.
     """
     folder = Path(out) if out is not None else store.folder
     frames = frame.read(store)
     scores = Scores(frames)
-    context = build(store, scores, str(frames.run.get("created", "")) if date is None else date)
+    context = build(store, scores, str(frames.run.get("created", ""))[:10] if date is None else date)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

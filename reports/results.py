@@ -16,6 +16,7 @@ GROUPS = {
     "counting": "Counting (held out)",
     "qa": "Question answering (held out)",
 }
+ORIGINAL, SAME_PLAN = "original", "same plan as the original"
 MARKS_NOTE = (
     "Bold: better than every other method. =: not significantly below the highest. Paired tests on the same samples, "
     "5 % level, Holm's correction over the whole table. Brackets: 95 % interval."
@@ -170,7 +171,10 @@ def _kept(scores: Scores, label: str, base: str, tests: Sequence[Test], unit: st
     if not all(len(a) for a, _ in pairs):
         return Number(None, "missing", "no sample was answered by both models", own.keys)
     if label == base:
-        return Number(Estimate(1.0 if unit == "percent" else 0.0, None, None, n), "done", "original", own.keys)
+        return Number(Estimate(1.0 if unit == "percent" else 0.0, None, None, n), "done", ORIGINAL, own.keys)
+    keys = [(scores.number(label, test).keys, scores.number(base, test).keys) for test in tests]
+    if all(mine == theirs for mine, theirs in keys):
+        return Number(Estimate(1.0 if unit == "percent" else 0.0, None, None, n), "done", SAME_PLAN, own.keys)
     if unit == "nats difference":
         result = statistics.compare(pairs, f"retention {label} {tests}", bounded=False)
         return Number(Estimate(result.difference, result.low, result.high, n), "done", _same(pairs), own.keys)

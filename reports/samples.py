@@ -65,7 +65,9 @@ def collect(store: Store, scores: Scores) -> dict[str, Any]:
     Takes fewer samples for each cell until everything fits into the budget.
     """
     chosen = {test: _choose(scores, test) for test in scores.matrix}
-    by_key = {key: rows for key, rows in scores.frames.rows.groupby("key", sort=False)}
+    # Methods whose plans are equal at a length share one cell.
+    unique = scores.frames.rows.drop_duplicates(["key", "sample"]).set_index("sample", drop=False)
+    by_key = dict(tuple(unique.groupby("key", sort=False)))
     size = PER_CELL
     while True:
         data = _collect(store, scores.frames, chosen, by_key, size)
@@ -88,15 +90,19 @@ def _collect(
     texts: list[str] = []
     cells: dict[str, Any] = {}
     for cell in frames.cells.itertuples():
-        entry: dict[str, Any] = {"m": frames.labels.index(cell.label) if cell.label in frames.labels else cell.label}
-        entry |= {"t": cell.task, "l": int(cell.length), "s": int(cell.seed), "u": cell.unit, "st": cell.status, "n": int(cell.n)}
+        method = frames.labels.index(cell.label) if cell.label in frames.labels else str(cell.label)
+        if cell.key in cells:
+            cells[cell.key]["m"].append(method)
+            continue
+        entry: dict[str, Any] = {"m": [method], "t": cell.task, "l": int(cell.length), "s": int(cell.seed), "u": cell.unit, "st": cell.status, "n": int(cell.n)}
         if cell.status != "done":
             entry["why"] = visible(cut(cell.reason, 1000))
             entry["tb"] = visible(cell.traceback[-3000:])
         else:
-            rows = by_key[cell.key].set_index("sample")
+            rows = by_key[cell.key]
             entry["mean"] = round(float(rows["score"].mean()), 6)
-            wanted = [sample for seed, sample in chosen[cell.task, int(cell.length)] if seed == cell.seed and sample in rows.index]
+            places = chosen[cell.task, int(cell.length)]
+            wanted = [sample for seed, sample in places if seed == cell.seed and sample in rows.index]
             entry["r"] = [_row(store, rows.loc[sample], int(sample), prompts, texts) for sample in sorted(wanted[:size])]
         cells[cell.key] = entry
     return {"methods": frames.labels, "prompts": texts, "cells": cells, "perCell": size}

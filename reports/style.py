@@ -84,7 +84,7 @@ def themed(svg: str, description: str) -> str:
     """The SVG as an element of the page: no header, the page's colours and font, and a description that is read out."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.S)
-    body = re.sub(r' id="[a-z]+[a-z0-9]*_\d+"', "", body)  # figure_1, axes_1 …: would stand in the page many times
+    body = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", body)  # figure_1, axes_1 …: would stand in the page many times
     body = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--sans)", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
@@ -122,9 +122,10 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]], gap: f
     scale = 72 / axes.figure.dpi  # pixels to points
     heights = [float(axes.transData.transform((x, y))[1]) * scale for _, x, y, _ in ends]
     for (label, x, y, colour), height, moved in zip(ends, heights, spread(heights, gap), strict=True):
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 2}
         axes.annotate(
-            label, (x, y), xytext=(8, moved - height), textcoords="offset points", color=colour, va="center", fontsize=8.5,
-            annotation_clip=False,
+            label, (x, y), xytext=(10, moved - height), textcoords="offset points", color=colour, va="center",
+            fontsize=8.5, annotation_clip=False, arrowprops=leader if abs(moved - height) > 3 else None,
         )  # fmt: skip
 
 

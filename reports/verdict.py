@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reports.frame import Frames
 from reports.grid import Grid, interval, shown
-from reports.results import Summary, tokens
+from reports.results import ORIGINAL, SAME_PLAN, Summary, tokens
 from reports.scores import SIGNIFICANT, Scores
 
 
@@ -80,7 +80,9 @@ def _short(frames: Frames, kept: Grid | None, leader: str) -> str:
     if kept is None:
         return "What that costs in short context was not measured: it needs a short-context test and the unextended model (none)."
     line = next(line for line in kept.lines if line.label == leader)
-    if line.numbers[0].why == "original":
+    if line.numbers[0].why == SAME_PLAN:
+        return f"In short context {leader} runs with the plan of the unextended model, so it costs nothing there."
+    if line.numbers[0].why == ORIGINAL:
         return f"{leader} is the unextended model itself, so it costs nothing in short context."
     said = []
     percent = next((i for i in range(len(kept.columns)) if kept.unit_of(i) == "percent"), None)

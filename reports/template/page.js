@@ -56,7 +56,8 @@
   // Samples of one cell, with those of another method beside them.
   const panel = document.getElementById("panel");
   const body = document.getElementById("panel-body");
-  const name = (cell) => data.methods[cell.m] ?? cell.m;
+  // Methods whose plans are equal at a length share one cell.
+  const name = (cell) => cell.m.map((m) => data.methods[m] ?? m).join(" = ");
   const score = (cell, s) => (cell.u === "nats" ? `${s.toFixed(3)} nats per token` : `${(100 * s).toFixed(1)} %`);
   const beside = (key) => {
     const cell = data.cells[key];
@@ -101,7 +102,7 @@
       controls.append(label);
     };
     const group = Object.keys(data.cells).filter((k) => k === key || beside(key).includes(k));
-    group.sort((a, b) => data.cells[a].m - data.cells[b].m);
+    group.sort((a, b) => data.cells[a].m[0] - data.cells[b].m[0]);
     picker("Method", key, group, "", (k) => { history.replaceState(null, "", `#cell-${k}`); show(k, otherKey === k ? undefined : otherKey); });
     if (group.length > 1) picker("beside", otherKey, group.filter((k) => k !== key), "none", (k) => show(key, k || undefined));
     body.append(controls);

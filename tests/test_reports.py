@@ -1,0 +1,470 @@
+"""The report says what is in the store and nothing else: missing is not failed, failed is not zero, text is text."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import synthetic_store as made
+
+from harness.store import Store
+from reports import frame, ledger, results, samples, style, tables
+from reports.grid import Grid, Line, Number
+from reports.page import cost_totals, write_report
+from reports.scores import Scores
+from reports.statistics import Estimate
+from reports.verdict import verdict
+
+
+class Page(HTMLParser):
+    """All start tags, the text of the page without scripts and styles, and its data."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.scripts: list[str] = []
+        self.inside: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style"):
+            self.inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.inside:
+            self.words.append(data)
+        elif self.inside[-1] == "script":
+            self.scripts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+    @property
+    def data(self) -> dict:  # type: ignore[type-arg]
+        return json.loads(self.scripts[0])  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Small but with everything: all kinds of tests, a failed cell and a missing one."""
+    return made.realistic(tmp_path_factory.mktemp("real") / "store", 6, ("none", "pi", "longrope", "yarn"), (512, 2048))
+
+
+@pytest.fixture(scope="module")
+def page(real: Store) -> Page:
+    return Page(write_report(real))
+
+
+def cells(labels: tuple[str, ...] = ("none", "yarn"), task: str = "needle", n: int = 4, **more: object) -> list[dict]:  # type: ignore[type-arg]
+    return made.planned(labels, (4096,), {task: "retrieval"}, n, **more)  # type: ignore[arg-type]
+
+
+def scores_of(folder: Path, planned: list[dict], values: list[list[float]], **run: object) -> Scores:  # type: ignore[type-arg]
+    given = {cell["key"]: value for cell, value in zip(planned, values, strict=True) if value}
+    labels = tuple(dict.fromkeys(cell["label"] for cell in planned))
+    return Scores(frame.read(made.write(folder, planned, given, labels=labels, **run)))
+
+
+# --- the page as a whole
+
+
+def test_the_same_store_gives_the_same_bytes(real: Store, page: Page, tmp_path: Path) -> None:
+    again = write_report(Store.open(real.folder), tmp_path)
+    assert again.read_text(encoding="utf-8") == page.source
+    first = sorted((real.folder / "tables").iterdir())
+    second = sorted((tmp_path / "tables").iterdir())
+    assert [p.name for p in first] == [p.name for p in second] and len(first) > 6
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True))
+
+
+def test_the_date_is_as_given(tmp_path: Path) -> None:
+    store = made.write(tmp_path, [], {})
+    assert "2026-01-02" in Page(write_report(store)).text
+    other = Page(write_report(store, date="a day in May")).text
+    assert "a day in May" in other and "2026-01-02" not in other
+
+
+def test_nothing_is_fetched(page: Page) -> None:
+    for tag, attributes in page.tags:
+        for name in ("src", "srcset", "data", "poster", "action", "xlink:href"):
+            assert not attributes.get(name) or attributes[name].startswith("#"), (tag, attributes)  # type: ignore[union-attr]
+        assert tag not in ("link", "iframe", "object", "embed", "base", "img", "image")
+        if "href" in attributes:
+            assert tag in ("a", "use")
+            assert tag == "a" or attributes["href"].startswith("#")  # type: ignore[union-attr]
+    assert "@import" not in page.source
+    assert not re.search(r"url\((?!\s*#)", page.source)
+    assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|EventSource|sendBeacon|import)\s*\(", page.source)
+    assert "default-src 'none'" in page.source
+
+
+def test_every_inner_link_leads_somewhere(page: Page, real: Store) -> None:
+    ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    known = set(ids) | {f"cell-{key}" for key in page.data["cells"]}
+    links = [a["href"] for tag, a in page.tags if tag == "a"]
+    assert {link[1:] for link in links if link and link.startswith("#")} <= known
+    for link in links:
+        assert link and (link.startswith("#") or (real.folder / link).is_file()), link
+
+
+def test_all_parts_are_there(page: Page) -> None:
+    for heading in ("What was compared", "Methods over lengths", "Needles by depth", "Test by test", "Perplexity",
+                    "Short-context retention", "Rescale factors", "Cost", "Same conditions?", "How answers fail", "Versions"):  # fmt: skip
+        assert heading in page.text
+    assert page.source.count("<svg") >= 8
+    assert page.text.count("pocket numbers") >= 4
+
+
+def test_tables_can_be_read_out(page: Page) -> None:
+    count = sum(tag == "table" for tag, _ in page.tags)
+    assert count == sum(tag == "caption" for tag, _ in page.tags) > 5
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+    figures = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert all(a.get("role") == "img" and a.get("aria-label") for a in figures)
+
+
+def test_the_quick_report_stays_small(page: Page) -> None:
+    assert len(page.source.encode()) < 3_000_000
+
+
+def test_only_pocket_models_are_labelled_so(tmp_path: Path) -> None:
+    planned = cells()
+    store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 0, 1, 1]}, name="some/other-8B")
+    assert "pocket" not in Page(write_report(store)).text.lower()
+
+
+# --- what is not there
+
+
+def test_missing_and_failed_look_different_and_are_no_zero(tmp_path: Path) -> None:
+    planned = cells(("none", "pi", "yarn"))
+    store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 1, 0, 1]}, labels=("none", "pi", "yarn"))
+    store.put_cell(planned[1]["key"], made.failed("ValueError: the logits hold NaN"))
+    page = Page(write_report(store))
+    numbers = {line.label: line.numbers[0] for line in results.by_test(Scores(frame.read(store)), 4096).lines}.get("needle")
+    assert numbers is not None
+    lines = results.summary(Scores(frame.read(store))).grid.lines
+    assert [line.numbers[0].status for line in lines] == ["done", "failed", "missing"]
+    assert [line.numbers[0].estimate is None for line in lines] == [False, True, True]
+    assert "the logits hold NaN" in page.text and "not run yet" in page.text
+    assert any(tag == "td" and "failed" in (a.get("class") or "") for tag, a in page.tags)
+    assert any(tag == "td" and "absent" in (a.get("class") or "") for tag, a in page.tags)
+    assert "Traceback" in page.data["cells"][planned[1]["key"]]["tb"]
+    assert "0.0" not in (store.folder / "tables" / "summary.md").read_text(encoding="utf-8")
+
+
+def test_nothing_finished_gives_a_page_that_says_so(tmp_path: Path) -> None:
+    page = Page(write_report(made.write(tmp_path / "a", cells(), {}, labels=("none", "yarn"))))
+    assert "No cell is finished yet" in page.text
+    empty = Page(write_report(made.write(tmp_path / "b", [], {})))
+    assert "plans no cells" in empty.text
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "nonsense",
+        [],
+        [{"sample": 0}],
+        [made.row(0, 1.5)],
+        [made.row(0, float("nan"))],
+        [made.row(0, 1.0), made.row(0, 0.0)],
+        [{"score": 1.0}],
+    ],
+)
+def test_a_damaged_cell_gives_no_number(tmp_path: Path, rows: object) -> None:
+    planned = cells()
+    store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 1, 1, 0]})
+    store.put_cell(planned[1]["key"], {**made.content([]), "rows": rows})
+    frames = frame.read(store)
+    assert list(frames.cells["status"]) == ["done", "failed"]
+    assert "damaged" in frames.cells["reason"].iloc[1]
+    assert len(frames.rows) == 4
+    assert "damaged cell file" in Page(write_report(store)).text
+
+
+def test_a_half_written_cell_counts_as_missing(tmp_path: Path) -> None:
+    planned = cells()
+    store = made.write(tmp_path, planned, {cell["key"]: [1, 1, 1, 0] for cell in planned})
+    path = store.cell_path(planned[1]["key"])
+    path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
+    assert list(frame.read(store).cells["status"]) == ["done", "missing"]
+    write_report(store)
+
+
+def test_a_run_file_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store")
+    store.write_run({"name": "nothing"})
+    with pytest.raises(ValueError, match="describes no run") as error:
+        write_report(store)
+    assert "\n" not in str(error.value)
+
+
+def test_one_method_only(tmp_path: Path) -> None:
+    planned = cells(("yarn",))
+    store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 1, 1, 0]}, labels=("yarn",))
+    page = Page(write_report(store))
+    assert "no other method" in page.text and "One method only" in page.text
+    assert not any("best" in (a.get("class") or "") for _, a in page.tags)
+
+
+def test_one_sample_has_a_number_and_no_interval(tmp_path: Path) -> None:
+    planned = cells(n=1)
+    page = Page(write_report(made.write(tmp_path, planned, {cell["key"]: [1.0] for cell in planned}, labels=("none", "yarn"))))
+    assert "no interval" in page.text
+    assert "no winner" in page.text
+
+
+def test_equal_scores_are_a_tie(tmp_path: Path) -> None:
+    planned = cells(n=10)
+    scores = scores_of(tmp_path, planned, [[1.0] * 10, [1.0] * 10])
+    marks = [line.numbers[0].mark for line in results.summary(scores).grid.lines]
+    assert marks == ["tie", "tie"]
+    assert "no winner" in " ".join(verdict(scores, results.summary(scores), None).sentences)
+
+
+# --- numbers
+
+
+def test_a_clear_difference_is_bold_and_an_unclear_one_is_not(tmp_path: Path) -> None:
+    planned = cells(n=20)
+    clear = scores_of(tmp_path / "clear", planned, [[0.0] * 20, [1.0] * 20])
+    unclear = scores_of(tmp_path / "unclear", planned, [[1.0] * 10 + [0.0] * 10, [1.0] * 12 + [0.0] * 8])
+    assert [line.numbers[0].mark for line in results.summary(clear).grid.lines] == ["", "best"]
+    assert [line.numbers[0].mark for line in results.summary(unclear).grid.lines] == ["tie", "tie"]
+    sentences = verdict(clear, results.summary(clear), None)
+    assert sentences.kind == "clear" and sentences.leader == "yarn" and "yarn wins: 100.0 % [83.9, 100.0]" in sentences.sentences[0]
+    assert verdict(unclear, results.summary(unclear), None).kind == "tie"
+
+
+def test_losses_are_better_when_lower(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn"), (4096,), {"perplexity": "perplexity"}, 6, unit="nats")
+    scores = scores_of(tmp_path, planned, [[5.0, 5.1, 5.2, 4.9, 5.0, 5.1], [3.0, 3.2, 3.1, 3.0, 2.9, 3.0]])
+    assert [line.numbers[0].mark for line in results.perplexity(scores)[0].lines] == ["", "best"]
+
+
+def test_averages_are_over_the_tests_that_all_finished(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn"), (4096,), {"a": "retrieval", "b": "qa", "c": "qa"}, 2)
+    # none: a = 1, b = 0.5, c = 1; yarn: a = 0, b = 1, c not run
+    scores = scores_of(tmp_path, planned, [[1, 1], [0, 0], [1, 0], [1, 1], [1, 1], []])
+    found = results.summary(scores)
+    assert found.grid.column_notes == ("2 of 3 tests",)
+    assert [line.numbers[0].estimate.mean for line in found.grid.lines if line.numbers[0].estimate] == [0.75, 0.5]
+    own = {line.label: line.numbers for line in results.by_test(scores, 4096).lines}
+    assert own["held out"][0].estimate is not None and own["held out"][0].estimate.mean == 0.75
+    assert own["held out"][1].estimate is None and "1 of 2 tests" in own["held out"][1].why
+
+
+def test_retention_by_hand(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn"), (512,), {"x": "short", "y": "short"}, 4)
+    planned += made.planned(("none", "yarn"), (512,), {"loss": "short"}, 2, unit="nats")
+    # x: 0.75 → 0.5; y: 1 → 1; loss: 3.0, 3.4 → 3.1, 3.3
+    values: list[list[float]] = [[1, 1, 1, 0], [1, 0, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [3.0, 3.4], [3.1, 3.3]]
+    scores = scores_of(tmp_path, planned, values)
+    kept = results.retention(scores)
+    assert kept is not None
+    means = [number.estimate.mean for number in kept.lines[1].numbers if number.estimate]
+    assert kept.columns == ("all 2 tests", "x", "y", "loss")
+    assert means == pytest.approx([1.5 / 1.75, 0.5 / 0.75, 1.0, 0.0])
+    assert kept.unit_of(3) == "nats difference"
+    assert kept.lines[0].numbers[0].why == "original"
+    low, high = kept.lines[1].numbers[1].estimate.low, kept.lines[1].numbers[1].estimate.high  # type: ignore[union-attr]
+    assert low is not None and high is not None and low < 2 / 3 <= high <= 1.0
+
+
+def test_retention_needs_the_unextended_model_and_a_score_above_zero(tmp_path: Path) -> None:
+    planned = made.planned(("pi", "yarn"), (512,), {"x": "short"}, 2)
+    assert results.retention(scores_of(tmp_path / "a", planned, [[1, 1], [1, 0]])) is None
+    planned = made.planned(("none", "yarn"), (512,), {"x": "short"}, 2)
+    kept = results.retention(scores_of(tmp_path / "b", planned, [[0, 0], [1, 0]]))
+    assert kept is not None and kept.lines[1].numbers[0].estimate is None and "scores 0" in kept.lines[1].numbers[0].why
+
+
+def test_methods_with_equal_plans_share_a_cell(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn"), (512,), {"x": "short"}, 3)
+    planned[1]["key"] = planned[0]["key"]
+    scores = scores_of(tmp_path, planned, [[1, 0, 1], []])
+    kept = results.retention(scores)
+    assert kept is not None and kept.lines[1].numbers[0].why == "same plan as the original"
+    assert kept.lines[1].numbers[0].estimate == Estimate(1.0, None, None, 3)
+    shown = Page(write_report(Store.open(tmp_path))).data["cells"][planned[0]["key"]]
+    assert shown["m"] == [0, 1] and [row["i"] for row in shown["r"]] == [0, 1, 2]
+
+
+def test_seeds_are_joined_and_a_lost_seed_is_missing(tmp_path: Path) -> None:
+    planned = cells(n=2, seeds=(0, 1))
+    scores = scores_of(tmp_path, planned, [[1, 1], [0, 0], [1, 1], []])
+    numbers = [line.numbers[0] for line in results.summary(scores).grid.lines]
+    assert numbers[0].estimate is not None and (numbers[0].estimate.mean, numbers[0].estimate.n) == (0.5, 4)
+    assert numbers[1].estimate is None and "1 of 2 seeds" in numbers[1].why
+
+
+def test_costs_add_up(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn"), (512, 4096), {"needle": "retrieval"}, 2)
+    store = made.write(tmp_path, planned, {})
+    for i, cell in enumerate(planned[:3]):
+        cost = {"seconds": 1.0 + i, "token_forwards": 10, "peak_memory_bytes": 100 * i}
+        store.put_cell(cell["key"], made.content([made.row(0, 1.0), made.row(1, 0.0)], cost))
+    totals = cost_totals(frame.read(store))
+    assert list(totals.loc["none"]) == [2, 2, 4.0, 20.0, 200.0]
+    assert list(totals.loc["yarn"]) == [1, 2, 2.0, 10.0, 100.0]
+
+
+# --- text of models
+
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \x00\x1b[31m \u202e txet & \"quoted\" '\u2028"
+
+
+def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
+    planned = cells(n=2)
+    store = made.write(tmp_path, planned, {})
+    run = store.run()
+    run["methods"][1]["summary"] = HOSTILE
+    run["ledger"]["environment"]["cpu"] = HOSTILE
+    run["name"] = HOSTILE
+    store.write_run(run)
+    prompt = store.put_prompt(HOSTILE)
+    rows = [made.row(i, 0.0, generation=HOSTILE, references=[HOSTILE], failure=HOSTILE, prompt=prompt) for i in range(2)]
+    store.put_cell(planned[0]["key"], made.content(rows))
+    store.put_cell(planned[1]["key"], made.failed(HOSTILE))
+    page = Page(write_report(store))
+    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
+    shown = page.data["cells"][planned[0]["key"]]["r"][0]
+    assert shown["g"].startswith("</script><script>alert(1)</script><img") and "␀␛[31m" in shown["g"]
+    assert "⟨U+202E⟩" in shown["g"] and "\u202e" not in page.scripts[0]
+    assert "</script" not in page.scripts[0] and "\x00" not in page.source
+    assert "<script>alert(1)</script>" in page.text  # as words
+
+
+def test_visible_keeps_lines_and_letters() -> None:
+    assert samples.visible("a\tb\nß 漢 🙂\r\nc\x7f") == "a\tb\nß 漢 🙂␍\nc␡"
+    assert samples.visible("\ud800\u200b") == "⟨U+D800⟩⟨U+200B⟩"
+
+
+def test_an_excerpt_shows_head_needle_and_tail() -> None:
+    text = "START " + "x " * 3000 + "the code is 12345 ok " + "y " * 3000 + "What is the code?"
+    found = samples.excerpt(text, ["12345"], 0.5)
+    assert len(found) <= samples.PROMPT_CHARACTERS
+    assert found.startswith("START") and "the code is 12345 ok" in found and found.endswith("What is the code?")
+    assert samples.excerpt("short", ["x"], None) == "short"
+    assert len(samples.excerpt(text, [], None)) <= samples.PROMPT_CHARACTERS
+
+
+def test_a_prompt_name_cannot_leave_its_folder(tmp_path: Path) -> None:
+    planned = cells(n=1)
+    store = made.write(tmp_path / "store", planned, {})
+    (tmp_path / "secret.txt").write_text("secret words", encoding="utf-8")
+    (tmp_path / "store" / "prompts").mkdir()
+    store.put_cell(planned[0]["key"], made.content([made.row(0, 1.0, prompt="../../secret")]))
+    assert "secret words" not in Page(write_report(store)).source
+
+
+def test_samples_fit_their_budget(real: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = Scores(frame.read(real))
+    monkeypatch.setattr(samples, "BUDGET", 150_000)
+    small = samples.collect(real, scores)
+    assert small["perCell"] < samples.PER_CELL
+    assert all(len(cell["r"]) <= small["perCell"] for cell in small["cells"].values() if cell["st"] == "done")
+
+
+def test_methods_show_the_same_samples_and_disagreement_first(tmp_path: Path) -> None:
+    planned = cells(n=20)
+    values = [[1.0] * 20, [1.0] * 17 + [0.0] * 3]
+    scores = scores_of(tmp_path, planned, values)
+    data = samples.collect(scores_store := Store.open(tmp_path), scores)
+    assert scores_store.folder == tmp_path
+    shown = [[row["i"] for row in data["cells"][cell["key"]]["r"]] for cell in planned]
+    assert shown[0] == shown[1] and {17, 18, 19} <= set(shown[0]) and len(shown[0]) == samples.PER_CELL
+
+
+# --- tables as files
+
+
+GRID = Grid(
+    "x_1",
+    "50% & more_",
+    "Method",
+    ("512", "4,096"),
+    (
+        Line("my_method", (Number(Estimate(0.5, 0.25, 0.75, 8), "done", mark="best"), Number(None, "missing", "not run"))),
+        Line("pi|", (Number(Estimate(0.25, None, None, 1), "done", mark="tie"), Number(None, "failed", "boom")), "Averages"),
+    ),
+    notes=("note",),
+)
+
+
+def test_latex_has_the_shape_of_booktabs() -> None:
+    latex = tables.to_latex(GRID)
+    for line in (r"\begin{tabular}{lrr}", r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\label{tab:x-1}"):
+        assert line in latex
+    assert r"\caption{50\% \& more\_. note}" in latex
+    assert r"my\_method & \textbf{50.0} {\scriptsize [25.0, 75.0]} & -- \\" in latex
+    assert r"pi| & 25.0$^{=}$ & \textit{failed} \\" in latex
+    body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    assert all(line.count(" & ") == 2 for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line)
+    assert latex.count("{") == latex.count("}")
+
+
+def test_markdown_and_csv() -> None:
+    markdown = tables.to_markdown(GRID)
+    assert "| my\\_method | **50.0** [25.0, 75.0] n=8 | – |" in markdown
+    assert "| pi\\| (Averages) | 25.0 = no interval n=1 | failed |" in markdown
+    lines = tables.to_csv(GRID).splitlines()
+    assert lines[0] == "line,group,column,unit,value,low,high,n,mark,status,why"
+    assert lines[1] == "my_method,,512,percent,50,25,75,8,best,done,"
+    assert lines[2] == 'my_method,,"4,096",percent,,,,,,missing,not run'
+
+
+# --- fairness
+
+
+def test_controlled_has_to_be_earned() -> None:
+    labels = ("none", "yarn", "pi")
+    same = made.condition("dtype", dict.fromkeys(labels, "float32"), True)
+    assert ledger.audit({"conditions": [same]}, labels).controlled
+    other = made.condition("engine", {"none": "a", "yarn": "a", "pi": "b"}, True)
+    found = ledger.audit({"conditions": [same, other]}, labels)
+    assert not found.controlled and "engine should be equal" in found.sentence
+    assert [place.colour for place in found.conditions[1].places] == ["green", "green", "red"]
+    free = made.condition("trials", {"none": 0, "yarn": 0, "pi": 9}, False)
+    allowed = ledger.audit({"conditions": [same, free]}, labels)
+    assert allowed.controlled and [p.colour for p in allowed.conditions[1].places] == ["green", "green", "amber"]
+
+
+def test_what_is_not_recorded_is_not_equal() -> None:
+    lost = {"condition": "dtype", "values": {"none": "float32"}, "equal": True, "must_be_equal": True}
+    found = ledger.audit({"conditions": [lost]}, ("none", "yarn"))
+    assert not found.controlled and found.conditions[0].places[1].text == "not recorded"
+    assert not ledger.audit({}, ("none", "yarn")).controlled
+    assert not ledger.audit({"conditions": [lost]}, ("none",)).controlled
+    doubted = {"condition": "dtype", "values": {"none": 1, "yarn": 1}, "equal": False, "must_be_equal": True}
+    assert not ledger.audit({"conditions": [doubted]}, ("none", "yarn")).controlled
+
+
+# --- figures
+
+
+def test_labels_are_spread_as_little_as_possible() -> None:
+    assert style.spread([1.0, 50.0], 10) == [1.0, 50.0]
+    assert style.spread([5.0, 5.0], 10) == [0.0, 10.0]
+    moved = style.spread([30.0, 0.0, 1.0, 2.0], 10)
+    assert moved[1] < moved[2] < moved[3] < moved[0]
+    assert all(b - a >= 10 - 1e-9 for a, b in zip(sorted(moved), sorted(moved)[1:], strict=False))
+
+
+def test_figures_follow_the_theme(page: Page) -> None:
+    for svg in re.findall(r"<svg.*?</svg>", page.source, flags=re.S):
+        assert "var(--" in svg and "DejaVu" not in svg and "<metadata" not in svg
+        assert not any(colour in svg for colour in (style.INK, style.MUTED, *style.SERIES))
