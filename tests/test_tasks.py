@@ -94,6 +94,14 @@ def test_too_short_a_length_is_one_line(name):
         rows(name, fakes.FakeLM(), length=30)
 
 
+@pytest.mark.parametrize("name", ["needle", "passkey"])
+def test_no_length_is_exceeded(name):
+    task = tasks.base.make(name)
+    for length in range(240, 300):
+        [row] = task.run(fakes.FakeLM(), length, 0, 1)
+        assert row.prompt_tokens + task.new_tokens <= length
+
+
 def test_passkey_is_token_exact():
     _, found = answered("passkey", samples=11)
     assert {row.prompt_tokens + passkey.Passkey.new_tokens for row in found} <= {LENGTH, LENGTH - 1}
