@@ -19,6 +19,7 @@ from harness.store import canonical, key_of
 from tasks.base import Task
 
 PROBES = 65
+VARIES = "varies-"  # how the signature of a plan begins that depends on the prompt's length
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class Cell:
         }
 
     @property
+    def in_window(self) -> bool:
+        return _in_window(self.test)
+
+    @property
     def words(self) -> str:
         return f"{self.method.label} · {self.test.label} · {self.length} tokens · seed {self.seed}"
 
@@ -89,7 +94,7 @@ def plan_signature(method: Method, rope: RopeSpec, length: int) -> str:
         return plans[0]
     source = hashlib.sha256(_source(type(method.extender)).encode()).hexdigest()
     everything = {"plans": plans, "source": source, "parameters": _numbers_alike(plain(method.extender.parameters()))}
-    return "varies-" + hashlib.sha256(canonical(everything).encode()).hexdigest()[:16]
+    return VARIES + hashlib.sha256(canonical(everything).encode()).hexdigest()[:16]
 
 
 def probes(length: int, trained_length: int) -> list[int]:
@@ -150,11 +155,16 @@ def _numbers_alike(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _in_window(test: Test) -> bool:
+    """Whether it is a short-context test, which runs at the trained length and whose prompts are never cut to it."""
+    return test.task.lengths == "window"
+
+
 def lengths_of(test: Test, experiment: Experiment, rope: RopeSpec) -> tuple[int, ...]:
     """Where a test runs: its own lengths, else the experiment's, or the trained window for short-context tests."""
     if test.lengths is not None:
         return test.lengths
-    return (rope.trained_length,) if getattr(test.task, "lengths", "every") == "window" else experiment.lengths
+    return (rope.trained_length,) if _in_window(test) else experiment.lengths
 
 
 def check(experiment: Experiment, rope: RopeSpec) -> None:
@@ -176,12 +186,14 @@ def cells_of(experiment: Experiment, base: Base) -> list[Cell]:
         for test in experiment.tests:
             task = task_identity(test.task)
             for length in lengths_of(test, experiment, base.rope):
-                if length not in signatures:
-                    signatures[length] = plan_signature(method, base.rope, length)
+                # A short-context prompt may be longer than the window: then all that the method can do counts.
+                reach = max(length, experiment.target_length) if _in_window(test) else length
+                if reach not in signatures:
+                    signatures[reach] = plan_signature(method, base.rope, reach)
                 for seed in experiment.seeds:
                     identity = {
                         **shared,
-                        "plan": signatures[length],
+                        "plan": signatures[reach],
                         "task": task,
                         "length": length,
                         "seed": seed,

@@ -43,7 +43,7 @@ class LocalEngine:
         self._base: Base | None = None
 
     def base(self) -> Base:
-        from harness.model_files import model_folder, weights_hash
+        from harness.model_files import model_folder, weight_files, weights_hash
         from harness.rope_spec import load_config, spec_from_config
 
         one = self._experiment
@@ -52,6 +52,9 @@ class LocalEngine:
             config = load_config(str(folder))
             rope = spec_from_config(config, trained_length=one.trained_length)
             dtype, attention = settings(config, folder, one.dtype, _kernel(one.attention))
+            size = sum(path.stat().st_size for path in weight_files(folder))
+            if size > 1e9:
+                self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
             self._base = Base(weights_hash(folder), rope, dtype, attention, parameter_count(folder))
         return self._base
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from extenders.base import RopeSpec
-from harness.cells import Base, Cell, cells_of, plain, plan_of
+from harness.cells import VARIES, Base, Cell, cells_of, plain, plan_of
 from harness.experiment import Experiment, Method
 from harness.ledger import ledger
 from harness.memory import PeakMemory
@@ -121,7 +121,7 @@ def measure(cell: Cell, session_of: Sessions, engine: str) -> tuple[dict[str, An
         plan_hash, difference = session.prove(cell.length)
         proof = {str(cell.length): {"plan_hash": plan_hash, "max_difference": difference}}
         for row in cell.test.task.run(session.lm, cell.length, cell.seed, cell.samples):
-            rows.append(checked(row, cell.test.task.unit))
+            rows.append(checked(row, cell))
         if not rows:
             raise ValueError("the test gave no samples")
         if len({row.sample for row in rows}) != len(rows):
@@ -146,12 +146,19 @@ def measure(cell: Cell, session_of: Sessions, engine: str) -> tuple[dict[str, An
     return content, [row.prompt for row in rows]
 
 
-def checked(row: Row, unit: str) -> Row:
-    """The row, if its score can be averaged. NaN logits end here."""
+def checked(row: Row, cell: Cell) -> Row:
+    """The row, if its score can be averaged (NaN logits end here) and it ran as planned."""
     if not math.isfinite(row.score):
         raise ValueError(f"sample {row.sample} scored {row.score}: the model gives NaN or infinite values here")
-    if unit == "score" and not 0 <= row.score <= 1:
+    if cell.test.task.unit == "score" and not 0 <= row.score <= 1:
         raise ValueError(f"sample {row.sample} scored {row.score}, outside 0 … 1")
+    if not cell.in_window and row.prompt_tokens > cell.length:
+        raise ValueError(
+            f"sample {row.sample} is a prompt of {row.prompt_tokens} tokens, beyond the {cell.length} asked for"
+        )
+    planned = cell.identity["plan"]
+    if not planned.startswith(VARIES) and row.plan_hash not in ("", planned):
+        raise ValueError(f"sample {row.sample} ran under the plan {row.plan_hash}, planned was {planned}")
     return row
 
 

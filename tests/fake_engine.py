@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +29,8 @@ class Count(Task):
     empty: bool = False
     value: float | None = None
     nap: float = 0.0
+    plan_hash: str = ""
+    prompt_tokens: int = 0
 
     @property
     def name(self) -> str:
@@ -40,7 +42,9 @@ class Count(Task):
             if length == self.broken_at:
                 raise RuntimeError("out of\nmemory")
             score = float(i % 2) if self.value is None else self.value
-            yield Row(sample=i, score=score, prompt=f"{length} {seed} {i}", generation=str(i), references=(str(i),))
+            prompt = f"{length} {seed} {i}"
+            made = Row(sample=i, score=score, prompt=prompt, generation=str(i), references=(str(i),))
+            yield replace(made, plan_hash=self.plan_hash, prompt_tokens=self.prompt_tokens)
 
 
 class Quiet:

@@ -149,6 +149,14 @@ def test_short_context_tests_run_in_the_trained_window(monkeypatch: pytest.Monke
     assert {cell.length for cell in cells_of(experiment(tests=own), BASE)} == {32}
 
 
+def test_short_context_prompts_may_be_longer_than_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a method that changes beyond the window shares no short-context cell with one that does not."""
+    monkeypatch.setattr(Count, "lengths", "window")
+    dynamic = Method("dynamic", extenders.base.load("dynamic_ntk")(target_length=256))
+    none, other = cells_of(experiment(methods=(*methods("none"), dynamic), seeds=(0,)), BASE)
+    assert none.length == other.length == 64 and none.key != other.key
+
+
 def test_a_folder_of_texts_counts_by_its_content(tmp_path: Path) -> None:
     import tasks.base
 

@@ -93,6 +93,8 @@ def test_a_failed_cell_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
         (Count(value=math.nan), "NaN or infinite"),
         (Count(value=math.inf), "NaN or infinite"),
         (Count(value=1.5), "outside 0"),
+        (Count(plan_hash="f" * 16), "ran under the plan ffff"),
+        (Count(prompt_tokens=65), "a prompt of 65 tokens, beyond the 64"),
     ],
     ids=str,
 )
@@ -177,7 +179,7 @@ def test_the_ledger_sees_what_differs(tmp_path: Path) -> None:
     content = store.cell(key)
     assert content is not None
     content["provenance"]["versions"]["torch"] = "0.1"
-    content["rows"] = content["rows"][:-1]
+    content["rows"][0]["prompt"] = "0" * 16
     store.put_cell(key, content)
     run(experiment(), tmp_path, FakeEngine(), Quiet())
     unequal = {name for name, one in conditions(tmp_path).items() if one["must_be_equal"] and not one["equal"]}
@@ -192,8 +194,9 @@ def test_time_left_is_measured_per_test() -> None:
     by = {(cell.test.label, cell.length): cell for cell in cells}
     left.finished(by["quick", 64], 1.0)
     assert left.seconds() == pytest.approx(2 + 4 + 1 + 2 + 4)  # nothing is known of the slow test yet
+    left.finished(by["quick", 128], 2.0)
     left.finished(by["slow", 64], 10.0)
-    assert left.seconds() == pytest.approx((2 + 4) + (20 + 40))
+    assert left.seconds() == pytest.approx(4 + (20 + 40))
     assert (spoken(45), spoken(600), spoken(7200), spoken(None)) == (
         "about 45 s left",
         "about 10 min left",
