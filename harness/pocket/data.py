@@ -1,0 +1,292 @@
+"""Pre-training data of the pocket models: sequences of pieces, each with the weight of its loss.
+
+Formats are those of the tests, keys and values are from the half that evaluation never uses. The answer of a prompt
+is tokenised apart from it, which is how it is met at evaluation: prompt first, then new tokens. After the first
+answer more questions about the same text follow, because from one question per sequence nothing is learned.
+"""
+
+import random
+import re
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tasks import needle, passkey, text
+from tasks.corpora import words, world
+from tasks.ruler import counting, niah, qa, tracking
+from tasks.ruler.wording import wording
+
+Piece = tuple[str, float]  # text, weight of the loss on its tokens
+Pieces = list[Piece]
+END = "<|end|>"
+ANSWER, TEXT, CONTEXT = 1.0, 0.3, 0.03
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How to ask for what stands in a text: pairs of (question with its lead-in, answer)."""
+
+    question: str
+    answer: str
+
+
+def answered(prompt: str, answer: str, more: list[Asked]) -> Pieces:
+    pieces: Pieces = [(prompt, CONTEXT), (answer + END, ANSWER)]
+    for asked in more:
+        pieces += [(asked.question, CONTEXT), (asked.answer + END, ANSWER)]
+    return pieces
+
+
+def listed(values: list[str]) -> str:
+    """How several values are answered: a, b, c, and d."""
+    return " " + (", ".join(values[:-1]) + ", and " + values[-1] if len(values) > 1 else values[0])
+
+
+def needle_questions(prompt: str, kind: str, rng: random.Random) -> list[Asked]:
+    """One question for every key that stands in the prompt, in random order."""
+    task = niah.Niah("needle", values=kind)
+    pattern = re.escape(niah.needle(task, "@", "#")).replace("@", r"(\S+)").replace("\\#", "#").replace("#", r"(\S+)")
+    values: dict[str, list[str]] = {}
+    for key, value in re.findall(pattern, prompt):
+        values.setdefault(key, []).append(value)
+    asked = []
+    for key in rng.sample(list(values), len(values)):
+        template, prefix = niah.questions(niah.Niah("needle", values=kind, values_per_key=len(values[key])), [key])
+        asked.append(Asked(template.split("{context}")[1] + prefix, listed(values[key])))
+    return asked
+
+
+def lines(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Only needle lines and short questions: where key matching is learned."""
+    kind = "uuids" if rng.random() < 0.15 else "numbers"
+    keys = "uuids" if rng.random() < 0.1 else "words"
+    task = niah.Niah("needle", keys=keys, values=kind)
+    pairs: dict[str, str] = {}
+    used = 0
+    while used < budget:
+        key = text.draw(rng, niah.MAKERS[keys], 1, False)[0]
+        pairs[key] = text.draw(rng, niah.MAKERS[kind], 1, False)[0]
+        line = niah.needle(task, key, pairs[key])
+        used += 2 * count(line) + 4
+    if len(pairs) > 1:
+        pairs.popitem()
+    pieces: Pieces = [("\n".join(niah.needle(task, key, value) for key, value in pairs.items()) + "\n", CONTEXT)]
+    for key in rng.sample(list(pairs), len(pairs)):
+        _, prefix = niah.questions(niah.Niah("needle", values=kind), [key])
+        pieces += [(prefix, CONTEXT), (f" {pairs[key]}{END}", ANSWER)]
+    return pieces
+
+
+def retrieval(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """The eight needle tasks of RULER, usually with more needles than the tests have."""
+    kind = rng.choices(("single", "noise", "uuid", "multikey", "lines", "uuid lines", "multivalue", "multiquery"),
+                       (1, 1, 2, 2, 3, 3, 3, 3))[0]  # fmt: skip
+    some = rng.randrange(1, 6) if budget > 200 else rng.randrange(1, 3)
+    most = 4 if budget > 300 else 2
+    task = {
+        "single": niah.Niah("essay", keys_hidden=some),
+        "noise": niah.Niah("noise", keys_hidden=some),
+        "uuid": niah.Niah("essay", values="uuids", keys_hidden=min(some, 3)),
+        "multikey": niah.Niah("essay", keys_hidden=max(2, some)),
+        "lines": niah.Niah("needle"),
+        "uuid lines": niah.Niah("needle", keys="uuids", values="uuids"),
+        "multivalue": niah.Niah("essay", values_per_key=rng.randrange(2, most + 1)),
+        "multiquery": niah.Niah("essay", keys_asked=rng.randrange(2, most + 1)),
+    }[kind]
+    # leave room for more questions: nearly half of the sequence where many needles stand, little elsewhere
+    room = budget - (14 if kind in ("single", "noise") and some == 1 else min(60, budget // 4))
+    if kind in ("lines", "uuid lines", "multikey"):
+        room = int(budget * rng.choice((0.55, 0.7, 0.85)))
+    made = niah.sample(task, rng, room, count, held_out=False)
+    return answered(made.prompt, listed(list(made.references)), needle_questions(made.prompt, task.values, rng))
+
+
+def tracked(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    task = tracking.Tracking(hops=4 if rng.random() < 0.8 else 2, example=budget > 250)
+    made = tracking.sample(task, rng, budget - 32, count, held_out=False)
+    if not task.example:
+        return [(made.prompt, CONTEXT), (" ".join(made.references) + END, ANSWER)]
+    cut = made.prompt.index("\n\n", made.prompt.index("they are"))  # the worked example teaches too
+    start = cut - len(" ".join(made.others))
+    return [
+        (made.prompt[:start], CONTEXT),
+        (made.prompt[start:cut], ANSWER),
+        (made.prompt[cut:], CONTEXT),
+        (" ".join(made.references) + END, ANSWER),
+    ]
+
+
+def common(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    number = 10 if budget > 250 else 5
+    task = counting.CommonWords(number, rng.choice((3, 4, 5, 5, 6)), 1)
+    made = counting.common_words(task, rng, budget - 5 * number - 14, count, held_out=False)
+    shown = re.findall(r"\d+\. (\S+)", made.prompt)
+    # in the order of first appearance: one right answer among all orders, so that it can be learned
+    ordered = sorted(made.references, key=shown.index)
+    return answered(made.prompt, " " + " ".join(f"{i}. {word}" for i, word in enumerate(ordered, start=1)), [])
+
+
+def frequent(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    made = counting.frequent_words(counting.FrequentWords(), rng, budget - 24, count, held_out=False)
+    return answered(made.prompt, " " + " ".join(made.references), [])
+
+
+def documents(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Several questions over the same documents, one hop and two."""
+    said = wording()
+    seen: set[str] = set()
+
+    def name(r: random.Random) -> str:
+        while (drawn := text.draw(r, world.new_name, 1, False)[0]) in seen:
+            pass
+        seen.add(drawn)
+        return drawn
+
+    hops = rng.choice((1, 2, 2))
+    dossiers, gold = [], []
+    room = int(0.7 * budget) - 75
+    while room > 0 or not dossiers:
+        asked = world.dossier(rng, hops, name)
+        dossiers.append(asked)
+        gold += asked.gold
+        room -= sum(count(said.qa_document.format(i=10, document=d)) + 2 for d in asked.gold)
+    rng.shuffle(gold)
+    context = "\n\n".join(said.qa_document.format(i=i, document=d) for i, d in enumerate(gold, start=1))
+    rng.shuffle(dossiers)
+    prompt = said.qa_template.format(context=context, query=dossiers[0].question) + said.qa_prefix
+    more = [Asked(f"\n\nQuestion: {d.question}{said.qa_prefix}", f" {d.answer}") for d in dossiers[1:]]
+    return answered(prompt, f" {dossiers[0].answer}", more)
+
+
+def codes(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Our own needle and passkey tests."""
+    if rng.random() < 0.4:
+        made = passkey.passkey_prompt(rng, budget - 10, count, depth=rng.random(), held_out=False)
+        return answered(made.prompt, f" {made.references[0]}.", [])
+    made = needle.needle_prompt(
+        rng, int(budget * 0.75), count, depth=rng.random(), needles=rng.randrange(1, 5), held_out=False
+    )
+    pattern = re.escape(needle.NEEDLE).replace(r"\{place\}", r"([A-Z]\w+ [A-Z]\w+)").replace(r"\{code\}", r"(\d+)")
+    found = re.findall(pattern, made.prompt)
+    rng.shuffle(found)
+    more = [
+        Asked(f"\n{needle.QUESTION.format(place=place)} {needle.ANSWER.format(place=place)}", f" {code}.")
+        for place, code in found
+    ]
+    return answered(made.prompt, f" {made.references[0]}.", more)
+
+
+def stories(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Stories and portraits told one after the other."""
+    told: list[str] = []
+    while sum(map(len, told)) < 5 * budget:
+        told.append(world.portrait(rng) if rng.random() < 0.5 else world.story(rng))
+    return [("\n".join(told), TEXT)]
+
+
+def quiz(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Closed-book facts, endings and arithmetic, one after the other; each begins like a document of its own."""
+    pieces: Pieces = []
+    used = 0
+    while used < budget:
+        kind = rng.random()
+        if kind < 0.55:
+            while True:
+                question, answer = world.arithmetic_question(rng)
+                if words.for_training(question):
+                    break
+            parts: Pieces = [(f"Question: {question}\nAnswer:", CONTEXT), (f" {answer}{END}", ANSWER)]
+        elif kind < 0.75:
+            asked = rng.choice(_facts())
+            choices = asked["choices"]
+            assert isinstance(choices, list) and isinstance(asked["answer"], int)
+            parts = [(str(asked["question"]), CONTEXT), (f" {choices[asked['answer']]}.{END}", ANSWER)]
+        elif kind < 0.9:
+            parts = [(world.fact(rng, rng.choice(world.people())) + END, TEXT)]
+        else:
+            while True:
+                sentence = world.ending(rng, rng.choice(world.people()).name)
+                if words.for_training(sentence.rpartition(" ")[0]):
+                    break
+            parts = [(sentence + END, TEXT)]
+        pieces += parts
+        used += sum(count(part) for part, _ in parts)
+    return pieces
+
+
+@cache
+def _facts() -> list[dict[str, object]]:
+    return [world.fact_questions(1, False, f"facts {i}")[0] for i in range(3000)]
+
+
+def natural(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """A stretch of the standard library's sources and docstrings."""
+    source = _library()
+    start = rng.randrange(len(source) - 8 * budget)
+    return [(source[start : start + 6 * budget], TEXT)]
+
+
+@cache
+def _library() -> str:
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    chosen = (
+        "argparse ast asyncio/base_events asyncio/tasks bisect calendar cmd collections/__init__ configparser contextlib copy csv "
+        "dataclasses datetime decimal difflib doctest email/message enum fractions functools gettext glob gzip hashlib heapq "
+        "html/parser imaplib inspect ipaddress json/decoder json/encoder locale logging/__init__ mailbox netrc numbers "
+        "optparse os pathlib pdb pickle platform poplib posixpath pprint profile pstats queue random sched shelve shlex "
+        "shutil smtplib socket socketserver statistics string subprocess tarfile telnetlib tempfile textwrap threading "
+        "timeit tokenize trace traceback types typing unittest/case unittest/mock urllib/parse urllib/request uuid "
+        "warnings wave weakref webbrowser zipfile"
+    ).split()  # fmt: skip
+    files = [folder / f"{name}.py" for name in chosen]
+    return "\n\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
+
+
+Maker = Callable[[random.Random, int, text.TokenCount], Pieces]
+MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can hold one
+    "lines": (lines, 64),
+    "retrieval": (retrieval, 192),
+    "tracked": (tracked, 256),
+    "common": (common, 256),
+    "frequent": (frequent, 192),
+    "documents": (documents, 256),
+    "codes": (codes, 128),
+    "stories": (stories, 64),
+    "quiz": (quiz, 64),
+    "natural": (natural, 64),
+}
+
+
+def sequence(rng: random.Random, name: str, budget: int, count: text.TokenCount) -> Pieces:
+    """One sequence of that kind; a draw that does not fit is drawn again."""
+    for _ in range(50):
+        try:
+            return MAKERS[name][0](rng, budget, count)
+        except ValueError:  # the needles alone were longer than the sequence
+            continue
+    raise ValueError(f"{name} does not fit into {budget} tokens; use longer sequences")
+
+
+def corpus(characters: int) -> Iterator[str]:
+    """Text to train the tokenizer on: every kind of sequence, and the word lists."""
+    rng = random.Random("tokenizer corpus")
+
+    def rough(string: str) -> int:
+        return len(string) // 4
+
+    share = {
+        "lines": 1, "retrieval": 3, "tracked": 2, "common": 2, "frequent": 1, "documents": 2, "codes": 1, "stories": 2,
+        "quiz": 1, "natural": 4,
+    }  # fmt: skip
+    for name, part in share.items():
+        done = 0
+        while done < part * characters / 19:
+            made = "".join(piece for piece, _ in sequence(rng, name, 512, rough)).replace(END, "\n")
+            done += len(made)
+            yield made
+    for kind in ("adjective", "noun", "verb"):
+        yield " " + " ".join(words.words(kind))
+    for kind in ("adjective", "noun"):
+        yield " " + " ".join(f"{word}-" for word in words.words(kind))

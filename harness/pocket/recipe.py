@@ -1,0 +1,110 @@
+"""What the pocket models are and how they are trained: shapes, curriculum and optimiser, as constants.
+
+Scale models of the paper's two: window 512 for 8,192 (LLaMA3-8B) and 2,048 (Phi3-mini). The base θ puts the same share
+of rotary pairs below the theoretical critical dimension, before rounding: (ln(L/2π)/ln θ) is 34.98/64 for LLaMA3-8B
+and 30.16/48 for Phi3-mini.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+WINDOW = 512
+LLAMA3_SHARE = math.log(8192 / (2 * math.pi)) / math.log(5e5)  # 0.5466
+PHI3_SHARE = math.log(2048 / (2 * math.pi)) / math.log(1e4)  # 0.6284
+
+
+def theta(share: float) -> float:
+    """The base whose critical pair lies at that share of the pairs, for the pocket window, to one unit."""
+    return float(round((WINDOW / (2 * math.pi)) ** (1 / share)))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """From which share of training on, and what is drawn: lengths in tokens and kinds of sequence, with weights."""
+
+    start: float
+    lengths: dict[int, float]
+    kinds: dict[str, float]
+
+
+FIRST = {"lines": 12.0, "stories": 2.0, "quiz": 2.0, "retrieval": 2.0, "codes": 1.0}
+MIDDLE = {"lines": 5.0, "retrieval": 8.0, "tracked": 2.0, "common": 1.0, "frequent": 1.0, "documents": 3.0, "codes": 2.0,
+          "stories": 2.0, "quiz": 2.0, "natural": 0.5}  # fmt: skip
+LAST = {"lines": 1.0, "retrieval": 8.0, "tracked": 2.5, "common": 2.0, "frequent": 1.0, "documents": 3.5, "codes": 1.5,
+        "stories": 1.5, "quiz": 2.0, "natural": 1.0}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model and its training. `steps` of `tokens_per_step` tokens; the rate decays to zero from `decay_from` on."""
+
+    name: str
+    config: dict[str, Any]
+    steps: int = 4500
+    tokens_per_step: int = 8192
+    seed: int = 0
+    muon_rate: float = 0.02
+    adamw_rate: float = 3e-3
+    warmup: int = 60
+    decay_from: float = 0.5
+    phases: tuple[Phase, ...] = field(
+        default=(
+            Phase(0.0, {64: 0.7, 128: 0.3}, FIRST),
+            Phase(0.08, {64: 0.2, 128: 0.5, 256: 0.3}, FIRST),
+            Phase(0.2, {128: 0.3, 256: 0.6, 512: 0.1}, MIDDLE),
+            Phase(0.4, {128: 0.15, 256: 0.45, 512: 0.4}, MIDDLE),
+            Phase(0.6, {128: 0.1, 256: 0.25, 512: 0.65}, LAST),
+        )
+    )
+
+    def phase(self, step: int) -> Phase:
+        return [phase for phase in self.phases if phase.start * self.steps <= step][-1]
+
+    def rate(self, step: int) -> float:
+        """The share of the full learning rate at a step: linear up, flat, linear down to zero."""
+        left = (self.steps - step) / (self.steps * (1 - self.decay_from))
+        return min(1.0, (step + 1) / self.warmup, left)
+
+
+def _shape(**changes: Any) -> dict[str, Any]:
+    return {
+        "vocab_size": 4096,
+        "hidden_size": 256,
+        "num_hidden_layers": 4,
+        "intermediate_size": 640,
+        "max_position_embeddings": WINDOW,
+        "tie_word_embeddings": True,
+        "rms_norm_eps": 1e-5,
+        "initializer_range": 0.02,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 1,
+        **changes,
+    }
+
+
+RECIPES = {
+    "pocket-llama": Recipe(
+        "pocket-llama",
+        _shape(
+            model_type="llama",
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=64,
+            rope_parameters={"rope_type": "default", "rope_theta": theta(LLAMA3_SHARE)},
+        ),
+    ),
+    # 96 dimensions a head as in Phi3-mini; one key head a query head
+    "pocket-phi": Recipe(
+        "pocket-phi",
+        _shape(
+            model_type="phi3",
+            hidden_size=288,
+            num_attention_heads=3,
+            num_key_value_heads=3,
+            original_max_position_embeddings=WINDOW,
+            rope_parameters={"rope_type": "default", "rope_theta": theta(PHI3_SHARE)},
+        ),
+    ),
+}
