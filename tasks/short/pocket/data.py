@@ -26,4 +26,5 @@ def arithmetic(**_: Any) -> dict[str, datasets.Dataset]:
 
 def stories(**_: Any) -> dict[str, datasets.Dataset]:
     rngs = [random.Random(f"pocket perplexity {i}") for i in range(DOCUMENTS)]
-    return {"test": datasets.Dataset.from_list([{"text": world.story(rng)} for rng in rngs])}
+    texts = ["\n".join(world.story(rng) for _ in range(3)) for rng in rngs]
+    return {"test": datasets.Dataset.from_list([{"text": text} for text in texts])}
