@@ -108,7 +108,7 @@ class Applied:
                 live = self._live(module, x, positions[None])
                 rounding = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2  # to nearest
                 excess, difference = _compare(live, rotation.layout, phase, factor, factor * (slack + rounding))
-                if not excess <= 0:
+                if excess > 0:
                     raise NotApplied(
                         f"{type(module).__name__} does not run with the plan: cos/sin differ by {difference:.3g} "
                         f"within {length} positions ({dtype})"

@@ -59,16 +59,15 @@ class Rotation:
         A planned frequency is formed as trained value times planned ratio, so a pair that a plan leaves alone
         keeps the checkpoint's own float32 bits, and the identity plan changes nothing at all.
         """
-        with torch.inference_mode(False), torch.device("cpu"):
-            trained = torch.tensor(spec.inv_freq, dtype=torch.float64)
-            planned = torch.tensor([plan.inv_freq for plan in plans], dtype=torch.float64)
-            ratio = torch.where(trained > 0, planned / trained, 0.0)
-            planned = torch.where(trained > 0, self.trained.double() * ratio, planned)
-            self._inv_freq = planned.float()[:, None]
-            factors = [plan.attention_factor for plan in plans]
-            self._factor = torch.tensor(factors, dtype=torch.float32).reshape(-1, 1, 1)
-            keep = torch.tensor([plan.keep_first for plan in plans], dtype=torch.float32).reshape(-1, 1, 1)
-            self._keep_first = keep if bool(keep.any()) else None
+        trained = torch.tensor(spec.inv_freq, dtype=torch.float64)
+        planned = torch.tensor([plan.inv_freq for plan in plans], dtype=torch.float64)
+        ratio = torch.where(trained > 0, planned / trained, 0.0)
+        planned = torch.where(trained > 0, self.trained.double() * ratio, planned)
+        self._inv_freq = planned.float()[:, None]
+        factors = [plan.attention_factor for plan in plans]
+        self._factor = torch.tensor(factors, dtype=torch.float32).reshape(-1, 1, 1)
+        keep = torch.tensor([plan.keep_first for plan in plans], dtype=torch.float32).reshape(-1, 1, 1)
+        self._keep_first = keep if bool(keep.any()) else None
         self.rows = len(plans) if each_row else None
         self._on_device = {}
 
@@ -88,9 +87,8 @@ class Rotation:
 
     def _tables(self, device: torch.device) -> tuple[torch.Tensor | None, ...]:
         if device not in self._on_device:
-            with torch.inference_mode(False):  # tables outlive this pass and may serve training next
-                tables = (self._inv_freq, self._factor, self._keep_first, self.trained)
-                self._on_device[device] = tuple(table if table is None else table.to(device) for table in tables)
+            tables = (self._inv_freq, self._factor, self._keep_first, self.trained)
+            self._on_device[device] = tuple(table if table is None else table.to(device) for table in tables)
         return self._on_device[device]
 
 
@@ -102,8 +100,8 @@ class PlannedForward:
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor, position_ids: torch.Tensor, layer_type: str | None = None) -> Any:
-        with torch.autocast(x.device.type, enabled=False):
-            return self.rotations[layer_type or ""](x, position_ids)
+        # elementwise products and cosines only: autocast leaves those in float32
+        return self.rotations[layer_type or ""](x, position_ids)
 
 
 def find(model: torch.nn.Module, spec: RopeSpec) -> list[tuple[torch.nn.Module, PlannedForward]]:

@@ -220,6 +220,19 @@ def test_types_that_switch_by_length_hold_still(rope: dict) -> None:
     assert torch.equal(logits(model, long), native_long)
 
 
+@pytest.mark.parametrize(
+    "rope", [NATIVE["longrope"], dict(rope_type="dynamic", factor=4.0)], ids=["longrope", "dynamic"]
+)
+def test_finding_the_layout_leaves_the_module_alone(rope: dict) -> None:
+    model = copy.deepcopy(_made.__wrapped__("llama", tuple(rope.items()), ""))  # never run before
+    module = model.model.rotary_emb
+    before, buffers = set(module.__dict__), {name: value.clone() for name, value in module.named_buffers()}
+    with applied(model, spec_from_config(model.config)):
+        logits(model, ids(90))
+    assert set(module.__dict__) == before
+    assert all(torch.equal(value, buffers[name]) for name, value in module.named_buffers())
+
+
 def test_a_longer_prompt_before_changes_nothing() -> None:
     model = build()
     spec = spec_from_config(model.config)
@@ -324,8 +337,8 @@ def test_training_inference_mode_and_checkpointing() -> None:
     spec = spec_from_config(model.config)
     tokens = ids(24)
     with applied(model, spec) as rotary:
-        rotary.use(stretched(spec, keep_first=4))
         with torch.inference_mode():  # tables made here serve the training below
+            rotary.use(stretched(spec, keep_first=4))
             model(tokens)
         model.train()
         model(tokens, labels=tokens).loss.backward()
