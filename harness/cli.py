@@ -165,6 +165,36 @@ def doctor() -> None:
     _print_table(["", "found", "what that costs"], [[one.what, one.found, one.cost or "-"] for one in findings])
 
 
+@app.command()
+def pretrain(
+    name: Annotated[str, typer.Argument(help="pocket-llama or pocket-phi.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the model; models/NAME unless given.")] = None,
+) -> None:
+    """Make a shipped pocket model again, from nothing but this package; goes on where it stopped."""
+    from harness.pocket.card import write_card
+    from harness.pocket.pretrain import pretrain as make
+    from harness.progress import training_progress
+
+    folder = out or Path("models") / name
+    with training_progress(name) as shown:
+        make(name, folder, shown)
+    write_card(folder, name)
+    print(folder)
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="Folder of a pocket model.")],
+    name: Annotated[str, typer.Option(help="Whose recipe made it.")],
+    scores: Annotated[Path | None, typer.Option(help="A result store of: ropebench run pocket-card.")] = None,
+) -> None:
+    """Write the model card of a pocket model."""
+    from harness.pocket.card import write_card
+    from harness.store import Store
+
+    print(write_card(folder, name, Store.open(scores) if scores else None))
+
+
 def _report(store: "Store", out: Path | None, date: str | None) -> None:
     from reports.page import write_report
 
