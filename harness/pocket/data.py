@@ -68,8 +68,8 @@ def lines(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     while used < budget:
         key = text.draw(rng, niah.MAKERS[keys], 1, False)[0]
         pairs[key] = text.draw(rng, niah.MAKERS[kind], 1, False)[0]
-        line = niah.needle(task, key, pairs[key])
-        used += 2 * count(line) + 4
+        # a line and its short question: 26 to 32 tokens of wording, and key and value twice
+        used += 28 + 2 * ((7 if keys == "words" else 28) + (7 if kind == "numbers" else 28))
     if len(pairs) > 1:
         pairs.popitem()
     pieces: Pieces = [("\n".join(niah.needle(task, key, value) for key, value in pairs.items()) + "\n", CONTEXT)]

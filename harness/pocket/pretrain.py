@@ -11,6 +11,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,19 +111,38 @@ def loss_of(body: Callable[[Tensor], Tensor], model: Any, ids: Tensor, weights: 
     ids, weights = ids.to(device), weights.to(device)
     with torch.autocast(device.type, torch.bfloat16):
         hidden = body(ids[:, :-1])
-        chosen = weights[:, 1:] > 0
-        logits_NV = model.lm_head(hidden[chosen])
-    losses_N = torch.nn.functional.cross_entropy(logits_NV.float(), ids[:, 1:][chosen], reduction="none")
-    weights_N = weights[:, 1:][chosen]
+        chosen_N = scored(weights[:, 1:].flatten())
+        logits_NV = model.lm_head(hidden.flatten(0, 1)[chosen_N])
+    targets_N = ids[:, 1:].flatten()[chosen_N]
+    losses_N = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="none")
+    weights_N = weights[:, 1:].flatten()[chosen_N]
     return (losses_N * weights_N).sum() / weights_N.sum()
 
 
+def scored(weights: Tensor) -> Tensor:
+    """Indices of the positions that count, with others (of weight 0) up to a multiple of 1,024.
+
+    oneDNN keeps a compiled kernel for every shape it meets: a new count at every step would fill the memory.
+    """
+    order = torch.argsort((weights > 0).int(), descending=True, stable=True)
+    count = int((weights > 0).sum())
+    return order[: -(-count // 1024) * 1024]
+
+
 def pretrain(
-    name: str, out: Path, report: Callable[[int, int, float, float], None], every_seconds: float = 180.0, **changes: Any
+    name: str,
+    out: Path,
+    report: Callable[[int, int, float, float], None],
+    *,
+    every_seconds: float = 180.0,
+    every_steps: int = 50,
+    compiled: bool = True,
+    **changes: Any,
 ) -> Path:
     """Train the model of that name into the folder `out`; a checkpoint there is continued.
 
-    `report(step, steps, loss, tokens per second)` is called after every step. Raises ValueError for an unknown name or
+    `report(step, steps, loss, tokens per second)` is called after every step. Checkpoints are written every `every_steps`
+    steps, but not more often than `every_seconds`. `changes` replace fields of the recipe. Raises ValueError for an unknown name or
     a folder that holds another recipe's checkpoint.
     """
     import dataclasses
@@ -154,12 +174,16 @@ def pretrain(
         states: Tensor = model.model(ids, use_cache=False).last_hidden_state
         return states
 
-    body = torch.compile(hidden, dynamic=False) if shutil.which("g++") or device.type == "cuda" else hidden
+    can_compile = compiled and (device.type == "cuda" or shutil.which("g++") is not None)
+    body = torch.compile(hidden, dynamic=False) if can_compile else hidden
     saved_at = began = time.monotonic()
     done = step
     total = 0.0
+    maker = ThreadPoolExecutor(1)  # makes the next batch while this one is learned
+    upcoming = maker.submit(batches.at, step)
     while step < recipe.steps:
-        ids, weights = batches.at(step)
+        ids, weights = upcoming.result()
+        upcoming = maker.submit(batches.at, step + 1)
         loss = loss_of(body, model, ids, weights, device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -179,7 +203,7 @@ def pretrain(
             total = 0.0
         now = time.monotonic()
         report(step, recipe.steps, value, (step - done) * recipe.tokens_per_step / (now - began))
-        if now - saved_at > every_seconds and step % 50 == 0 or step == recipe.steps:
+        if (now - saved_at > every_seconds and step % every_steps == 0) or step == recipe.steps:
             saved_at = now
             partial = out / "checkpoint.partial"
             state = {
@@ -191,6 +215,7 @@ def pretrain(
             }
             torch.save(state, partial)
             os.replace(partial, checkpoint)
+    maker.shutdown(cancel_futures=True)
     finish(model, out)
     (out / "curve.json").write_text(json.dumps(curve))
     return out

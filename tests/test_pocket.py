@@ -1,0 +1,155 @@
+"""The pocket models' recipe and data: what is trained never meets what is tested, and the same seed gives the same weights."""
+
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.pocket import data, folder, recipe
+from harness.pocket.pretrain import Batches, block_attention, pretrain
+from tasks import ruler
+from tasks.corpora import words, world
+from tasks.ruler import niah
+
+LLAMA = folder("pocket-llama")
+
+
+@pytest.fixture(scope="module")
+def batches() -> Batches:
+    return Batches(recipe.RECIPES["pocket-llama"], LLAMA)
+
+
+def count(text: str) -> int:
+    return len(text) // 4
+
+
+def test_share_below_the_critical_pair_is_that_of_the_large_models() -> None:
+    assert recipe.LLAMA3_SHARE * 64 == pytest.approx(34.98, abs=0.01)
+    assert recipe.PHI3_SHARE * 48 == pytest.approx(30.16, abs=0.01)
+    import math
+
+    for share in (recipe.LLAMA3_SHARE, recipe.PHI3_SHARE):
+        own = math.log(recipe.WINDOW / (2 * math.pi)) / math.log(recipe.theta(share))
+        assert own == pytest.approx(share, abs=2e-4)
+
+
+@pytest.mark.parametrize("kind", list(data.MAKERS))
+def test_sequences_keep_to_the_training_half(kind: str) -> None:
+    for i in range(20):
+        said = "".join(piece for piece, _ in data.sequence(random.Random(f"{kind} {i}"), kind, 512, count))
+        for key, value in re.findall(r"magic \w+ for (\S+) is: (\S+)\.\n", said):
+            assert words.for_training(key) and words.for_training(value)
+        for question in re.findall(r"Question: (What is \d+ \w+ \d+\?)", said):
+            assert words.for_training(question)
+
+
+@pytest.mark.parametrize("row", [row for row in ruler.ROWS if row.startswith("niah")])
+def test_evaluation_keeps_to_the_other_half(row: str) -> None:
+    for i in range(10):
+        sample = ruler.sample(row, 0, i, 480, count)
+        found = re.findall(r"magic \w+ for (\S+) is: (\S+)\.", sample.prompt)
+        assert found
+        for key, value in found:
+            assert not words.for_training(key) and not words.for_training(value)
+
+
+def test_every_kind_scores_answers_within_its_length(batches: Batches) -> None:
+    for kind, (_, least) in data.MAKERS.items():
+        for length in (least, 512):
+            for i in range(5):
+                ids, weights = batches.row(random.Random(f"{kind}{i}"), kind, length)
+                assert len(ids) == len(weights) == length + 1
+                assert any(weight > data.CONTEXT for weight in weights), f"{kind} at {length} tokens teaches nothing"
+
+
+def test_needle_questions_ask_for_every_key_of_the_text() -> None:
+    made = niah.sample(niah.Niah("essay", keys_hidden=3, values_per_key=2), random.Random("x"), 500, count, False)
+    asked = data.needle_questions(made.prompt, "numbers", random.Random("y"))
+    assert len(asked) == 3
+    for one in asked:
+        numbers = re.findall(r"\d{7}", one.answer)
+        assert len(numbers) == 2 and all(number in made.prompt for number in numbers)
+
+
+def test_held_out_text_shares_no_long_run_of_words_with_training() -> None:
+    """Templates repeat within a sentence; no run of 20 words (two to three sentences) of the test text was trained on."""
+
+    def runs(text: str) -> set[tuple[str, ...]]:
+        split = text.split()
+        return {tuple(split[i : i + 20]) for i in range(len(split) - 19)}
+
+    trained: set[tuple[str, ...]] = set()
+    for i in range(400):
+        pieces = data.stories(random.Random(f"pocket-llama/0/{i}"), 512, count)
+        trained |= runs(pieces[0][0])
+    tested: set[tuple[str, ...]] = set()
+    for i in range(100):
+        tested |= runs("\n".join(world.story(random.Random(f"pocket perplexity {i} {j}")) for j in range(3)))
+    assert len(tested) > 10_000 and len(trained) > 100_000
+    assert not tested & trained
+
+
+def test_tokenizer_keeps_digits_and_capitals_apart_from_spaces(batches: Batches) -> None:
+    encoder = batches.encoder
+    tokens = encoder.encode("VAR QXZKW = 12345 and 987", add_special_tokens=False).tokens
+    assert [token for token in tokens if any(c.isdigit() for c in token)] == list("12345987")
+    first = encoder.encode("QXZKW", add_special_tokens=False).ids
+    within = encoder.encode("VAR QXZKW = VAR", add_special_tokens=False).ids
+    assert any(within[i : i + len(first)] == first for i in range(len(within)))
+    text = "Zürich — naïve 日本語\t\n  def f(x):\n    return 'ok'  "
+    assert encoder.decode(encoder.encode(text, add_special_tokens=False).ids) == text
+
+
+@pytest.mark.parametrize(("heads", "key_heads"), [(4, 2), (3, 3)])
+def test_block_attention_is_causal_attention(heads: int, key_heads: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, heads, 300, 16, generator=generator)
+    key = torch.randn(2, key_heads, 300, 16, generator=generator)
+    value = torch.randn(2, key_heads, 300, 16, generator=generator)
+    ours, _ = block_attention(None, query, key, value, None, scaling=0.25)
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=0.25, enable_gqa=True
+    )
+    assert torch.allclose(ours, theirs.transpose(1, 2), atol=1e-5)
+
+
+class Killed(Exception):
+    pass
+
+
+def tiny_run(out: Path, stop_at: int | None = None) -> dict[str, Any]:
+    out.mkdir(exist_ok=True)
+    (out / "tokenizer.json").write_bytes((LLAMA / "tokenizer.json").read_bytes())
+
+    def report(step: int, steps: int, loss: float, speed: float) -> None:
+        if step == stop_at:
+            raise Killed
+
+    shape = recipe.RECIPES["pocket-llama"].config | {"num_hidden_layers": 1, "hidden_size": 64, "intermediate_size": 64}
+    pretrain(
+        "pocket-llama", out, report, every_seconds=0, every_steps=2, compiled=False,
+        config=shape, steps=6, tokens_per_step=256, warmup=1,
+    )  # fmt: skip
+    return {k: v for k, v in torch.load(out / "checkpoint.pt", weights_only=True)["model"].items()}
+
+
+def test_same_seed_same_weights_and_a_killed_run_continues_to_them(tmp_path: Path) -> None:
+    whole = tiny_run(tmp_path / "whole")
+    again = tiny_run(tmp_path / "again")
+    with pytest.raises(Killed):
+        tiny_run(tmp_path / "killed", stop_at=5)
+    continued = tiny_run(tmp_path / "killed")
+    for name, weights in whole.items():
+        assert torch.equal(weights, again[name]), f"{name} differs between two runs"
+        assert torch.equal(weights, continued[name]), f"{name} differs after a kill"
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    with pytest.raises(ValueError, match="another recipe"):
+        pretrain("pocket-llama", tmp_path, lambda *_: None, compiled=False, steps=7)
+    with pytest.raises(ValueError, match="no pocket model is named"):
+        pretrain("pocket-lama", tmp_path, lambda *_: None)
