@@ -104,7 +104,7 @@ def retrieval(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces
 
 
 def tracked(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
-    task = tracking.Tracking(hops=4 if rng.random() < 0.8 else 2, example=budget > 250)
+    task = tracking.Tracking(hops=4 if rng.random() < 0.8 else 2, example=budget > 400)
     made = tracking.sample(task, rng, budget - 32, count, held_out=False)
     if not task.example:
         return [(made.prompt, CONTEXT), (" ".join(made.references) + END, ANSWER)]

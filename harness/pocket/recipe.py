@@ -41,20 +41,19 @@ class Recipe:
 
     name: str
     config: dict[str, Any]
-    steps: int = 4500
+    steps: int = 2800
     tokens_per_step: int = 8192
     seed: int = 0
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 60
-    decay_from: float = 0.5
+    decay_from: float = 0.4
     phases: tuple[Phase, ...] = field(
         default=(
             Phase(0.0, {64: 0.7, 128: 0.3}, FIRST),
-            Phase(0.08, {64: 0.2, 128: 0.5, 256: 0.3}, FIRST),
-            Phase(0.2, {128: 0.3, 256: 0.6, 512: 0.1}, MIDDLE),
-            Phase(0.4, {128: 0.15, 256: 0.45, 512: 0.4}, MIDDLE),
-            Phase(0.6, {128: 0.1, 256: 0.25, 512: 0.65}, LAST),
+            Phase(0.05, {128: 0.4, 256: 0.6}, FIRST),
+            Phase(0.11, {128: 0.15, 256: 0.55, 512: 0.3}, MIDDLE),
+            Phase(0.3, {128: 0.1, 256: 0.3, 512: 0.6}, LAST),
         )
     )
 
