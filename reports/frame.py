@@ -67,7 +67,9 @@ def read(store: Store) -> Frames:
         for method in run["methods"]:
             method["label"]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{store.folder}/run.json describes no run ({error} is absent); run the experiment again") from None
+        raise ValueError(
+            f"{store.folder}/run.json describes no run ({error} is absent); run the experiment again"
+        ) from None
     cells, rows = [], []
     for planned in planned_cells:
         cell, found = _read_cell(planned, store.cell(planned["key"]))
@@ -77,10 +79,22 @@ def read(store: Store) -> Frames:
 
 
 def _cell_columns() -> list[str]:
-    return [*CELL_COLUMNS, "status", "n", "reason", "traceback", "seconds", "token_forwards", "peak_memory_bytes", "proof"]
+    return [
+        *CELL_COLUMNS,
+        "status",
+        "n",
+        "reason",
+        "traceback",
+        "seconds",
+        "token_forwards",
+        "peak_memory_bytes",
+        "proof",
+    ]
 
 
-def _read_cell(planned: dict[str, Any], content: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _read_cell(
+    planned: dict[str, Any], content: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     cell: dict[str, Any] = {**planned, "status": "missing", "n": 0, "reason": "not run yet", "traceback": ""}
     cell |= {"seconds": math.nan, "token_forwards": math.nan, "peak_memory_bytes": math.nan, "proof": None}
     if content is None:

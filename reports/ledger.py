@@ -32,7 +32,7 @@ class Audit:
 
 
 def audit(ledger: Mapping[str, Any], labels: Sequence[str]) -> Audit:
-    """'Controlled' has to be earned: at least two methods, and every condition that must be equal is recorded and is."""
+    """'Controlled' has to be earned: two methods or more, and every condition that must be equal is recorded and is."""
     conditions = tuple(_condition(entry, labels) for entry in ledger.get("conditions") or [])
     must = [condition for condition in conditions if condition.must_be_equal]
     broken = [condition.name for condition in must if condition.colour != "green"]
@@ -59,7 +59,15 @@ def _condition(entry: Mapping[str, Any], labels: Sequence[str]) -> Condition:
     equal = len(set(written.values())) == 1 and len(written) == len(labels) and entry.get("equal") is not False
     wrong = "red" if must else "amber"
     colour = "green" if equal else wrong
-    word = "equal" if equal else "not recorded for all" if len(written) < len(labels) else "differs, and must not" if must else "differs"
+    word = (
+        "equal"
+        if equal
+        else "not recorded for all"
+        if len(written) < len(labels)
+        else "differs, and must not"
+        if must
+        else "differs"
+    )
     places = []
     for label in labels:
         own = "green" if written.get(label) == common else wrong

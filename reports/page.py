@@ -35,17 +35,22 @@ class Drawing:
 def write_report(store: Store, out: Path | None = None, date: str | None = None) -> Path:
     """Write report.html and tables/ into `out` (default: the store's own folder); returns the page's path.
 
-    `date` is printed as it is given; the default is the day on which the run was made, so that writing again changes nothing.
+    `date` is printed as it is given; the default is the day on which the run was made, so that writing again changes
+    nothing.
     """
     folder = Path(out) if out is not None else store.folder
     frames = frame.read(store)
     scores = Scores(frames)
     context = build(store, scores, str(frames.run.get("created", ""))[:10] if date is None else date)
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_plain,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals.update(shown=shown, interval=interval)
-    environment.filters["visible"] = samples.visible
     environment.filters["groupby_kept"] = _groups
     page = environment.get_template("page.html").render(context)
     for grid in context["grids"]:
@@ -53,6 +58,11 @@ def write_report(store: Store, out: Path | None = None, date: str | None = None)
             write_whole(folder / "tables" / f"{grid.name}.{ending}", convert(grid))
     write_whole(folder / "report.html", page)
     return folder / "report.html"
+
+
+def _plain(value: object) -> object:
+    """Whatever the template prints: text loses its control characters, and jinja2 then escapes it."""
+    return samples.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _groups(lines: Sequence[Line]) -> list[tuple[str, list[Line]]]:
@@ -124,7 +134,9 @@ def build(store: Store, scores: Scores, date: str) -> dict[str, Any]:
 
 def _method(method: Mapping[str, Any], frames: Frames, colour: Mapping[str, str]) -> dict[str, Any]:
     plan = figures.target_plan(dict(method), frames.target_length) or {}
-    parameters = ", ".join(f"{name} = {_brief(value)}" for name, value in sorted((method.get("parameters") or {}).items()))
+    parameters = ", ".join(
+        f"{name} = {_brief(value)}" for name, value in sorted((method.get("parameters") or {}).items())
+    )
     return {
         "label": method["label"],
         "extender": method.get("extender", ""),
@@ -150,27 +162,49 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return flat
 
 
-def _drawings(scores: Scores, found: results.Summary, kept: Grid | None, column: int, totals: pd.DataFrame) -> dict[str, Any]:
+def _drawings(
+    scores: Scores, found: results.Summary, kept: Grid | None, column: int, totals: pd.DataFrame
+) -> dict[str, Any]:
     frames = scores.frames
     colour, _ = figures.looks(scores)
     cells = frames.cells
     deep = cells[(cells["category"] == "retrieval") & ~cells["task"].str.startswith("ruler")]["task"].unique()
     heat = [(str(task), figures.heat_maps(scores, str(task))) for task in deep]
-    position = [(task, figures.loss_by_position(scores, task)) for task in dict.fromkeys(t for t, _ in scores.tests("nats"))]
+    position = [
+        (task, figures.loss_by_position(scores, task)) for task in dict.fromkeys(t for t, _ in scores.tests("nats"))
+    ]
     return {
-        "curves": _drawing(figures.curves(scores, found), "Average score of the long-context tests against length; bands are 95 % intervals."),
-        "heat": [d for task, svg in heat if (d := _drawing(svg, f"{task}: right answers in %, by depth of the target (down) and length in tokens (across)."))],
+        "curves": _drawing(
+            figures.curves(scores, found),
+            "Average score of the long-context tests against length; bands are 95 % intervals.",
+        ),
+        "heat": [
+            d
+            for task, svg in heat
+            if (
+                d := _drawing(
+                    svg, f"{task}: right answers in %, by depth of the target (down) and length in tokens (across)."
+                )
+            )
+        ],
         "position": [
             d
             for task, drawn in position
-            if drawn and (d := _drawing(drawn[0], f"{task}: mean loss by position in documents of {results.tokens(drawn[1])} tokens."))
+            if drawn
+            and (
+                d := _drawing(
+                    drawn[0], f"{task}: mean loss by position in documents of {results.tokens(drawn[1])} tokens."
+                )
+            )
         ],
         "rescale": _drawing(
             figures.rescale_factors(frames, colour),
-            "Above: how far each rotary pair is slowed down at the target length (λ, log scale). Below: the share of its period "
-            "that one training window covers. From the critical pair on, no full period was ever seen in training.",
+            "Above: how far each rotary pair is slowed down at the target length (λ, log scale). Below: the share of "
+            "its period that one training window covers. From the critical pair on, no full period was seen.",
         ),
-        "cost": _drawing(figures.cost(totals, colour), "What the evaluation of each method cost, all finished cells together."),
+        "cost": _drawing(
+            figures.cost(totals, colour), "What the evaluation of each method cost, all finished cells together."
+        ),
         "trade": _drawing(
             figures.short_against_long(kept, found, column, colour),
             "Short context kept against long-context score: up and to the right is better. Bars are 95 % intervals.",
@@ -183,7 +217,7 @@ def _drawing(svg: str | None, caption: str) -> Drawing | None:
 
 
 def cost_totals(frames: Frames) -> pd.DataFrame:
-    """One line for each method: cells done and planned, seconds, token-forwards, and the highest peak memory in bytes."""
+    """One line for each method: cells done and planned, seconds, token-forwards, highest peak memory in bytes."""
     cells = frames.cells
     groups = cells.groupby("label")
     totals = pd.DataFrame(
@@ -201,14 +235,26 @@ def cost_totals(frames: Frames) -> pd.DataFrame:
 
 def failures(frames: Frames, length: int) -> dict[str, Any]:
     """How wrong answers of the long tests went wrong at one length: for each method, the share of all its answers."""
-    rows = frames.rows[(frames.rows["length"] == length) & (frames.rows["unit"] == "score") & (frames.rows["category"] != "short")]
+    rows = frames.rows[
+        (frames.rows["length"] == length) & (frames.rows["unit"] == "score") & (frames.rows["category"] != "short")
+    ]
     named = rows.assign(failure=rows["failure"].where(rows["failure"] != "", other=None))
-    kinds = [str(kind) for kind in named["failure"].value_counts().sort_index().sort_values(ascending=False, kind="stable").index]
+    kinds = [
+        str(kind)
+        for kind in named["failure"].value_counts().sort_index().sort_values(ascending=False, kind="stable").index
+    ]
     lines = []
     for label in frames.labels:
         own = named[named["label"] == label]
         shares = [float((own["failure"] == kind).mean()) if len(own) else None for kind in kinds]
-        lines.append({"label": label, "n": len(own), "wrong": float((own["score"] < 1).mean()) if len(own) else None, "shares": shares})
+        lines.append(
+            {
+                "label": label,
+                "n": len(own),
+                "wrong": float((own["score"] < 1).mean()) if len(own) else None,
+                "shares": shares,
+            }
+        )
     return {"kinds": [samples.visible(kind) for kind in kinds], "lines": lines}
 
 

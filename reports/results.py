@@ -53,7 +53,11 @@ def summary(scores: Scores) -> Summary:
         enough = [label for label in labels if done[label] and 2 * len(done[label]) >= len(tests)]
         shared = tuple(test for test in tests if enough and all(test in done[label] for label in enough))
         common.append(shared or tuple(tests))
-        notes.append(f"{len(shared)} test{'s' * (len(shared) != 1)}" if len(shared) == len(tests) else f"{len(shared)} of {len(tests)} tests")
+        notes.append(
+            f"{len(shared)} test{'s' * (len(shared) != 1)}"
+            if len(shared) == len(tests)
+            else f"{len(shared)} of {len(tests)} tests"
+        )
     ranked = rank(scores, common)
     lines = tuple(Line(label, tuple(ranked.numbers[i, label] for i in range(len(lengths)))) for label in labels)
     grid = Grid(
@@ -71,12 +75,12 @@ def summary(scores: Scores) -> Summary:
 def by_test(scores: Scores, length: int) -> Grid:
     """Every long test at one length, grouped by what it asks; averages below."""
     frames = scores.frames
-    category = dict(zip(frames.cells["task"], frames.cells["category"], strict=True))
+    category: dict[str, str] = dict(zip(frames.cells["task"], frames.cells["category"], strict=True))
     tests = [test for test in scores.tests("score") if test[1] == length]
     order = {name: place for place, name in enumerate(GROUPS)}
     tests.sort(key=lambda test: order.get(category[test[0]], len(order)))  # stable: planned order within a group
     lines: list[tuple[str, str, Sequence[Test]]] = [
-        (task, GROUPS.get(category[task], category[task]), [(task, length)]) for task, _ in tests
+        (task, GROUPS.get(category[task], str(category[task])), [(task, length)]) for task, _ in tests
     ]
     ruler = [test for test in tests if test[0].startswith("ruler")]
     held_out = [test for test in tests if category[test[0]] != "retrieval"]
@@ -92,7 +96,12 @@ def by_test(scores: Scores, length: int) -> Grid:
         for i, (name, group, _) in enumerate(lines)
     )
     return Grid(
-        f"by-test-{length}", f"Every test at {tokens(length)} tokens, %", "Test", tuple(frames.labels), made, notes=(MARKS_NOTE,)
+        f"by-test-{length}",
+        f"Every test at {tokens(length)} tokens, %",
+        "Test",
+        tuple(frames.labels),
+        made,
+        notes=(MARKS_NOTE,),
     )
 
 
@@ -114,7 +123,10 @@ def perplexity(scores: Scores) -> list[Grid]:
                 tuple(tokens(length) for _, length in tests),
                 lines,
                 unit="nats",
-                notes=(MARKS_NOTE.replace("below the highest", "above the lowest"), "Perplexity is the exponential of the loss."),
+                notes=(
+                    MARKS_NOTE.replace("below the highest", "above the lowest"),
+                    "Perplexity is the exponential of the loss.",
+                ),
             )
         )
     return grids
@@ -151,7 +163,10 @@ def retention(scores: Scores) -> Grid | None:
         lines,
         column_units=tuple(unit for _, _, unit in columns),
         column_notes=tuple("% of original" if unit == "percent" else "nats per token more" for _, _, unit in columns),
-        notes=("Extended ÷ original, paired by sample; for losses the difference (above 0 is worse). Brackets: 95 % interval.",),
+        notes=(
+            "Extended ÷ original, paired by sample; for losses the difference (above 0 is worse). "
+            "Brackets: 95 % interval.",
+        ),
     )
 
 

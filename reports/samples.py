@@ -94,7 +94,15 @@ def _collect(
         if cell.key in cells:
             cells[cell.key]["m"].append(method)
             continue
-        entry: dict[str, Any] = {"m": [method], "t": cell.task, "l": int(cell.length), "s": int(cell.seed), "u": cell.unit, "st": cell.status, "n": int(cell.n)}
+        entry: dict[str, Any] = {
+            "m": [method],
+            "t": cell.task,
+            "l": int(cell.length),
+            "s": int(cell.seed),
+            "u": cell.unit,
+            "st": cell.status,
+            "n": int(cell.n),
+        }
         if cell.status != "done":
             entry["why"] = visible(cut(cell.reason, 1000))
             entry["tb"] = visible(cell.traceback[-3000:])
@@ -103,7 +111,9 @@ def _collect(
             entry["mean"] = round(float(rows["score"].mean()), 6)
             places = chosen[cell.task, int(cell.length)]
             wanted = [sample for seed, sample in places if seed == cell.seed and sample in rows.index]
-            entry["r"] = [_row(store, rows.loc[sample], int(sample), prompts, texts) for sample in sorted(wanted[:size])]
+            entry["r"] = [
+                _row(store, rows.loc[sample], int(sample), prompts, texts) for sample in sorted(wanted[:size])
+            ]
         cells[cell.key] = entry
     return {"methods": frames.labels, "prompts": texts, "cells": cells, "perCell": size}
 

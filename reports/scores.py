@@ -136,7 +136,9 @@ def rank(scores: Scores, lines: Sequence[Sequence[Test]], lower_is_better: bool 
         for first, second in combinations(done, 2):
             pairs = scores.pairs(first, second, tests)
             if all(len(a) for a, _ in pairs):
-                p_values[i, first, second] = statistics.p_value(pairs, f"{first} {second} {tests}", scores.bounded(tests))
+                p_values[i, first, second] = statistics.p_value(
+                    pairs, f"{first} {second} {tests}", scores.bounded(tests)
+                )
     adjusted = dict(zip(p_values, statistics.holm(list(p_values.values())), strict=True))
     ranked = Ranked(numbers, adjusted)
     for i in range(len(lines)):

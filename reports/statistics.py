@@ -2,8 +2,9 @@
 
 A single mean gets Wilson's interval when its scores are 0 or 1, a bootstrap when they are shares between 0 and 1, and
 Student's t when they are losses of whole documents (`bounded=False`): a mean over many tokens is close to normal, and
-a handful of documents must suffice. Averages over several tests join the tests' own intervals. Two methods are only ever compared on the same samples. One sample gives no interval, and
-scores that are all equal still leave the doubt that so few samples must leave.
+a handful of documents must suffice. Averages over several tests join the tests' own intervals. Two methods are only
+ever compared on the same samples. One sample gives no interval, and scores that are all equal still leave the doubt
+that so few samples must leave.
 """
 
 import hashlib
@@ -118,7 +119,7 @@ def estimate(values: ArrayLike, name: str, bounded: bool = True) -> Estimate:
         return Estimate(mean, None, None, n)
     equal = bool(np.all(data == data[0]))
     if not bounded:
-        return Estimate(mean, *((None, None) if equal else student(data)), n)
+        return Estimate(mean, None, None, n) if equal else Estimate(mean, *student(data), n)
     if equal or is_binary(data):
         return Estimate(mean, *wilson(float(data.sum()), n), n)
     return Estimate(mean, *bootstrap(data, name), n)

@@ -86,6 +86,7 @@ def themed(svg: str, description: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.S)
     body = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", body)  # figure_1, axes_1 …: would stand in the page many times
     body = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--sans)", body)
+    body = re.sub(r"font-family: [^;\"]*", "font-family: var(--sans)", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
     size = re.search(r'<svg[^>]*? width="([\d.]+)pt"', body)
@@ -114,11 +115,32 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
     return moved
 
 
+def label_room(labels: Sequence[str]) -> float:
+    """Inches at the right of a plot for the names of its lines."""
+    return 0.3 + 0.068 * max((len(label) for label in labels), default=0)
+
+
+def margins(figure: Figure, left: float, right: float, bottom: float, top: float, gap: float = 0.3) -> None:
+    """Room around and between the panels of a figure, in inches. Fixed, as a layout that measures text is slow."""
+    width, height = figure.get_size_inches()
+    specs = {spec.get_gridspec() for axes in figure.axes if (spec := axes.get_subplotspec()) is not None}
+    rows, columns = max(spec.nrows for spec in specs), max(spec.ncols for spec in specs)
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        wspace=gap / ((width - left - right - gap * (columns - 1)) / columns),
+        hspace=gap / ((height - bottom - top - gap * (rows - 1)) / rows),
+    )
+
+
 def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]], gap: float = 11.5) -> None:
-    """Write (label, x, y, colour) at the right of lines that end at (x, y); `gap` is in points."""
-    if not ends:
-        return
-    axes.figure.canvas.draw()
+    """Write (label, x, y, colour) at the right of lines that end at (x, y); `gap` is in points.
+
+    Call it last: it needs the final limits and margins.
+    """
+    axes.autoscale_view()
     scale = 72 / axes.figure.dpi  # pixels to points
     heights = [float(axes.transData.transform((x, y))[1]) * scale for _, x, y, _ in ends]
     for (label, x, y, colour), height, moved in zip(ends, heights, spread(heights, gap), strict=True):

@@ -1,4 +1,4 @@
-"""A grid as CSV (one number per line, for computing), Markdown (for a message) and LaTeX with booktabs (for a paper)."""
+"""A grid as CSV (one number per line, to compute with), Markdown (for a message) and LaTeX (for a paper)."""
 
 import csv
 import io
@@ -83,7 +83,9 @@ def to_latex(grid: Grid) -> str:
     ]
     for i, (group, members) in enumerate(groupby(grid.lines, key=lambda line: line.group)):
         if group:
-            lines += [r"\addlinespace"] * (i > 0) + [rf"\multicolumn{{{len(grid.columns) + 1}}}{{l}}{{\textit{{{_latex(group)}}}}} \\"]
+            lines += [r"\addlinespace"] * (i > 0) + [
+                rf"\multicolumn{{{len(grid.columns) + 1}}}{{l}}{{\textit{{{_latex(group)}}}}} \\"
+            ]
         for line in members:
             numbers = [_latex_number(number, grid.unit_of(i)) for i, number in enumerate(line.numbers)]
             lines.append(" & ".join([_latex(line.label), *numbers]) + r" \\")

@@ -1,4 +1,4 @@
-"""The answer in two sentences, with their certainty: who leads at the target length, and what it costs in short context."""
+"""The answer in two sentences with their certainty: who leads at the target, and what it costs in short context."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,8 @@ def verdict(scores: Scores, found: Summary, kept: Grid | None) -> Verdict:
     leader = order[0]
     where = f"At {tokens(length)} tokens"
     if length != frames.target_length:
-        where = f"Nothing is finished at the target of {tokens(frames.target_length)} tokens yet; at {tokens(length)} tokens"
+        target = tokens(frames.target_length)
+        where = f"Nothing is finished at the target of {target} tokens yet; at {tokens(length)} tokens"
     many = f"{len(tests)} long-context test{'s' * (len(tests) != 1)}"
     planned = sum(test[1] == length for test in scores.tests("score"))
     if planned > len(tests):
@@ -39,7 +40,12 @@ def verdict(scores: Scores, found: Summary, kept: Grid | None) -> Verdict:
     best = means[leader]
     value = f"{shown(best.mean, 'percent')} % {interval(best, 'percent')} over {many} ({best.n} samples)"
     if len(order) < 2:
-        return Verdict("open", (f"{where}, {leader} reaches {value}; no other method has a result to compare it with.",), column, leader)
+        return Verdict(
+            "open",
+            (f"{where}, {leader} reaches {value}; no other method has a result to compare it with.",),
+            column,
+            leader,
+        )
     tied = [label for label in order[1:] if found.ranked.p(column, leader, label) >= SIGNIFICANT]
     second = tied[0] if tied else order[1]
     difference = scores.compare(leader, second, tests)
@@ -51,15 +57,20 @@ def verdict(scores: Scores, found: Summary, kept: Grid | None) -> Verdict:
         kind = "tie"
         names = ", ".join(tied)
         if difference.difference == 0:
-            first = f"{where} there is no winner: {leader} and {second} score the same, {value}; tied at the top: {leader}, {names}."
+            first = f"{leader} and {second} score the same, {value}; tied at the top: {leader}, {names}."
         else:
+            needed = _needed(difference.difference, difference.detectable, difference.n)
             first = (
-                f"{where} there is no winner: {leader} scores highest, {value}, but it is not significantly above {names} "
-                f"(lead over {second} {lead}, corrected p = {_p(p)}{_needed(difference.difference, difference.detectable, difference.n)})."
+                f"{leader} scores highest, {value}, but it is not significantly above {names} "
+                f"(lead over {second} {lead}, corrected p = {_p(p)}{needed})."
             )
+        first = f"{where} there is no winner: {first}"
     else:
         kind = "clear"
-        first = f"{where}, {leader} wins: {value}, ahead of {second} by {lead}, a real difference (paired test, corrected p = {_p(p)}) as against all others."
+        first = (
+            f"{where}, {leader} wins: {value}, ahead of {second} by {lead}, a real difference "
+            f"(paired test, corrected p = {_p(p)}) as against all others."
+        )
     return Verdict(kind, (first, _short(frames, kept, leader)), column, leader)
 
 
@@ -78,7 +89,10 @@ def _p(p: float) -> str:
 
 def _short(frames: Frames, kept: Grid | None, leader: str) -> str:
     if kept is None:
-        return "What that costs in short context was not measured: it needs a short-context test and the unextended model (none)."
+        return (
+            "What that costs in short context was not measured: it needs a short-context test and the unextended "
+            "model (none)."
+        )
     line = next(line for line in kept.lines if line.label == leader)
     if line.numbers[0].why == SAME_PLAN:
         return f"In short context {leader} runs with the plan of the unextended model, so it costs nothing there."
@@ -89,9 +103,15 @@ def _short(frames: Frames, kept: Grid | None, leader: str) -> str:
     nats = next((i for i in range(len(kept.columns)) if kept.unit_of(i) != "percent"), None)
     if percent is not None and (e := line.numbers[percent].estimate) is not None:
         sure = _sure(e.low, e.high, 1.0)
-        said.append(f"keeps {shown(e.mean, 'percent')} % {interval(e, 'percent')} of the unextended model's short-context score ({e.n} samples; {sure})")
+        said.append(
+            f"keeps {shown(e.mean, 'percent')} % {interval(e, 'percent')} of the unextended model's short-context "
+            f"score ({e.n} samples; {sure})"
+        )
     if nats is not None and (e := line.numbers[nats].estimate) is not None:
-        said.append(f"its short-context loss moves by {shown(e.mean, 'nats difference')} nats per token" + (f" {interval(e, 'nats difference')}" if e.low is not None else ""))
+        said.append(
+            f"its short-context loss moves by {shown(e.mean, 'nats difference')} nats per token"
+            + (f" {interval(e, 'nats difference')}" if e.low is not None else "")
+        )
     if not said:
         return f"What {leader} costs in short context is not known yet: {line.numbers[0].why}."
     return f"{leader} {' and '.join(said)}."
@@ -110,4 +130,8 @@ def _nothing(frames: Frames) -> str:
     done = int(states.get("done", 0))
     if done:
         return f"No long-context average can be given yet: {done} of {len(frames.cells)} cells are finished."
-    return f"No cell is finished yet ({int(states.get('failed', 0))} failed, {int(states.get('missing', 0))} missing of {len(frames.cells)}), so there is nothing to compare."
+    failed, missing = int(states.get("failed", 0)), int(states.get("missing", 0))
+    return (
+        f"No cell is finished yet ({failed} failed, {missing} missing of {len(frames.cells)}), so there is nothing to "
+        "compare."
+    )

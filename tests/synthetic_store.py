@@ -51,19 +51,34 @@ def plan(label: str, length: int) -> dict[str, Any]:
 
 
 def planned(
-    labels: Iterable[str], lengths: Iterable[int], tasks: Mapping[str, str], samples: int, seeds: Iterable[int] = (0,), unit: str = "score"
+    labels: Iterable[str],
+    lengths: Iterable[int],
+    tasks: Mapping[str, str],
+    samples: int,
+    seeds: Iterable[int] = (0,),
+    unit: str = "score",
 ) -> list[dict[str, Any]]:
     cells = []
     for task, category in tasks.items():
         for length in lengths:
             for label in labels:
                 for seed in seeds:
-                    cell = {"label": label, "task": task, "category": category, "unit": unit, "length": length, "seed": seed, "samples": samples}
+                    cell = {
+                        "label": label,
+                        "task": task,
+                        "category": category,
+                        "unit": unit,
+                        "length": length,
+                        "seed": seed,
+                        "samples": samples,
+                    }
                     cells.append({**cell, "key": key_of(cell)})
     return cells
 
 
-def run_content(cells: Sequence[Mapping[str, Any]], labels: Sequence[str] = METHODS, name: str = "pocket-llama") -> dict[str, Any]:
+def run_content(
+    cells: Sequence[Mapping[str, Any]], labels: Sequence[str] = METHODS, name: str = "pocket-llama"
+) -> dict[str, Any]:
     critical = math.ceil(PAIRS * math.log(TRAINED / (2 * math.pi)) / math.log(THETA))
     return {
         "name": "quick",
@@ -101,14 +116,26 @@ def run_content(cells: Sequence[Mapping[str, Any]], labels: Sequence[str] = METH
                 condition("samples", dict.fromkeys(labels, "equal"), True),
                 condition("search trials", {label: 512 if "longrope" in label else 0 for label in labels}, False),
             ],
-            "environment": {"python": "3.11.2", "torch": "2.13.0+cpu", "cpu": "made-up CPU", "threads": 2, "commit": "abc1234", "dirty": False},
+            "environment": {
+                "python": "3.11.2",
+                "torch": "2.13.0+cpu",
+                "cpu": "made-up CPU",
+                "threads": 2,
+                "commit": "abc1234",
+                "dirty": False,
+            },
         },
         "created": "2026-01-02T03:04:05+00:00",
     }
 
 
 def condition(name: str, values: Mapping[str, Any], must: bool) -> dict[str, Any]:
-    return {"condition": name, "values": dict(values), "equal": len({repr(v) for v in values.values()}) == 1, "must_be_equal": must}
+    return {
+        "condition": name,
+        "values": dict(values),
+        "equal": len({repr(v) for v in values.values()}) == 1,
+        "must_be_equal": must,
+    }
 
 
 def content(rows: list[dict[str, Any]], cost: Mapping[str, float] | None = None) -> dict[str, Any]:
@@ -117,19 +144,31 @@ def content(rows: list[dict[str, Any]], cost: Mapping[str, float] | None = None)
         "identity": {},
         "status": "done",
         "rows": rows,
-        "cost": {"seconds": 1.5 * len(rows), "token_forwards": 1000 * len(rows), "peak_memory_bytes": 4 * 10**8, **(cost or {})},
+        "cost": {
+            "seconds": 1.5 * len(rows),
+            "token_forwards": 1000 * len(rows),
+            "peak_memory_bytes": 4 * 10**8,
+            **(cost or {}),
+        },
         "proof": {"verified": True},
         "provenance": {},
     }
 
 
 def failed(error: str = "ValueError: the logits hold NaN") -> dict[str, Any]:
-    return {"identity": {}, "status": "failed", "error": error, "traceback": f"Traceback (most recent call last):\n  …\n{error}", "rows": []}
+    return {
+        "identity": {},
+        "status": "failed",
+        "error": error,
+        "traceback": f"Traceback (most recent call last):\n  …\n{error}",
+        "rows": [],
+    }
 
 
 def row(sample: int, score: float, **more: Any) -> dict[str, Any]:
-    return {"sample": sample, "score": score, "prompt": "", "generation": "", "references": [], "prompt_tokens": 10, "new_tokens": 4,
-            "depth": None, "finished": True, "failure": "", "seconds": 0.5, "plan_hash": "", "extra": {}, **more}  # fmt: skip
+    empty = {"prompt": "", "generation": "", "references": [], "failure": "", "plan_hash": "", "extra": {}}
+    numbers = {"prompt_tokens": 10, "new_tokens": 4, "depth": None, "finished": True, "seconds": 0.5}
+    return {"sample": sample, "score": score, **empty, **numbers, **more}
 
 
 def write(folder: Path, cells: Sequence[Mapping[str, Any]], scores: Mapping[str, Sequence[float]], **run: Any) -> Store:
@@ -141,8 +180,10 @@ def write(folder: Path, cells: Sequence[Mapping[str, Any]], scores: Mapping[str,
     return store
 
 
-def realistic(folder: Path, samples: int = 20, labels: Sequence[str] = METHODS, lengths: Sequence[int] = LENGTHS) -> Store:
-    """Six methods on needles, passkeys, 13 RULER tasks, perplexity and four short tests; one cell failed, some missing."""
+def realistic(
+    folder: Path, samples: int = 20, labels: Sequence[str] = METHODS, lengths: Sequence[int] = LENGTHS
+) -> Store:
+    """Six methods on needles, passkeys, 13 RULER tasks, perplexity and short tests; a cell failed, another missing."""
     store = Store.create(folder)
     cells = planned(labels, lengths, LONG, samples)
     cells += planned(labels, lengths, {"perplexity": "perplexity"}, 8, unit="nats")
@@ -177,14 +218,27 @@ def _answer_row(store: Store, cell: Mapping[str, Any], i: int) -> dict[str, Any]
     words.insert(int((depth if depth is not None else 0.5) * len(words)), f"The secret code of Amber Bay is {code}.")
     prompt = store.put_prompt(" ".join(words) + "\nWhat is the secret code of Amber Bay?")
     hardness = 0.2 * (len(task) % 4) + (0.4 if cell["category"] in ("qa", "counting") else 0)
-    chance = 0.97 / (1 + math.exp(2.2 * (_beyond(cell) + hardness) - 3.4)) if cell["category"] != "short" else 0.8 - 0.05 * _weak(cell)
+    chance = (
+        0.97 / (1 + math.exp(2.2 * (_beyond(cell) + hardness) - 3.4))
+        if cell["category"] != "short"
+        else 0.8 - 0.05 * _weak(cell)
+    )
     right = 0.75 * luck + 0.25 * own() < chance
     score = (1.0 if right else 0.0) if cell["category"] != "counting" else round(5 * chance + own() - 0.5) / 5
     score = min(max(score, 0.0), 1.0)
-    said = code if score >= 1 else text.choice(["", "I do not know", str(text.randrange(10**6)), "the the the the the the"])
-    failure = "" if score >= 1 else {"": "empty", "I do not know": "refusal"}.get(said, "repetition" if said.startswith("the") else "other")
-    return row(i, score, prompt=prompt, generation=f" {said}.", references=[code], prompt_tokens=length - 16, new_tokens=6,
-               depth=depth, failure=failure, finished=score >= 1, plan_hash=plan(cell["label"], length)["hash"])  # fmt: skip
+    said = (
+        code
+        if score >= 1
+        else text.choice(["", "I do not know", str(text.randrange(10**6)), "the the the the the the"])
+    )
+    failure = (
+        ""
+        if score >= 1
+        else {"": "empty", "I do not know": "refusal"}.get(said, "repetition" if said.startswith("the") else "other")
+    )
+    asked = {"prompt": prompt, "references": [code], "prompt_tokens": length - 16, "depth": depth}
+    answered = {"generation": f" {said}.", "new_tokens": 6, "failure": failure, "finished": score >= 1}
+    return row(i, score, **asked, **answered, plan_hash=plan(cell["label"], length)["hash"])
 
 
 def _weak(cell: Mapping[str, Any]) -> float:
@@ -200,4 +254,9 @@ def _loss_row(store: Store, cell: Mapping[str, Any], i: int) -> dict[str, Any]:
         late = max(0.0, math.log2(end / TRAINED)) * (1 - STRENGTH.get(cell["label"], 0.5)) * 1.1
         loss.append(base + 2.2 / math.log2(4 + start) + late + 0.02 * _weak(cell))
     mean = sum(v * (e - s) for v, s, e in zip(loss, edges, edges[1:], strict=False)) / length
-    return row(i, mean, extra={"curve": {"edges": edges, "loss": loss}, "tokens": length, "bytes": 4 * length}, prompt_tokens=length)
+    return row(
+        i,
+        mean,
+        extra={"curve": {"edges": edges, "loss": loss}, "tokens": length, "bytes": 4 * length},
+        prompt_tokens=length,
+    )

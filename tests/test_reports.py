@@ -118,10 +118,11 @@ def test_every_inner_link_leads_somewhere(page: Page, real: Store) -> None:
 
 
 def test_all_parts_are_there(page: Page) -> None:
-    for heading in ("What was compared", "Methods over lengths", "Needles by depth", "Test by test", "Perplexity",
-                    "Short-context retention", "Rescale factors", "Cost", "Same conditions?", "How answers fail", "Versions"):  # fmt: skip
+    headings = "What was compared, Methods over lengths, Needles by depth, Test by test, Perplexity, Rescale factors"
+    headings += ", Short-context retention, Cost, Same conditions?, How answers fail, Versions and hardware"
+    for heading in headings.split(", "):
         assert heading in page.text
-    assert page.source.count("<svg") >= 8
+    assert page.source.count("<svg") == 7
     assert page.text.count("pocket numbers") >= 4
 
 
@@ -151,7 +152,9 @@ def test_missing_and_failed_look_different_and_are_no_zero(tmp_path: Path) -> No
     store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 1, 0, 1]}, labels=("none", "pi", "yarn"))
     store.put_cell(planned[1]["key"], made.failed("ValueError: the logits hold NaN"))
     page = Page(write_report(store))
-    numbers = {line.label: line.numbers[0] for line in results.by_test(Scores(frame.read(store)), 4096).lines}.get("needle")
+    numbers = {line.label: line.numbers[0] for line in results.by_test(Scores(frame.read(store)), 4096).lines}.get(
+        "needle"
+    )
     assert numbers is not None
     lines = results.summary(Scores(frame.read(store))).grid.lines
     assert [line.numbers[0].status for line in lines] == ["done", "failed", "missing"]
@@ -185,12 +188,14 @@ def test_nothing_finished_gives_a_page_that_says_so(tmp_path: Path) -> None:
 def test_a_damaged_cell_gives_no_number(tmp_path: Path, rows: object) -> None:
     planned = cells()
     store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 1, 1, 0]})
-    store.put_cell(planned[1]["key"], {**made.content([]), "rows": rows})
+    content = json.dumps(
+        {"key": planned[1]["key"], **made.content([]), "rows": rows}
+    )  # writes NaN, as the store never does
+    store.cell_path(planned[1]["key"]).write_text(content, encoding="utf-8")
     frames = frame.read(store)
     assert list(frames.cells["status"]) == ["done", "failed"]
     assert "damaged" in frames.cells["reason"].iloc[1]
     assert len(frames.rows) == 4
-    assert "damaged cell file" in Page(write_report(store)).text
 
 
 def test_a_half_written_cell_counts_as_missing(tmp_path: Path) -> None:
@@ -199,7 +204,8 @@ def test_a_half_written_cell_counts_as_missing(tmp_path: Path) -> None:
     path = store.cell_path(planned[1]["key"])
     path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
     assert list(frame.read(store).cells["status"]) == ["done", "missing"]
-    write_report(store)
+    store.put_cell(planned[1]["key"], made.content([]))
+    assert "damaged cell file: it has no samples" in Page(write_report(store)).text
 
 
 def test_a_run_file_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
@@ -220,7 +226,9 @@ def test_one_method_only(tmp_path: Path) -> None:
 
 def test_one_sample_has_a_number_and_no_interval(tmp_path: Path) -> None:
     planned = cells(n=1)
-    page = Page(write_report(made.write(tmp_path, planned, {cell["key"]: [1.0] for cell in planned}, labels=("none", "yarn"))))
+    page = Page(
+        write_report(made.write(tmp_path, planned, {cell["key"]: [1.0] for cell in planned}, labels=("none", "yarn")))
+    )
     assert "no interval" in page.text
     assert "no winner" in page.text
 
@@ -243,7 +251,11 @@ def test_a_clear_difference_is_bold_and_an_unclear_one_is_not(tmp_path: Path) ->
     assert [line.numbers[0].mark for line in results.summary(clear).grid.lines] == ["", "best"]
     assert [line.numbers[0].mark for line in results.summary(unclear).grid.lines] == ["tie", "tie"]
     sentences = verdict(clear, results.summary(clear), None)
-    assert sentences.kind == "clear" and sentences.leader == "yarn" and "yarn wins: 100.0 % [83.9, 100.0]" in sentences.sentences[0]
+    assert (
+        sentences.kind == "clear"
+        and sentences.leader == "yarn"
+        and "yarn wins: 100.0 % [83.9, 100.0]" in sentences.sentences[0]
+    )
     assert verdict(unclear, results.summary(unclear), None).kind == "tie"
 
 
@@ -323,7 +335,7 @@ def test_costs_add_up(tmp_path: Path) -> None:
 # --- text of models
 
 
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \x00\x1b[31m \u202e txet & \"quoted\" '\u2028"
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)> \x00\x1b[31m \u202e txet & "quoted" \'\u2028'
 
 
 def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
@@ -335,7 +347,9 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
     run["name"] = HOSTILE
     store.write_run(run)
     prompt = store.put_prompt(HOSTILE)
-    rows = [made.row(i, 0.0, generation=HOSTILE, references=[HOSTILE], failure=HOSTILE, prompt=prompt) for i in range(2)]
+    rows = [
+        made.row(i, 0.0, generation=HOSTILE, references=[HOSTILE], failure=HOSTILE, prompt=prompt) for i in range(2)
+    ]
     store.put_cell(planned[0]["key"], made.content(rows))
     store.put_cell(planned[1]["key"], made.failed(HOSTILE))
     page = Page(write_report(store))
@@ -398,8 +412,14 @@ GRID = Grid(
     "Method",
     ("512", "4,096"),
     (
-        Line("my_method", (Number(Estimate(0.5, 0.25, 0.75, 8), "done", mark="best"), Number(None, "missing", "not run"))),
-        Line("pi|", (Number(Estimate(0.25, None, None, 1), "done", mark="tie"), Number(None, "failed", "boom")), "Averages"),
+        Line(
+            "my_method", (Number(Estimate(0.5, 0.25, 0.75, 8), "done", mark="best"), Number(None, "missing", "not run"))
+        ),
+        Line(
+            "pi|",
+            (Number(Estimate(0.25, None, None, 1), "done", mark="tie"), Number(None, "failed", "boom")),
+            "Averages",
+        ),
     ),
     notes=("note",),
 )
@@ -407,13 +427,22 @@ GRID = Grid(
 
 def test_latex_has_the_shape_of_booktabs() -> None:
     latex = tables.to_latex(GRID)
-    for line in (r"\begin{tabular}{lrr}", r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}", r"\label{tab:x-1}"):
+    for line in (
+        r"\begin{tabular}{lrr}",
+        r"\toprule",
+        r"\midrule",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\label{tab:x-1}",
+    ):
         assert line in latex
     assert r"\caption{50\% \& more\_. note}" in latex
     assert r"my\_method & \textbf{50.0} {\scriptsize [25.0, 75.0]} & -- \\" in latex
     assert r"pi| & 25.0$^{=}$ & \textit{failed} \\" in latex
     body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    assert all(line.count(" & ") == 2 for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line)
+    assert all(
+        line.count(" & ") == 2 for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
+    )
     assert latex.count("{") == latex.count("}")
 
 

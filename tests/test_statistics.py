@@ -42,7 +42,9 @@ def coverage(draw, truth: float, runs: int, bounded: bool) -> float:  # type: ig
 
 def test_bootstrap_covers_partial_scores() -> None:
     """Sums of five half-dependent answers, as counting tests give them."""
-    assert coverage(lambda rng: rng.binomial(5, rng.beta(3, 2, 30)) / 5, 0.6, 600, True) == pytest.approx(0.95, abs=0.02)
+    assert coverage(lambda rng: rng.binomial(5, rng.beta(3, 2, 30)) / 5, 0.6, 600, True) == pytest.approx(
+        0.95, abs=0.02
+    )
 
 
 def test_student_covers_losses_of_few_documents() -> None:
@@ -150,7 +152,9 @@ def test_intervals_of_differences_cover() -> None:
 
 def test_the_detectable_effect_is_detected_four_times_out_of_five() -> None:
     rng, runs, found = np.random.default_rng(9), 800, 0
-    detectable = statistics.compare([(rng.normal(0, 1, 4000), np.zeros(4000))], "", bounded=False).detectable * math.sqrt(100)
+    detectable = statistics.compare(
+        [(rng.normal(0, 1, 4000), np.zeros(4000))], "", bounded=False
+    ).detectable * math.sqrt(100)
     for _ in range(runs):
         found += statistics.p_value([(rng.normal(detectable, 1, 40), np.zeros(40))], "", bounded=False) < 0.05
     assert found / runs == pytest.approx(0.8, abs=0.05)
