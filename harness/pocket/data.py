@@ -119,8 +119,8 @@ def tracked(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
 
 
 def common(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
-    number = 10 if budget > 250 else 5
-    task = counting.CommonWords(number, rng.choice((3, 4, 5, 5, 6)), 1)
+    number, most = (10, 6) if budget > 400 else (5, 4)
+    task = counting.CommonWords(number, rng.randrange(3, most + 1), 1)
     made = counting.common_words(task, rng, budget - 5 * number - 14, count, held_out=False)
     shown = re.findall(r"\d+\. (\S+)", made.prompt)
     # in the order of first appearance: one right answer among all orders, so that it can be learned
