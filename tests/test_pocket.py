@@ -1,4 +1,4 @@
-"""The pocket models' recipe and data: what is trained never meets what is tested, and the same seed gives the same weights."""
+"""The pocket models' recipe and data: training never meets the tests, and the same seed gives the same weights."""
 
 import random
 import re
@@ -75,7 +75,7 @@ def test_needle_questions_ask_for_every_key_of_the_text() -> None:
 
 
 def test_held_out_text_shares_no_long_run_of_words_with_training() -> None:
-    """Templates repeat within a sentence; no run of 20 words (two to three sentences) of the test text was trained on."""
+    """Templates repeat within a sentence; no run of 20 words (some two sentences) of the tests was trained on."""
 
     def runs(text: str) -> set[tuple[str, ...]]:
         split = text.split()

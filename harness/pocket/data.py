@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tasks import needle, passkey, text
 from tasks.corpora import words, world
-from tasks.ruler import counting, niah, qa, tracking
+from tasks.ruler import counting, niah, tracking
 from tasks.ruler.wording import wording
 
 Piece = tuple[str, float]  # text, weight of the loss on its tokens
@@ -145,7 +145,8 @@ def documents(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces
         return drawn
 
     hops = rng.choice((1, 2, 2))
-    dossiers, gold = [], []
+    dossiers: list[world.Dossier] = []
+    gold: list[str] = []
     room = int(0.7 * budget) - 75
     while room > 0 or not dossiers:
         asked = world.dossier(rng, hops, name)
@@ -232,14 +233,14 @@ def natural(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
 def _library() -> str:
     folder = Path(sysconfig.get_paths()["stdlib"])
     chosen = (
-        "argparse ast asyncio/base_events asyncio/tasks bisect calendar cmd collections/__init__ configparser contextlib copy csv "
-        "dataclasses datetime decimal difflib doctest email/message enum fractions functools gettext glob gzip hashlib heapq "
-        "html/parser imaplib inspect ipaddress json/decoder json/encoder locale logging/__init__ mailbox netrc numbers "
-        "optparse os pathlib pdb pickle platform poplib posixpath pprint profile pstats queue random sched shelve shlex "
-        "shutil smtplib socket socketserver statistics string subprocess tarfile telnetlib tempfile textwrap threading "
-        "timeit tokenize trace traceback types typing unittest/case unittest/mock urllib/parse urllib/request uuid "
-        "warnings wave weakref webbrowser zipfile"
-    ).split()  # fmt: skip
+        "argparse ast asyncio/base_events asyncio/tasks bisect calendar cmd collections/__init__ configparser "
+        "contextlib copy csv dataclasses datetime decimal difflib doctest email/message enum fractions functools "
+        "gettext glob gzip hashlib heapq html/parser imaplib inspect ipaddress json/decoder json/encoder locale "
+        "logging/__init__ mailbox netrc numbers optparse os pathlib pdb pickle platform poplib posixpath pprint "
+        "profile pstats queue random sched shelve shlex shutil smtplib socket socketserver statistics string "
+        "subprocess tarfile telnetlib tempfile textwrap threading timeit tokenize trace traceback types typing "
+        "unittest/case unittest/mock urllib/parse urllib/request uuid warnings wave weakref webbrowser zipfile"
+    ).split()
     files = [folder / f"{name}.py" for name in chosen]
     return "\n\n".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
 

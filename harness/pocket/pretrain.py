@@ -24,7 +24,9 @@ from harness.pocket.recipe import RECIPES, WINDOW, Recipe
 BLOCK = 128  # queries at a time; keys after the block are never multiplied
 
 
-def block_attention(module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **rest: Any) -> tuple[Tensor, None]:
+def block_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, *_: Any, **rest: Any
+) -> tuple[Tensor, None]:
     """Causal attention in blocks of queries: on two cores a third faster to train with than PyTorch's own kernel."""
     B, H, S, D = query.shape
     K = key.shape[1]
@@ -50,8 +52,8 @@ class Batches:
 
         self.recipe = recipe
         self.encoder = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.begin = self.encoder.token_to_id(tokenizer.BEGIN)
-        self.end = self.encoder.token_to_id(data.END)
+        self.begin: int = self.encode(tokenizer.BEGIN)[0]
+        self.end: int = self.encode(data.END)[0]
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self.encoder.encode(text, add_special_tokens=False).ids
@@ -59,7 +61,8 @@ class Batches:
 
     def row(self, rng: random.Random, kind: str, length: int) -> tuple[list[int], list[float]]:
         """One sequence of length+1 ids with the weight of predicting each."""
-        ids, weights = [self.begin], [0.0]
+        ids: list[int] = [self.begin]
+        weights = [0.0]
         for text, weight in data.sequence(rng, kind, length, lambda string: len(self.encode(string))):
             added = self.encode(text)
             ids += added
@@ -141,9 +144,9 @@ def pretrain(
 ) -> Path:
     """Train the model of that name into the folder `out`; a checkpoint there is continued.
 
-    `report(step, steps, loss, tokens per second)` is called after every step. Checkpoints are written every `every_steps`
-    steps, but not more often than `every_seconds`. `changes` replace fields of the recipe. Raises ValueError for an unknown name or
-    a folder that holds another recipe's checkpoint.
+    `report(step, steps, loss, tokens per second)` is called after every step. Checkpoints are written every
+    `every_steps` steps, but not more often than `every_seconds`. `changes` replace fields of the recipe. Raises
+    ValueError for an unknown name or a folder that holds another recipe's checkpoint.
     """
     import dataclasses
 

@@ -29,8 +29,8 @@ class Phase:
 
 
 FIRST = {"lines": 12.0, "stories": 2.0, "quiz": 2.0, "retrieval": 2.0, "codes": 1.0}
-MIDDLE = {"lines": 5.0, "retrieval": 8.0, "tracked": 2.0, "common": 1.0, "frequent": 1.0, "documents": 3.0, "codes": 2.0,
-          "stories": 2.0, "quiz": 2.0, "natural": 0.5}  # fmt: skip
+MIDDLE = {"lines": 5.0, "retrieval": 8.0, "tracked": 2.0, "common": 1.0, "frequent": 1.0, "documents": 3.0,
+          "codes": 2.0, "stories": 2.0, "quiz": 2.0, "natural": 0.5}  # fmt: skip
 LAST = {"lines": 1.0, "retrieval": 8.0, "tracked": 2.5, "common": 2.0, "frequent": 1.0, "documents": 3.5, "codes": 1.5,
         "stories": 1.5, "quiz": 2.0, "natural": 1.0}  # fmt: skip
 

@@ -145,8 +145,8 @@ WEATHER = (
     "the river was high|the sky was full of stars|dry leaves blew along the street|the air smelled of smoke"
 ).split("|")
 DEEDS = (
-    "walked to {town} with {friend}|met {friend} at the gate|asked {friend} for help|sold a basket of {food} to {friend}|"
-    "lost a {colour} hat near the well|heard the {instrument} from far away|waited for {friend} in {town}|"
+    "walked to {town} with {friend}|met {friend} at the gate|asked {friend} for help|sold a basket of {food} to "
+    "{friend}|lost a {colour} hat near the well|heard the {instrument} from far away|waited for {friend} in {town}|"
     "found a {colour} stone by the road|told {friend} an old tale|looked for the {pet} behind the house|"
     "shared some {food} with {friend}|went home without a word|laughed and sang with {friend}|"
     "sent a letter to {friend} in {town}|dreamed of a ship with {colour} sails|carried a heavy box to {town}|"
@@ -155,8 +155,8 @@ DEEDS = (
 ).split("|")
 THOUGHTS = (
     "Nobody in {town} believed it.|It was a long way.|The children listened.|That was enough for one day.|"
-    "Soon all of {town} knew.|The {pet} followed slowly.|There was still some {food} left.|They never spoke of it again.|"
-    "In {town} such things happen often.|The old people nodded.|A {colour} flag hung over the door.|"
+    "Soon all of {town} knew.|The {pet} followed slowly.|There was still some {food} left.|They never spoke of it "
+    "again.|In {town} such things happen often.|The old people nodded.|A {colour} flag hung over the door.|"
     "Someone played the {instrument}.|Then the lamps went out.|The road to {town} was empty."
 ).split("|")
 SAYINGS = (

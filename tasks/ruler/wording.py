@@ -95,7 +95,9 @@ def _constant(tree: ast.Module, name: str) -> Any:
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return ast.literal_eval(node.value)
-    raise ValueError(f"lm_eval {version('lm_eval')} has no RULER constant {name}; install the version of constraints.txt")
+    raise ValueError(
+        f"lm_eval {version('lm_eval')} has no RULER constant {name}; install the version of constraints.txt"
+    )
 
 
 def _plural_prefix(tree: ast.Module) -> str:
@@ -105,7 +107,9 @@ def _plural_prefix(tree: ast.Module) -> str:
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and key.value == "gen_prefix" and isinstance(value, ast.IfExp):
                     return _format_string(value.orelse)
-    raise ValueError(f"lm_eval {version('lm_eval')} words its needle answers otherwise; install the version of constraints.txt")
+    raise ValueError(
+        f"lm_eval {version('lm_eval')} words its needle answers otherwise; install the version of constraints.txt"
+    )
 
 
 def _format_string(node: ast.expr) -> str:
