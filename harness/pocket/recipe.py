@@ -41,24 +41,24 @@ class Recipe:
 
     name: str
     config: dict[str, Any]
-    steps: int = 2800
+    steps: int = 2000
     tokens_per_step: int = 8192
     seed: int = 0
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 60
-    decay_from: float = 0.4
+    decay_from: float = 0.5
     phases: tuple[Phase, ...] = field(
         default=(
             Phase(0.0, {64: 0.7, 128: 0.3}, FIRST),
-            Phase(0.05, {128: 0.4, 256: 0.6}, FIRST),
-            Phase(0.11, {128: 0.15, 256: 0.55, 512: 0.3}, MIDDLE),
-            Phase(0.3, {128: 0.1, 256: 0.3, 512: 0.6}, LAST),
+            Phase(0.07, {128: 0.4, 256: 0.6}, FIRST),
+            Phase(0.154, {128: 0.15, 256: 0.55, 512: 0.3}, MIDDLE),
+            Phase(0.35, {128: 0.1, 256: 0.3, 512: 0.6}, LAST),
         )
     )
 
     def phase(self, step: int) -> Phase:
-        return [phase for phase in self.phases if phase.start * self.steps <= step][-1]
+        return [phase for phase in self.phases if round(phase.start * self.steps) <= step][-1]
 
     def rate(self, step: int) -> float:
         """The share of the full learning rate at a step: linear up, flat, linear down to zero."""
