@@ -43,6 +43,9 @@ class LocalEngine:
         self._base: Base | None = None
 
     def base(self) -> Base:
+        import torch
+
+        from harness.model import resolved
         from harness.model_files import model_folder, weight_files, weights_hash
         from harness.rope_spec import load_config, spec_from_config
 
@@ -51,7 +54,8 @@ class LocalEngine:
             folder = model_folder(one.model_source, local_files_only=False)
             config = load_config(str(folder))
             rope = spec_from_config(config, trained_length=one.trained_length)
-            dtype, attention = settings(config, folder, one.dtype, _kernel(one.attention))
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            dtype, attention = resolved(folder, config, one.dtype, _kernel(one.attention), device)
             size = sum(path.stat().st_size for path in weight_files(folder))
             if size > 1e9:
                 self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
@@ -89,19 +93,6 @@ class LocalEngine:
                 return sessions[method.label]
 
             yield session_of
-
-
-def settings(config: Any, folder: Path, dtype: str, attention: str) -> tuple[str, str]:
-    """(dtype, attention kernel) that a load would use, known before it; `open` checks that they are the ones."""
-    import torch
-
-    from harness.model import DTYPES, _model_class
-
-    if dtype == "auto":
-        own = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
-        dtype = own if torch.cuda.is_available() and own in DTYPES else "float32"
-    model_class = _model_class(folder, config)
-    return dtype, "eager" if attention == "sdpa" and not getattr(model_class, "_supports_sdpa", False) else attention
 
 
 def parameter_count(folder: Path) -> int:

@@ -53,7 +53,7 @@ def load_model(
     _one_of("attention", attention, ATTENTION)
     folder = model_folder(name, local_files_only)
     config = load_config(str(folder))
-    model_class = _model_class(folder, config)
+    _model_class(folder, config)  # says what kind of model it is not before its RoPE is looked for
     spec = spec_from_config(config, trained_length)
     weight_files(folder)
     tokenizer_files(folder)
@@ -63,11 +63,7 @@ def load_model(
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here; use device cpu")
-    if dtype == "auto":
-        stored = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
-        dtype = stored if place.type == "cuda" and stored in DTYPES else "float32"
-    if attention == "sdpa" and not getattr(model_class, "_supports_sdpa", False):
-        attention = "eager"
+    dtype, attention = resolved(folder, config, dtype, attention, place.type)
     if attention == "flash_attention_2":
         _flash_or_why_not(place, dtype)
 
@@ -86,6 +82,18 @@ def load_model(
         str(model.config._attn_implementation),
         _source(name, folder),
     )
+
+
+def resolved(folder: Path, config: Any, dtype: str, attention: str, device: str) -> tuple[str, str]:
+    """(dtype, attention kernel) that a load will use: "auto" decided, and sdpa replaced where a class lacks it.
+
+    Known before the weights are read, because both are part of every cell's key.
+    """
+    model_class = _model_class(folder, config)
+    if dtype == "auto":
+        stored = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+        dtype = stored if device == "cuda" and stored in DTYPES else "float32"
+    return dtype, "eager" if attention == "sdpa" and not getattr(model_class, "_supports_sdpa", False) else attention
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
