@@ -118,6 +118,38 @@ def tracked(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     ]
 
 
+def chains(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Several chains of assignments among each other, and a question about each: tracking, densely."""
+    said = wording()
+    held: list[tuple[str, list[str]]] = []
+    rows: list[list[str]] = []
+    room = budget - 24
+    while room > 0 or not held:
+        hops = rng.randrange(1, 5)
+        named = tracking.names(rng, 5, hops + 1, False)
+        value = text.draw(rng, text.number(5), 1, False)[0]
+        held.append((value, named))
+        rows.append(tracking.chain(named, value))
+        room -= 54 + 20 * (hops + 1)
+    if len(held) > 1:
+        held.pop(), rows.pop()
+    lines = []
+    while rows:  # in order within a chain, mixed between chains
+        row = rng.choice(rows)
+        lines.append(row.pop(0))
+        rows = [row for row in rows if row]
+    for _ in range(max(0, room // 30)):
+        lines.insert(rng.randrange(len(lines) + 1), said.noise)
+    rng.shuffle(held)
+    (value, named), rest = held[0], held[1:]
+    pieces: Pieces = [(tracking.question("\n".join(lines), value, len(named)), CONTEXT)]
+    pieces.append((" ".join(named) + END, ANSWER))
+    for value, named in rest:
+        whole = tracking.question("", value, len(named))
+        pieces += [("\n" + whole[whole.index("Question:") :], CONTEXT), (" ".join(named) + END, ANSWER)]
+    return pieces
+
+
 def common(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     number, most = (10, 6) if budget > 400 else (5, 4)
     task = counting.CommonWords(number, rng.randrange(3, most + 1), 1)
@@ -250,6 +282,7 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can h
     "lines": (lines, 64),
     "retrieval": (retrieval, 192),
     "tracked": (tracked, 256),
+    "chains": (chains, 256),
     "common": (common, 256),
     "frequent": (frequent, 192),
     "documents": (documents, 256),
