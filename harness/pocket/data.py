@@ -21,7 +21,7 @@ from tasks.ruler.wording import wording
 Piece = tuple[str, float]  # text, weight of the loss on its tokens
 Pieces = list[Piece]
 END = "<|end|>"
-ANSWER, TEXT, CONTEXT = 1.0, 0.3, 0.03
+ANSWER, TEXT, COPIED, CONTEXT = 1.0, 0.3, 0.2, 0.03
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,62 @@ def needle_questions(prompt: str, kind: str, rng: random.Random) -> list[Asked]:
     return asked
 
 
+PAIR_LINES = (
+    "{key} {value}\n",
+    "{key}: {value}\n",
+    "{key} is {value}.\n",
+    "{key} is: {value}.\n",
+    "The number for {key} is: {value}.\n",
+)
+PAIR_QUESTIONS = ("{key}", "{key}:", "{key} is", "{key} is:", "The number for {key} is")
+
+
+def pairs(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Keys with short numbers, then the keys again: the step before needle lines.
+
+    Key and value stand next to each other at first and move apart from form to form, words and whole needle lines
+    last. The first digit is what has to be looked up; the others follow from copying and weigh little.
+    """
+    form = rng.randrange(len(PAIR_LINES) + 1)
+    asking = form if rng.random() < 0.5 else rng.randrange(form + 1)
+    needle_line = niah.needle(niah.Niah("needle"), "{key}", "{value}") + "\n"
+    line = (*PAIR_LINES, needle_line)[form]
+    question = (*PAIR_QUESTIONS, niah.questions(niah.Niah("needle"), ["{key}"])[1].strip())[asking]
+    simple, digits = rng.random() < 0.5, rng.choice((1, 1, 2, 3))
+    size = 2 * ((2 if simple else 6) + digits + 2) + (2, 4, 4, 6, 8, 13)[form] + (0, 1, 1, 2, 4, 10)[asking]
+    held: dict[str, str] = {}
+    while len(held) < max(2, min(16, budget // size)):
+        key = rng.choice(words.words("noun")) if simple else text.draw(rng, niah.word_pair, 1, False)[0]
+        held[key] = text.number(digits)(rng)
+    pieces: Pieces = [("".join(line.format(key=key, value=value) for key, value in held.items()), CONTEXT)]
+    for key in rng.sample(list(held), len(held)):
+        pieces += [(question.format(key=key), CONTEXT), (" ", CONTEXT), (held[key][0], ANSWER)]
+        pieces.append((held[key][1:] + END, COPIED))
+    return pieces
+
+
 def lines(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     """Only needle lines and short questions: where key matching is learned."""
     kind = "uuids" if rng.random() < 0.15 else "numbers"
     keys = "uuids" if rng.random() < 0.1 else "words"
     task = niah.Niah("needle", keys=keys, values=kind)
-    pairs: dict[str, str] = {}
+    held: dict[str, str] = {}
     used = 0
     while used < budget:
         key = text.draw(rng, niah.MAKERS[keys], 1, False)[0]
-        pairs[key] = text.draw(rng, niah.MAKERS[kind], 1, False)[0]
+        held[key] = text.draw(rng, niah.MAKERS[kind], 1, False)[0]
         # a line and its short question: 26 to 32 tokens of wording, and key and value twice
         used += 28 + 2 * ((7 if keys == "words" else 28) + (7 if kind == "numbers" else 28))
-    if len(pairs) > 1:
-        pairs.popitem()
-    pieces: Pieces = [("\n".join(niah.needle(task, key, value) for key, value in pairs.items()) + "\n", CONTEXT)]
-    for key in rng.sample(list(pairs), len(pairs)):
+    if len(held) > 1:
+        held.popitem()
+    pieces: Pieces = [("\n".join(niah.needle(task, key, value) for key, value in held.items()) + "\n", CONTEXT)]
+    for key in rng.sample(list(held), len(held)):
         _, prefix = niah.questions(niah.Niah("needle", values=kind), [key])
-        pieces += [(prefix, CONTEXT), (f" {pairs[key]}{END}", ANSWER)]
+        value = held[key]
+        if kind == "numbers":  # as in pairs
+            pieces += [(prefix, CONTEXT), (" ", CONTEXT), (value[0], ANSWER), (value[1:] + END, COPIED)]
+        else:
+            pieces += [(prefix, CONTEXT), (f" {value}{END}", ANSWER)]
     return pieces
 
 
@@ -279,6 +317,7 @@ def _library() -> str:
 
 Maker = Callable[[random.Random, int, text.TokenCount], Pieces]
 MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can hold one
+    "pairs": (pairs, 64),
     "lines": (lines, 64),
     "retrieval": (retrieval, 192),
     "tracked": (tracked, 256),
