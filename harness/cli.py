@@ -166,6 +166,23 @@ def doctor() -> None:
 
 
 @app.command()
+def bench(
+    model: Annotated[str, typer.Option(help="Shipped model or local folder.")] = "pocket-llama",
+    length: Annotated[list[int] | None, typer.Option(help="In tokens; repeatable. 512, 2048 and 8192.")] = None,
+    extender: Annotated[str, typer.Option(help="The method whose plan is applied.")] = "yarn",
+    pairs: Annotated[int, typer.Option(help="Timed pairs a length.")] = 5,
+) -> None:
+    """Time a prefill as loaded and under a plan, in pairs."""
+    from harness.bench import bench as measure
+
+    rows = []
+    for one in measure(model, length or [512, 2048, 8192], extender, pairs):
+        ratio = f"{one.ratio:.3f} [{one.lowest:.3f}, {one.highest:.3f}]"
+        rows.append([one.what, str(one.length), f"{one.plain_seconds:.3f}", f"{one.planned_seconds:.3f}", ratio])
+    _print_table(["", "tokens", "as loaded, s", "under the plan, s", "ratio of pairs [range]"], rows)
+
+
+@app.command()
 def pretrain(
     name: Annotated[str, typer.Argument(help="pocket-llama or pocket-phi.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the model; models/NAME unless given.")] = None,

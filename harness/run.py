@@ -182,7 +182,7 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> dict[
     return {
         "name": experiment.name,
         "model": {
-            "name": experiment.model,
+            "name": Path(experiment.model).name if Path(experiment.model_source).is_dir() else experiment.model,
             "weights_hash": base.weights_hash,
             "parameters": base.parameters,
             "dtype": base.dtype,
