@@ -39,17 +39,18 @@ LAST = {"lines": 0.5, "retrieval": 6.0, "chains": 3.0, "tracked": 3.0, "common":
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model and its training. `steps` of `tokens_per_step` tokens; the rate decays to zero from `decay_from` on."""
+    """One model and its training: `steps` of `tokens_per_step` tokens."""
 
     name: str
     config: dict[str, Any]
-    steps: int = 2700
+    steps: int = 2200
     tokens_per_step: int = 8192
     seed: int = 0
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 60
-    decay_from: float = 0.3
+    # (end, span): the rate is at most (end - step) / span; slowly at first, then to zero at the last step
+    decay: tuple[tuple[int, int], ...] = ((2700, 1890), (2200, 895))
     phases: tuple[Phase, ...] = field(
         default=(
             Phase(0, {64: 0.6, 128: 0.4}, FIRST),
@@ -63,9 +64,8 @@ class Recipe:
         return [phase for phase in self.phases if phase.start <= step][-1]
 
     def rate(self, step: int) -> float:
-        """The share of the full learning rate at a step: linear up, flat, linear down to zero."""
-        left = (self.steps - step) / (self.steps * (1 - self.decay_from))
-        return min(1.0, (step + 1) / self.warmup, left)
+        """The share of the full learning rate at a step: linear up, flat, then along the lowest line of `decay`."""
+        return min(1.0, (step + 1) / self.warmup, *((end - step) / span for end, span in self.decay))
 
 
 def _shape(**changes: Any) -> dict[str, Any]:
