@@ -36,6 +36,14 @@ def test_share_below_the_critical_pair_is_that_of_the_large_models() -> None:
         assert own == pytest.approx(share, abs=2e-4)
 
 
+def test_the_rate_rises_stays_and_falls_to_zero() -> None:
+    one = recipe.RECIPES["pocket-llama"]
+    rates = [one.rate(step) for step in range(one.steps)]
+    assert rates[0] == pytest.approx(1 / one.warmup) and max(rates) == 1.0 and 0 < rates[-1] < 0.002
+    top = rates.index(1.0)
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+
+
 @pytest.mark.parametrize("kind", list(data.MAKERS))
 def test_sequences_keep_to_the_training_half(kind: str) -> None:
     for i in range(20):
