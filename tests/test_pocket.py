@@ -129,9 +129,6 @@ class Killed(Exception):
 
 
 def tiny_run(out: Path, stop_at: int | None = None) -> dict[str, Any]:
-    out.mkdir(exist_ok=True)
-    (out / "tokenizer.json").write_bytes((LLAMA / "tokenizer.json").read_bytes())
-
     def report(step: int, steps: int, loss: float, speed: float) -> None:
         if step == stop_at:
             raise Killed

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.pocket import data, tokenizer
+from harness.pocket import data, folder, tokenizer
 from harness.pocket.recipe import RECIPES, WINDOW, Recipe
 
 BLOCK = 128  # queries at a time; keys after the block are never multiplied
@@ -157,7 +157,12 @@ def pretrain(
     identity = repr(recipe)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not (out / "tokenizer.json").exists():
-        tokenizer.train(out)
+        shipped = folder(name)  # one tokenizer for good: the data that it was trained on has changed since
+        if (shipped / "tokenizer.json").exists():
+            for file in ("tokenizer.json", "tokenizer_config.json"):
+                shutil.copyfile(shipped / file, out / file)
+        else:
+            tokenizer.train(out)
     model = new_model(recipe).to(device)
     optimisers_ = optimisers(model, recipe)
     rates = [group["lr"] for optimiser in optimisers_ for group in optimiser.param_groups]
