@@ -48,7 +48,7 @@ def write_card(folder: Path, name: str, scores: Store | None = None) -> Path:
         "## What it can't do",
         "",
         "Hold a conversation, know anything about the real world, follow an instruction that is not one of the tests'. "
-        "Where a score above is near zero or near chance it has not learned the skill, and no method can be judged by it. "
+        "Where a score above is near zero or chance it has not learned the skill, and no method can be judged by it. "
         "Its numbers are pocket numbers: they rank methods on this model and say nothing about large ones.",
         "",
     ]
