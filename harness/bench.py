@@ -26,7 +26,7 @@ class Timing:
 
 
 def bench(model: str, lengths: list[int], extender: str = "yarn", pairs: int = 5) -> Iterator[Timing]:
-    """Prefill (no cache, logits of the last position) and proof at every length, as loaded and under the plan."""
+    """Prefill (no cache, logits of the last position) at every length, as loaded and under the plan."""
     import torch
 
     from harness.logits import head, hidden_states

@@ -68,6 +68,18 @@ class Cell:
         return f"{self.method.label} · {self.test.label} · {self.length} tokens · seed {self.seed}"
 
 
+def rope_fields(rope: RopeSpec) -> dict[str, Any]:
+    """What a model was trained with, as it stands in JSON."""
+    return {
+        "rotary_dims": rope.rotary_dims,
+        "rope_theta": rope.rope_theta,
+        "trained_length": rope.trained_length,
+        "inv_freq": list(rope.inv_freq),
+        "attention_factor": rope.attention_factor,
+        "critical_pair": rope.critical_pair,
+    }
+
+
 def plan_of(method: Method, rope: RopeSpec, length: int) -> RopePlan:
     """The method's plan, checked. Raises ValueError that names the method when it gives none that fits the model."""
     try:

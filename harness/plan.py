@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import parameters
-from harness.cells import plain, plan_of
+from harness.cells import plain, plan_of, rope_fields
 from harness.experiment import Method, load_method, user_folders
 
 
@@ -40,14 +40,7 @@ def planned(
         "model": model,
         "target_length": target_length,
         "length": length,
-        "trained": {
-            "rotary_dims": rope.rotary_dims,
-            "rope_theta": rope.rope_theta,
-            "trained_length": rope.trained_length,
-            "inv_freq": list(rope.inv_freq),
-            "attention_factor": rope.attention_factor,
-            "critical_pair": rope.critical_pair,
-        },
+        "trained": rope_fields(rope),
         "planned": {
             "inv_freq": list(plan.inv_freq),
             "attention_factor": plan.attention_factor,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from extenders.base import RopeSpec
-from harness.cells import VARIES, Base, Cell, cells_of, plain, plan_of
+from harness.cells import VARIES, Base, Cell, cells_of, plain, plan_of, rope_fields
 from harness.experiment import Experiment, Method
 from harness.ledger import ledger
 from harness.memory import PeakMemory
@@ -187,15 +187,7 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> dict[
             "parameters": base.parameters,
             "dtype": base.dtype,
             "attention": base.attention,
-            "rope": {
-                "rotary_dims": rope.rotary_dims,
-                "rope_theta": rope.rope_theta,
-                "trained_length": rope.trained_length,
-                "inv_freq": list(rope.inv_freq),
-                "attention_factor": rope.attention_factor,
-                "critical_pair": rope.critical_pair,
-                "layer_type": rope.layer_type,
-            },
+            "rope": {**rope_fields(rope), "layer_type": rope.layer_type},
         },
         "target_length": experiment.target_length,
         "seeds": list(experiment.seeds),

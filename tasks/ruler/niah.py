@@ -14,8 +14,6 @@ from tasks import text
 from tasks.corpora import words, world
 from tasks.ruler.wording import wording
 
-KINDS = {"numbers": "numbers", "uuids": "uuids", "words": "words"}
-
 
 @dataclass(frozen=True)
 class Niah:
