@@ -21,7 +21,7 @@ from tasks.ruler.wording import wording
 Piece = tuple[str, float]  # text, weight of the loss on its tokens
 Pieces = list[Piece]
 END = "<|end|>"
-ANSWER, TEXT, COPIED, CONTEXT = 1.0, 0.3, 0.2, 0.03
+ANSWER, TEXT, COPIED, CONTEXT = 1.0, 0.3, 0.2, 0.03  # TEXT also for a key that is asked for: it is a copy
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def pairs(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
         held[key] = text.number(digits)(rng)
     pieces: Pieces = [("".join(line.format(key=key, value=value) for key, value in held.items()), CONTEXT)]
     for key in rng.sample(list(held), len(held)):
-        pieces += [(question.format(key=key), CONTEXT), (" ", CONTEXT), (held[key][0], ANSWER)]
+        pieces += [(question.format(key=key), TEXT), (" ", CONTEXT), (held[key][0], ANSWER)]
         pieces.append((held[key][1:] + END, COPIED))
     return pieces
 
@@ -111,9 +111,9 @@ def lines(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
         _, prefix = niah.questions(niah.Niah("needle", values=kind), [key])
         value = held[key]
         if kind == "numbers":  # as in pairs
-            pieces += [(prefix, CONTEXT), (" ", CONTEXT), (value[0], ANSWER), (value[1:] + END, COPIED)]
+            pieces += [(prefix, TEXT), (" ", CONTEXT), (value[0], ANSWER), (value[1:] + END, COPIED)]
         else:
-            pieces += [(prefix, CONTEXT), (f" {value}{END}", ANSWER)]
+            pieces += [(prefix, TEXT), (f" {value}{END}", ANSWER)]
     return pieces
 
 
@@ -157,8 +157,12 @@ def tracked(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
 
 
 def chains(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
-    """Several chains of assignments among each other, and a question about each: tracking, densely."""
+    """Several chains of assignments among each other, and a question about each: tracking, densely.
+
+    Half of them ask in a few words only, so that more chains fit; the others in the words of the test.
+    """
     said = wording()
+    brief = budget < 256 or rng.random() < 0.5
     held: list[tuple[str, list[str]]] = []
     rows: list[list[str]] = []
     room = budget - 24
@@ -168,7 +172,7 @@ def chains(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
         value = text.draw(rng, text.number(5), 1, False)[0]
         held.append((value, named))
         rows.append(tracking.chain(named, value))
-        room -= 54 + 20 * (hops + 1)
+        room -= (14 if brief else 54) + 20 * (hops + 1)
     if len(held) > 1:
         held.pop(), rows.pop()
     lines = []
@@ -179,12 +183,17 @@ def chains(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     for _ in range(max(0, room // 30)):
         lines.insert(rng.randrange(len(lines) + 1), said.noise)
     rng.shuffle(held)
-    (value, named), rest = held[0], held[1:]
-    pieces: Pieces = [(tracking.question("\n".join(lines), value, len(named)), CONTEXT)]
-    pieces.append((" ".join(named) + END, ANSWER))
-    for value, named in rest:
-        whole = tracking.question("", value, len(named))
-        pieces += [("\n" + whole[whole.index("Question:") :], CONTEXT), (" ".join(named) + END, ANSWER)]
+    context = "\n".join(lines)
+    if brief:
+        pieces: Pieces = [(context, CONTEXT)]
+        for value, named in held:
+            pieces += [(f"\n{value}, they are: ", CONTEXT), (" ".join(named) + END, ANSWER)]
+        return pieces
+    pieces = []
+    for value, named in held:
+        asked = tracking.question("" if pieces else context, value, len(named))
+        asked = "\n" + asked[asked.index("Question:") :] if pieces else asked
+        pieces += [(asked, CONTEXT), (" ".join(named) + END, ANSWER)]
     return pieces
 
 
@@ -217,7 +226,8 @@ def documents(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces
     hops = rng.choice((1, 2, 2))
     dossiers: list[world.Dossier] = []
     gold: list[str] = []
-    room = int(0.7 * budget) - 75
+    bare = budget < 256  # without the instructions, which would fill it
+    room = int(0.6 * budget) - 10 if bare else int(0.7 * budget) - 75
     while room > 0 or not dossiers:
         asked = world.dossier(rng, hops, name)
         dossiers.append(asked)
@@ -227,6 +237,8 @@ def documents(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces
     context = "\n\n".join(said.qa_document.format(i=i, document=d) for i, d in enumerate(gold, start=1))
     rng.shuffle(dossiers)
     prompt = said.qa_template.format(context=context, query=dossiers[0].question) + said.qa_prefix
+    if bare:
+        prompt = f"{context}\n\nQuestion: {dossiers[0].question}{said.qa_prefix}"
     more = [Asked(f"\n\nQuestion: {d.question}{said.qa_prefix}", f" {d.answer}") for d in dossiers[1:]]
     return answered(prompt, f" {dossiers[0].answer}", more)
 
@@ -321,10 +333,10 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can h
     "lines": (lines, 64),
     "retrieval": (retrieval, 192),
     "tracked": (tracked, 256),
-    "chains": (chains, 256),
+    "chains": (chains, 128),
     "common": (common, 256),
     "frequent": (frequent, 192),
-    "documents": (documents, 256),
+    "documents": (documents, 128),
     "codes": (codes, 128),
     "stories": (stories, 64),
     "quiz": (quiz, 64),

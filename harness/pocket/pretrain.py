@@ -20,6 +20,7 @@ from torch import Tensor
 
 from harness.pocket import data, folder, tokenizer
 from harness.pocket.recipe import RECIPES, WINDOW, Recipe
+from harness.pocket.start import start
 
 BLOCK = 128  # queries at a time; keys after the block are never multiplied
 
@@ -94,15 +95,16 @@ def new_model(recipe: Recipe) -> Any:
     ALL_ATTENTION_FUNCTIONS.register("ropebench_blocks", block_attention)
     shape = dict(recipe.config)
     config = AutoConfig.for_model(shape.pop("model_type"), **shape, attn_implementation="ropebench_blocks")
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)  # transformers initialises from the global generator only
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="ropebench_blocks")
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="ropebench_blocks")
+    start(model, torch.Generator().manual_seed(recipe.seed))
+    return model
 
 
 def optimisers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for the embedding and the norms."""
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    """Muon for the matrices of the layers, AdamW for embedding, head and norms."""
+    layers = [p for name, p in model.named_parameters() if ".layers." in name]
+    matrices = [p for p in layers if p.ndim == 2]
+    others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
     return [
         torch.optim.Muon(matrices, lr=recipe.muon_rate, weight_decay=0.01),
         torch.optim.AdamW(others, lr=recipe.adamw_rate, betas=(0.9, 0.95), weight_decay=0.0),
