@@ -34,14 +34,14 @@ def block_attention(
     query_BKGSD = (query * rest["scaling"]).view(B, K, H // K, S, D)
     position_S = torch.arange(S, device=query.device)
     outputs = []
-    for start in range(0, S, BLOCK):
-        end = min(start + BLOCK, S)
-        block = query_BKGSD[:, :, :, start:end].reshape(B, K, -1, D)
-        scores = (block @ key[:, :, :end].transpose(-1, -2)).view(B, K, H // K, end - start, end)
-        future = position_S[:end][None] > position_S[start:end][:, None]
+    for first in range(0, S, BLOCK):
+        end = min(first + BLOCK, S)
+        block = query_BKGSD[:, :, :, first:end].reshape(B, K, -1, D)
+        scores = (block @ key[:, :, :end].transpose(-1, -2)).view(B, K, H // K, end - first, end)
+        future = position_S[:end][None] > position_S[first:end][:, None]
         shares = torch.softmax(scores.masked_fill(future, float("-inf")).float(), -1).to(value.dtype)
         output = shares.view(B, K, -1, end) @ value[:, :, :end]
-        outputs.append(output.view(B, K, H // K, end - start, D))
+        outputs.append(output.view(B, K, H // K, end - first, D))
     return torch.cat(outputs, 3).reshape(B, H, S, D).transpose(1, 2), None
 
 
