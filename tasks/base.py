@@ -4,13 +4,15 @@ Tests know text and numbers only. They never see a model class, a tokenizer clas
 hands them an `LM`, which pins the plan of every prompt by itself.
 
 A test is one file of this package with one `Task` class; a suite is a subpackage with `names()` and
-`make(name, **parameters)`. Nothing else lists either.
+`make(name, **parameters)`. Nothing else lists either. A suite whose rows need data from elsewhere lists no names but
+the word before their slash in `STARTS`, and gives the rows of a name by `expand(name)`.
 """
 
 import difflib
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from types import ModuleType
@@ -91,6 +93,7 @@ class Task:
     category: ClassVar[str] = "retrieval"  # retrieval, tracking, counting, qa, perplexity, short
     lengths: ClassVar[str] = "every"  # run at "every" length of the experiment, or once at the trained "window"
     new_tokens: ClassVar[int] = 0  # budget of new tokens, part of the length
+    seeded: ClassVar[bool] = True  # False: the seed draws nothing, so a second one would only repeat the rows
 
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
         """Rows of samples 0 … samples-1 at a total length (prompt plus new tokens) of at most `length` tokens."""
@@ -101,11 +104,20 @@ class Task:
         """The name in an experiment file; part of every score's name."""
         return type(self).__module__.partition(".")[2]
 
+    @property
+    def scoring(self) -> str:
+        """What scores an answer outside of `run`, as "module:function" (see `tasks.scoring`).
+
+        The function `score` beside the test unless it says otherwise; "" where there is none.
+        """
+        module = type(self).__module__
+        return f"{module}:score" if hasattr(sys.modules[module], "score") else ""
+
     def parameters(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-NOT_TESTS = {"base", "text"}
+NOT_TESTS = {"base", "scoring", "text"}
 
 
 def names() -> list[str]:
@@ -126,9 +138,10 @@ def expand(name: str) -> list[str]:
     group = [row for row in known if row.startswith((f"{name}/", f"{name}_")) and "/" in row]
     if group:
         return group
-    if _suite_of(name) is None:
+    suite = _suite_of(name)
+    if suite is None:
         raise ValueError(_unknown("test", name, [*known, *sorted({row.partition("/")[0] for row in known})]))
-    return [name]
+    return list(suite.expand(name)) if hasattr(suite, "expand") else [name]
 
 
 def make(name: str, **parameters: Any) -> Task:
@@ -182,7 +195,7 @@ def _suite_of(name: str) -> ModuleType | None:
     """The suite whose rows begin with what stands before the slash."""
     start, slash, _ = name.partition("/")
     for suite in _suites() if slash else []:
-        if any(row.startswith(f"{start}/") for row in suite.names()):
+        if start in getattr(suite, "STARTS", ()) or any(row.startswith(f"{start}/") for row in suite.names()):
             return suite
     return None
 
