@@ -1,4 +1,4 @@
-"""Intervals cover the truth as often as they claim, tests are quiet when nothing differs, and small cases by hand."""
+"""Intervals and tests by hand and by exact sums. What can only be drawn stands in test_simulation_statistics.py."""
 
 import math
 
@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from reports import statistics
+from reports import power, statistics
+from reports.equivalence import relation
+from reports.multiplicity import benjamini_hochberg
+from reports.paired import mcnemar_counts
 from reports.statistics import Estimate
 
 
@@ -19,6 +22,7 @@ def test_wilson_by_hand() -> None:
     assert statistics.wilson(8, 10) == pytest.approx((0.49016, 0.94332), abs=2e-5)
     assert statistics.wilson(0, 20)[0] == 0.0 and statistics.wilson(20, 20)[1] == 1.0
     assert statistics.wilson(20, 20)[0] == pytest.approx(20 / (20 + statistics.Z**2))
+    assert statistics.wilson(8, 10, level=0.9)[0] > statistics.wilson(8, 10)[0]
 
 
 @pytest.mark.parametrize("n", [10, 20, 50, 200])
@@ -31,126 +35,110 @@ def test_wilson_covers_what_it_claims(n: int) -> None:
     assert min(covered) > 0.83
 
 
-def coverage(draw, truth: float, runs: int, bounded: bool) -> float:  # type: ignore[no-untyped-def]
-    rng = np.random.default_rng(7)
-    hits = 0
-    for i in range(runs):
-        found = statistics.estimate(draw(rng), f"coverage {i}", bounded)
-        hits += found.low is not None and found.high is not None and found.low <= truth <= found.high
-    return hits / runs
-
-
-def test_bootstrap_covers_partial_scores() -> None:
-    """Sums of five half-dependent answers, as counting tests give them."""
-    assert coverage(lambda rng: rng.binomial(5, rng.beta(3, 2, 30)) / 5, 0.6, 600, True) == pytest.approx(
-        0.95, abs=0.02
-    )
-
-
-def test_student_covers_losses_of_few_documents() -> None:
-    assert coverage(lambda rng: rng.normal(3.0, 0.2, 8), 3.0, 4000, False) == pytest.approx(0.95, abs=0.01)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [20, 50, 100])
-def test_bootstrap_covers_partial_scores_at_large(n: int) -> None:
-    found = coverage(lambda rng: rng.binomial(5, rng.beta(3, 2, n)) / 5, 0.6, 8000, True)
-    assert found == pytest.approx(0.95, abs=0.015)
-
-
-def test_an_average_over_tests_covers() -> None:
-    """Six tests of 20 answers, some so easy that most draws have no wrong answer at all."""
-    shares = np.array([0.5, 0.7, 0.9, 0.95, 0.99, 0.3])
-    rng, hits, runs = np.random.default_rng(3), 0, 4000
-    for right in rng.binomial(20, shares, size=(runs, 6)):
-        found = statistics.average([Estimate(k / 20, *statistics.wilson(k, 20), 20) for k in right])
-        assert found.low is not None and found.high is not None
-        hits += found.low <= shares.mean() <= found.high
-    assert 0.94 <= hits / runs <= 0.975
-
-
-def test_one_sample_has_no_interval() -> None:
+def test_estimates_choose_their_interval() -> None:
     assert statistics.estimate([1.0], "one") == Estimate(1.0, None, None, 1)
-    assert statistics.average([Estimate(1.0, None, None, 1), Estimate(0.5, 0.2, 0.8, 9)]).low is None
+    assert statistics.estimate([2.5, 2.5, 2.5], "equal losses", bounded=False) == Estimate(2.5, None, None, 3)
+    whole = statistics.estimate([1, 1, 0, 1], "bits")
+    assert (whole.low, whole.high) == statistics.wilson(3, 4)
+    equal = statistics.estimate([0.5] * 8, "equal shares")
+    assert (equal.low, equal.high) == statistics.wilson(4, 8)
+    losses = statistics.estimate([1.0, 2.0, 3.0], "losses", bounded=False)
+    assert losses.low == pytest.approx(2 - 4.30265 / math.sqrt(3), abs=1e-4)
 
 
-def test_equal_scores_are_not_certain() -> None:
-    right = statistics.estimate([1.0] * 20, "right")
-    assert right.low == pytest.approx(0.8389, abs=1e-4) and right.high == 1.0
-    half = statistics.estimate([0.5] * 10, "half")
-    assert half.low is not None and half.low < 0.3 and half.high is not None and half.high > 0.7
-    assert statistics.estimate([3.1] * 5, "losses", bounded=False).low is None
+@pytest.mark.parametrize("values", [[], [0.5, math.nan], [math.inf, 1.0]])
+def test_a_mean_is_never_made_of_missing_scores(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="at least one sample and finite scores"):
+        statistics.estimate(values, "missing")
 
 
-def test_the_interval_holds_the_mean_and_stays_in_range() -> None:
-    rng = np.random.default_rng(0)
-    for i in range(200):
-        values = np.round(rng.beta(0.3, 0.3, rng.integers(2, 12)), 1)
-        found = statistics.estimate(values, f"range {i}")
-        assert found.low is not None and found.high is not None
-        assert 0 <= found.low <= found.mean <= found.high <= 1
+def test_averages_join_intervals() -> None:
+    parts = [Estimate(0.5, 0.4, 0.6, 10), Estimate(1.0, 0.7, 1.0, 10)]
+    joined = statistics.average(parts)
+    assert joined.mean == 0.75 and joined.n == 20
+    assert joined.low == pytest.approx(0.75 - math.hypot(0.1, 0.3) / 2)
+    assert joined.high == pytest.approx(0.75 + 0.1 / 2)
+    assert statistics.average([parts[0], Estimate(1.0, None, None, 1)]).low is None
+    with pytest.raises(ValueError, match="at least one test"):
+        statistics.average([])
 
 
-def test_draws_belong_to_names() -> None:
-    values = np.array([0.0, 0.2, 0.9, 0.4, 0.4])
-    assert statistics.bootstrap(values, "a") == statistics.bootstrap(values, "a")
-    assert statistics.bootstrap(values, "a") != statistics.bootstrap(values, "b")
+def test_a_negative_weight_takes_the_other_limit() -> None:
+    joined = statistics.combined([Estimate(0.5, 0.4, 0.8, 9), Estimate(0.5, 0.2, 0.6, 9)], [1.0, -0.5])
+    assert joined.mean == 0.25
+    assert joined.low == pytest.approx(0.25 - math.hypot(0.1, 0.05))
+    assert joined.high == pytest.approx(0.25 + math.hypot(0.3, 0.15))
 
 
-def test_resampling_by_counts_equals_resampling_by_places() -> None:
-    values = np.repeat([0.0, 0.5, 1.0], [30, 50, 20])
-    by_counts = statistics.resampled_means(values, np.random.default_rng(1), 20_000)
-    by_places = np.random.default_rng(2).choice(values, (20_000, 100)).mean(axis=1)
+def test_equal_values_are_resampled_together() -> None:
+    """Drawing counts of equal values is the same as drawing places."""
+    values = np.repeat([0.0, 0.25, 1.0], [40, 20, 40])
+    by_counts = statistics.resampled_means(values, np.random.default_rng(0), 20_000)
+    by_places = values[np.random.default_rng(1).integers(0, 100, (20_000, 100))].mean(axis=1)
     assert by_counts.mean() == pytest.approx(by_places.mean(), abs=0.002)
     assert by_counts.std() == pytest.approx(by_places.std(), rel=0.03)
 
 
 def test_mcnemar_by_hand() -> None:
-    # five samples only the first gets right, one only the second: 2 · (C(6,0) + C(6,1)) / 2^6
+    # five samples only the first gets right, one only the second: 2 · (C(6,0) + C(6,1)) / 2^6, mid-p half of C(6,1) off
     first, second = bits(1, 1, 1, 1, 1, 0, 1, 0), bits(0, 0, 0, 0, 0, 1, 1, 0)
-    assert statistics.mcnemar(first, second) == pytest.approx(14 / 64)
-    assert statistics.mcnemar(first, first) == 1.0
+    assert statistics.mcnemar(first, second, mid_p=False) == pytest.approx(14 / 64)
+    assert statistics.mcnemar(first, second) == pytest.approx(8 / 64)
+    assert statistics.mcnemar(first, first) == statistics.mcnemar(first, first, mid_p=False) == 1.0
+    assert statistics.mcnemar(bits(1, 0), bits(0, 1)) == 1.0  # an even split
 
 
 def test_sign_flips_by_hand() -> None:
     # of the eight sign patterns of 1, 2, 3 only +++ and --- reach a sum of 6
-    assert statistics.sign_flip(np.array([1.0, 2.0, 0.0, 3.0]), "hand") == pytest.approx(2 / 8)
+    assert statistics.sign_flip(np.array([1.0, 2.0, 0.0, 3.0]), "hand", mid_p=False) == pytest.approx(2 / 8)
+    assert statistics.sign_flip(np.array([1.0, 2.0, 0.0, 3.0]), "hand") == pytest.approx(1 / 8)
     assert statistics.sign_flip(np.zeros(4), "zeros") == 1.0
+    assert statistics.sign_flip(np.array([1.0, -1.0]), "even") == 1.0
 
 
-def test_drawn_sign_flips_agree_with_mcnemar() -> None:
+@pytest.mark.parametrize("mid_p", [True, False])
+def test_drawn_sign_flips_agree_with_mcnemar(mid_p: bool) -> None:
     differences = np.array([1.0] * 30 + [-1.0] * 14 + [0.0] * 20)
-    exact = statistics.mcnemar((differences > 0).astype(float), (differences < 0).astype(float))
-    assert statistics.sign_flip(differences, "agree") == pytest.approx(exact, abs=0.006)
+    exact = statistics.mcnemar((differences > 0).astype(float), (differences < 0).astype(float), mid_p)
+    assert statistics.sign_flip(differences, "agree", mid_p) == pytest.approx(exact, abs=0.006)
 
 
-def test_null_comparisons_are_flagged_at_five_percent() -> None:
-    rng, runs = np.random.default_rng(11), 600
-    binary = partial = losses = 0
-    for i in range(runs):
-        chance = rng.beta(2, 2, 60)
-        binary += statistics.p_value([((rng.random(60) < chance) * 1.0, (rng.random(60) < chance) * 1.0)], "") < 0.05
-        tests = [(rng.binomial(5, chance[:20]) / 5, rng.binomial(5, chance[:20]) / 5) for _ in range(2)]
-        partial += statistics.p_value(tests, f"null {i}") < 0.05
-        base = rng.normal(3, 0.2, 8)
-        losses += statistics.p_value([(base + rng.normal(0, 0.01, 8), base)], "", bounded=False) < 0.05
-    assert 0.01 <= binary / runs <= 0.05  # exact McNemar is on the careful side
-    assert partial / runs == pytest.approx(0.05, abs=0.02)
-    assert losses / runs == pytest.approx(0.05, abs=0.02)
+def test_mcnemar_flags_null_comparisons_at_five_percent() -> None:
+    """Exact sums. Ten differing samples are needed on average before a discrete test can come near to 5 %."""
+    rates = [power.mcnemar_power(n, d / 2, d / 2) for n in (100, 200, 500) for d in (0.1, 0.2, 0.3, 0.5)]
+    assert all(0.04 <= rate <= 0.06 for rate in rates)
+    assert all(power.mcnemar_power(n, 0.05, 0.05, mid_p=False) < 0.04 for n in (100, 200, 500))  # conservative
+    assert all(power.mcnemar_power(n, 0.02, 0.02) < 0.05 for n in (20, 50, 100))  # few differences: on the safe side
 
 
-def test_intervals_of_differences_cover() -> None:
-    rng, runs, hits = np.random.default_rng(5), 600, 0
-    for i in range(runs):
-        luck = rng.random((3, 40))
-        tests = [((u < p + 0.1) * 1.0, (u < p) * 1.0) for u, p in zip(luck, (0.3, 0.5, 0.8), strict=True)]
-        found = statistics.compare(tests, f"cover {i}")
-        assert found.low is not None and found.high is not None
-        hits += found.low <= 0.1 <= found.high
-    assert 0.94 <= hits / runs <= 0.99
+def test_power_is_what_drawing_gives() -> None:
+    rng = np.random.default_rng(3)
+    drawn = rng.multinomial(80, [0.2, 0.1, 0.7], size=2000)
+    flagged = np.mean([mcnemar_counts(won, lost) < 0.05 for won, lost, _ in drawn])
+    assert power.mcnemar_power(80, 0.2, 0.1) == pytest.approx(flagged, abs=0.04)
 
 
-def test_the_detectable_effect_is_detected_four_times_out_of_five() -> None:
+@pytest.mark.parametrize(("n", "discordance"), [(100, 0.2), (300, 0.1), (300, 0.4), (500, 0.2)])
+def test_the_detectable_effect_is_detected_four_times_out_of_five(n: int, discordance: float) -> None:
+    gap = power.detectable(n, discordance)
+    assert gap is not None
+    assert power.mcnemar_power(n, (discordance + gap) / 2, (discordance - gap) / 2) == pytest.approx(0.8, abs=0.03)
+    assert abs(power.samples_needed(gap, discordance) - n) <= 1
+
+
+def test_detectable_effects_that_cannot_be() -> None:
+    assert power.detectable(10, 0.1) is None  # one differing sample shows nothing
+    with pytest.raises(ValueError, match="at most the discordance"):
+        power.samples_needed(0.3, 0.2)
+    with pytest.raises(ValueError, match="discordance is a share"):
+        power.detectable(10, 0.0)
+    assert power.would_settle(0.0, 0.1, 50) == power.would_settle(0.1, 0.0, 50) == ""
+    assert power.would_settle(0.5, 0.01, 50) == ""  # settled already
+    # (1.960 + 0.8416)² · 0.1² / 0.1² · 50 = 392.4
+    assert power.would_settle(-0.1, 0.1, 50) == "about 390 samples would settle a lead of that size"
+
+
+def test_the_detectable_effect_of_losses() -> None:
     rng, runs, found = np.random.default_rng(9), 800, 0
     detectable = statistics.compare(
         [(rng.normal(0, 1, 4000), np.zeros(4000))], "", bounded=False
@@ -164,6 +152,18 @@ def test_holm_by_hand() -> None:
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert statistics.holm([0.5, 0.9]) == [1.0, 1.0]
     assert statistics.holm([]) == []
+
+
+def test_benjamini_hochberg_by_hand() -> None:
+    # 4·0.01 = 0.04; 4·0.02/2 = 0.04; 4·0.03/3 = 0.04; 0.5
+    assert benjamini_hochberg([0.02, 0.5, 0.01, 0.03]) == pytest.approx([0.04, 0.5, 0.04, 0.04])
+    assert benjamini_hochberg([]) == []
+    from scipy.stats import false_discovery_control
+
+    p_values = np.random.default_rng(1).beta(0.5, 2, 40)
+    assert benjamini_hochberg(list(p_values)) == pytest.approx(list(false_discovery_control(p_values)))
+    with pytest.raises(ValueError, match="lies in 0 … 1"):
+        statistics.holm([0.5, math.nan])
 
 
 def test_ratios() -> None:
@@ -182,3 +182,60 @@ def test_a_comparison_needs_the_same_samples() -> None:
         statistics.compare([(bits(1, 0), bits(1, 0, 1))], "")
     with pytest.raises(ValueError, match="same samples"):
         statistics.compare([], "")
+    with pytest.raises(ValueError, match="missing or not finite"):
+        statistics.compare([(np.array([1.0, math.nan]), bits(1, 0))], "")
+
+
+def test_one_sample_and_equal_scores_claim_nothing() -> None:
+    alone = statistics.compare([(bits(1), bits(0))], "one")
+    assert (alone.low, alone.high, alone.p) == (None, None, 0.5)
+    equal = statistics.compare([(bits(1, 1, 1, 1), bits(1, 1, 1, 1))], "equal")
+    assert equal.p == 1.0 and equal.low is not None and equal.low < -0.2 and equal.high is not None and equal.high > 0.2
+
+
+def test_the_same_is_not_what_few_samples_cannot_tell_apart() -> None:
+    few, many = bits(*[1, 0] * 5), bits(*[1, 0] * 500)
+    assert relation([(few, few)], "few").word == "open"
+    assert relation([(many, many)], "many").word == "same"
+    better = relation([(np.ones(40), np.repeat([1.0, 0.0], 20))], "better")
+    assert (
+        better.word == "better"
+        and relation([(np.ones(40), np.repeat([1.0, 0.0], 20))], "", adjusted_p=0.2).word == "open"
+    )
+    assert relation([(np.repeat([1.0, 0.0], 20), np.ones(40))], "worse").word == "worse"
+    rng = np.random.default_rng(2)
+    base = rng.normal(3, 0.2, 30)
+    worse = base + 0.004 + rng.normal(0, 0.001, 30)
+    small = relation([(worse, base)], "loss", margin=0.01, bounded=False, lower_is_better=True)
+    assert small.word == "worse" and small.small  # real, and smaller than the margin
+    with pytest.raises(ValueError, match="margin must be above 0"):
+        relation([(few, few)], "zero", margin=0.0)
+
+
+def test_two_levels_by_hand() -> None:
+    # crossed, scores = seed effect + sample effect: MS_rest = 0, so both levels add up
+    scores = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]])
+    found = statistics.two_level(scores, "hand", bounded=False)
+    # MS_seed = 3·0.5 = 1.5, MS_sample = 2·1 = 2; variance 3.5/6; freedom 3.5² / (1.5²/1 + 2²/2) = 2.882
+    assert found.estimate.mean == 2.5 and found.seeds == 2
+    assert found.seed_deviation == pytest.approx(math.sqrt(1.5 / 3))
+    assert found.sample_deviation == pytest.approx(1.0)
+    from scipy.stats import t
+
+    half = t.ppf(0.975, 12.25 / 4.25) * math.sqrt(3.5 / 6)
+    assert found.estimate.high == pytest.approx(2.5 + half)
+    apart = statistics.two_level(scores, "apart", same_samples=False, bounded=False)
+    assert apart.estimate.high == pytest.approx(2.5 + t.ppf(0.975, 1) * 0.5)
+
+
+def test_two_levels_at_their_edges() -> None:
+    one = statistics.two_level([[1, 0, 1, 1]], "one seed")
+    assert one.seeds == 1 and one.seed_deviation is None and "one seed" in one.words
+    assert (one.estimate.low, one.estimate.high) == statistics.wilson(3, 4)
+    assert statistics.two_level(np.ones((3, 5)), "equal").estimate.low is None
+    bounded = statistics.two_level([[1, 1, 1, 0], [1, 0, 1, 1]], "cut").estimate
+    assert bounded.high == 1.0
+    with pytest.raises(ValueError, match="full table"):
+        statistics.two_level([[1.0, math.nan]], "gap")
+    with pytest.raises(ValueError, match="full table"):
+        statistics.two_level([1.0, 0.0], "flat")

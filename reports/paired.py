@@ -1,0 +1,195 @@
+"""Do two methods differ on the same samples? Tests and intervals for paired scores.
+
+Scores of 0 and 1 get McNemar's test, partial scores and averages over several tests a sign-flip test, losses the
+paired t test. McNemar and sign flips take mid-p values unless told otherwise: the exact ones are conservative, since
+with d differing samples only about d p-values are possible (Fagerland, Lydersen and Laake 2013, BMC Medical Research
+Methodology 13:91, who recommend the mid-p test). Below five differing samples neither can reach 5 %.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import bdtr, ndtri, stdtr
+
+from reports.intervals import (  # fmt: skip
+    LEVEL,
+    RESAMPLES,
+    Array,
+    Estimate,
+    Z,
+    average,
+    bootstrap,
+    generator,
+    is_binary,
+    student,
+    wilson,
+    z_of,
+)
+
+Pairs = Sequence[tuple[Array, Array]]  # for each test the scores of both methods on the same samples
+
+POWER_Z = float(ndtri(0.8))  # minimum detectable effects are for 80 % power
+PERMUTATIONS = 9_999  # of a test; the smallest p-value is then about 1e-4
+EXACT_UP_TO = 12  # differing samples: 2^12 sign patterns are all looked at
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """First minus second on the same samples. `p` is two-sided and not yet corrected for many comparisons."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    n: int
+    error: float  # standard error of the difference
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that as many samples would call significant four times out of five."""
+        return (Z + POWER_Z) * self.error
+
+
+def mcnemar(first: Array, second: Array, mid_p: bool = True) -> float:
+    """Two-sided p-value of McNemar's test: among samples that differ, is each winner as likely as the other?
+
+    The mid-p value counts the result itself by half, once for both sides together.
+    """
+    return mcnemar_counts(int(np.sum(first > second)), int(np.sum(first < second)), mid_p)
+
+
+def mcnemar_counts(won: int, lost: int, mid_p: bool = True) -> float:
+    """`mcnemar` from the numbers of samples that only the first and only the second method has right."""
+    differ, fewer = won + lost, min(won, lost)
+    if not differ:
+        return 1.0
+    p = min(1.0, 2 * float(bdtr(fewer, differ, 0.5)))
+    if mid_p:
+        here = float(bdtr(fewer, differ, 0.5) - (bdtr(fewer - 1, differ, 0.5) if fewer else 0.0))
+        p = 2 * float(bdtr(fewer, differ, 0.5)) - here
+    return min(1.0, p)
+
+
+def sign_flip(differences: Array, name: str, mid_p: bool = True) -> float:
+    """Two-sided p-value of a paired permutation test: under no difference every sign is a coin toss.
+
+    Up to 12 differences that are not 0 all sign patterns are counted; beyond that 9,999 are drawn. Differences of
+    one size are drawn together as a binomial number. The mid-p value counts patterns that do as well by half.
+    """
+    moved = differences[differences != 0]
+    if len(moved) == 0:
+        return 1.0
+    seen = abs(float(moved.sum()))
+    slack = 1e-9 * float(np.abs(moved).sum())  # sums in another order may differ in the last digit
+    if len(moved) <= EXACT_UP_TO:
+        signs = 1.0 - 2.0 * ((np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1)
+        sums, own = np.abs(signs @ moved), 0
+    else:
+        sizes, counts = np.unique(np.round(np.abs(moved), 12), return_counts=True)
+        heads = generator(f"sign flip {name}").binomial(counts, 0.5, size=(PERMUTATIONS, len(counts)))
+        sums, own = np.abs((2 * heads - counts) @ sizes), 1  # the pattern that was seen belongs to the drawn ones
+    beyond, alike = int(np.sum(sums > seen + slack)), int(np.sum(np.abs(sums - seen) <= slack)) + own
+    return (beyond + alike * (0.5 if mid_p and seen > slack else 1.0)) / (len(sums) + own)
+
+
+def paired_t(differences: Array) -> float:
+    """Two-sided p-value of the paired t test; sign flips where all differences are equal and t is not defined."""
+    n = len(differences)
+    if n < 2 or np.all(differences == differences[0]):
+        return sign_flip(differences, "equal")
+    t = abs(float(differences.mean())) / (float(differences.std(ddof=1)) / math.sqrt(n))
+    return min(1.0, 2 * float(stdtr(n - 1, -t)))
+
+
+def difference_interval(
+    first: Array, second: Array, name: str, bounded: bool = True, level: float = LEVEL
+) -> tuple[float | None, float | None]:
+    """Interval of the mean of first - second, samples paired.
+
+    For 0/1 scores Bonett and Price (2012, Journal of Educational and Behavioral Statistics 37, p. 479): one win and one
+    loss are added, so equal answers on few samples do not look certain. A bootstrap of the differences for other
+    scores, with Wilson's interval (of values between -1 and 1) where all differences are equal; Student's t for losses.
+    """
+    differences = first - second
+    n = len(differences)
+    if n < 2:
+        return None, None
+    if is_binary(first) and is_binary(second):
+        won, lost = (np.sum(differences > 0) + 1) / (n + 2), (np.sum(differences < 0) + 1) / (n + 2)
+        half = z_of(level) * math.sqrt((won + lost - (won - lost) ** 2) / (n + 2))
+        return float(max(-1.0, won - lost - half)), float(min(1.0, won - lost + half))
+    equal = bool(np.all(differences == differences[0]))
+    if not bounded:
+        return (None, None) if equal else student(differences, level)
+    if equal:
+        low, high = wilson(float(np.sum((differences + 1) / 2)), n, level)
+        return 2 * low - 1, 2 * high - 1
+    return bootstrap(differences, f"difference {name}", level=level)
+
+
+def p_value(tests: Pairs, name: str, bounded: bool = True, mid_p: bool = True) -> float:
+    """Are two methods equal on average over these tests? McNemar for one test of 0/1 scores, the paired t test for one
+    test of losses, else sign flips."""
+    check(tests)
+    if len(tests) == 1 and all(is_binary(values) for values in tests[0]):
+        return mcnemar(*tests[0], mid_p=mid_p)
+    if len(tests) == 1 and not bounded:
+        return paired_t(tests[0][0] - tests[0][1])
+    return sign_flip(np.concatenate([(a - b) / (len(a) * len(tests)) for a, b in tests]), name, mid_p)
+
+
+def check(tests: Pairs) -> None:
+    """Raises ValueError where two methods were not given the same samples, or a score is missing."""
+    if not tests or any(len(a) != len(b) or len(a) == 0 for a, b in tests):
+        raise ValueError("two methods are compared on the same samples, at least one for each test")
+    if not all(np.isfinite(a).all() and np.isfinite(b).all() for a, b in tests):
+        raise ValueError("a score is missing or not finite; compare two methods on the samples that both have")
+
+
+def difference(tests: Pairs, name: str, bounded: bool = True, level: float = LEVEL) -> Estimate:
+    """First minus second with its interval, tests with equal weight."""
+    check(tests)
+    parts = []
+    for i, (a, b) in enumerate(tests):
+        mean = float(np.mean(a - b))
+        low, high = difference_interval(a, b, f"{name} {i}", bounded, level)
+        # Bonett and Price's interval is centred a little nearer to 0 than the mean and may end before it.
+        low, high = (None, None) if low is None or high is None else (min(low, mean), max(high, mean))
+        parts.append(Estimate(mean, low, high, len(a)))
+    return average(parts)
+
+
+def standard_error(tests: Pairs) -> float:
+    """Standard error of the average difference."""
+    return math.sqrt(sum(float(np.var(a - b, ddof=1)) / len(a) for a, b in tests if len(a) > 1)) / len(tests)
+
+
+def compare(tests: Pairs, name: str, bounded: bool = True, level: float = LEVEL) -> Comparison:
+    """Two methods on the same samples of one or several tests, each test with equal weight."""
+    p = p_value(tests, name, bounded)
+    joined = difference(tests, name, bounded, level)
+    return Comparison(joined.mean, joined.low, joined.high, p, joined.n, standard_error(tests))
+
+
+def ratio_interval(tests: Pairs, name: str) -> tuple[float | None, float | None]:
+    """Percentile bootstrap interval of average(first) / average(second), samples paired, tests with equal weight.
+
+    Where no sample differs there is nothing to resample: then the share of samples that could differ and were not seen
+    is at most 1 - 0.05^(1/n) (the rule of three), and the interval reaches as far as that share could move the ratio.
+    """
+    original = sum(float(b.mean()) for _, b in tests)
+    if original <= 0 or any(len(a) < 2 for a, _ in tests):
+        return None, None
+    if all(np.all(a == b) for a, b in tests):
+        n = min(len(a) for a, _ in tests)
+        unseen = (1 - (1 - LEVEL) ** (1 / n)) * len(tests) / original
+        return max(0.0, 1 - unseen), 1 + unseen
+    rng = generator(f"ratio {name}")
+    above, below = np.zeros(RESAMPLES), np.zeros(RESAMPLES)
+    for a, b in tests:
+        drawn = rng.integers(0, len(a), size=(RESAMPLES, len(a)))
+        above, below = above + a[drawn].mean(axis=1), below + b[drawn].mean(axis=1)
+    low, high = np.quantile(above[below > 0] / below[below > 0], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

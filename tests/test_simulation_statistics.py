@@ -1,0 +1,220 @@
+"""Simulations with known truth: 5 % of null comparisons are flagged, and 95 % of intervals hold the truth.
+
+The fast form of each draws a few hundred times and allows for the luck of so few draws (3.3 standard errors on top);
+the slow one draws thousands of times and holds the rates to 5 % ± 1 and 95 % ± 1.5. What can be summed exactly stands
+in test_statistics.py and needs no drawing.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from reports import statistics
+from reports.effective_length import RULES, effective_length
+from reports.intervals import estimate
+from reports.paired import difference_interval
+
+Draw = Callable[[np.random.Generator, int], bool]  # one run of a simulation: did it happen?
+
+
+def rate(name: str, happens: Draw, runs: int) -> float:
+    rng = statistics.generator(name)
+    return sum(happens(rng, i) for i in range(runs)) / runs
+
+
+def held(name: str, happens: Draw, runs: int, truth: float, slack: float) -> None:
+    luck = 3.3 * math.sqrt(truth * (1 - truth) / runs) if runs < 3000 else 0.0
+    assert rate(name, happens, runs) == pytest.approx(truth, abs=slack + luck)
+
+
+def both(fast: int, slow: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("runs", [fast, pytest.param(slow, marks=pytest.mark.slow)])
+
+
+def alike(rng: np.random.Generator, n: int, first: float, second: float) -> tuple[np.ndarray, np.ndarray]:
+    """0/1 scores of two methods on samples that are hard or easy for both."""
+    common, u, v = rng.random(n), rng.random(n), rng.random(n)
+    a = np.where(rng.random(n) < 0.6, common, u) < first
+    b = np.where(rng.random(n) < 0.6, common, v) < second
+    return a.astype(float), b.astype(float)
+
+
+def shares(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Partial credit, five answers a sample, of two methods of equal strength: counting tests."""
+    chance = rng.beta(3, 2, n)
+    return rng.binomial(5, chance) / 5, rng.binomial(5, chance) / 5
+
+
+# ---- null comparisons ----
+
+
+@both(600, 8000)
+def test_null_binary(runs: int) -> None:
+    held("null binary", lambda rng, i: statistics.p_value([alike(rng, 100, 0.6, 0.6)], "") < 0.05, runs, 0.05, 0.01)
+
+
+@both(600, 8000)
+def test_null_partial_credit(runs: int) -> None:
+    held(
+        "null partial",
+        lambda rng, i: statistics.p_value([shares(rng, 25)], f"{i}") < 0.05,
+        runs,
+        0.05,
+        0.01,
+    )
+
+
+@both(600, 8000)
+def test_null_average_over_tests(runs: int) -> None:
+    def flagged(rng: np.random.Generator, i: int) -> bool:
+        tests = [alike(rng, 40, 0.8, 0.8), shares(rng, 20), alike(rng, 30, 0.4, 0.4)]
+        return statistics.p_value(tests, f"{i}") < 0.05
+
+    held("null average", flagged, runs, 0.05, 0.01)
+
+
+@both(600, 8000)
+def test_null_losses(runs: int) -> None:
+    def flagged(rng: np.random.Generator, i: int) -> bool:
+        base = rng.normal(3, 0.2, 8)
+        return statistics.p_value([(base + rng.normal(0, 0.01, 8), base)], "", bounded=False) < 0.05
+
+    held("null losses", flagged, runs, 0.05, 0.01)
+
+
+@both(300, 4000)
+def test_corrected_grids_keep_the_family_quiet(runs: int) -> None:
+    """21 pairs of seven equal methods: uncorrected most grids hold a false alarm, after Holm at most 5 % do."""
+
+    def flagged(rng: np.random.Generator, i: int) -> bool:
+        scores = (rng.random((60, 1)) * 0.5 + rng.random((60, 7)) * 0.5 < 0.5).astype(float)
+        p_values = [statistics.mcnemar(scores[:, a], scores[:, b]) for a in range(7) for b in range(a)]
+        return min(statistics.holm(p_values)) < 0.05
+
+    assert rate("family", flagged, runs) <= 0.05 + (0.045 if runs < 3000 else 0.005)
+
+
+# ---- intervals ----
+
+
+def covers(ends: tuple[float | None, float | None], truth: float) -> bool:
+    low, high = ends
+    assert low is not None and high is not None
+    return low <= truth <= high
+
+
+@both(500, 8000)
+@pytest.mark.parametrize("n", [25, 100])
+def test_bootstrap_of_partial_scores(runs: int, n: int) -> None:
+    def covered(rng: np.random.Generator, i: int) -> bool:
+        found = estimate(rng.binomial(5, rng.beta(3, 2, n)) / 5, f"partial {i}")
+        return covers((found.low, found.high), 0.6)
+
+    held(f"partial {n}", covered, runs, 0.95, 0.015)
+
+
+@both(500, 8000)
+@pytest.mark.parametrize("n", [25, 100])
+def test_paired_bootstrap_of_partial_scores(runs: int, n: int) -> None:
+    def covered(rng: np.random.Generator, i: int) -> bool:
+        chance = rng.beta(3, 2, n)
+        first, second = rng.binomial(5, chance) / 5, rng.binomial(5, 0.8 * chance) / 5
+        return covers(difference_interval(first, second, f"{i}"), 0.2 * 0.6)
+
+    held(f"paired partial {n}", covered, runs, 0.95, 0.015)
+
+
+@both(500, 8000)
+@pytest.mark.parametrize(("n", "first", "second"), [(100, 0.6, 0.5), (200, 0.95, 0.9), (400, 0.98, 0.98)])
+def test_differences_of_binary_scores(runs: int, n: int, first: float, second: float) -> None:
+    held(
+        f"binary {n} {first}",
+        lambda rng, i: covers(difference_interval(*alike(rng, n, first, second), ""), first - second),
+        runs,
+        0.95,
+        0.015,
+    )
+
+
+@both(500, 8000)
+def test_averages_of_differences(runs: int) -> None:
+    def covered(rng: np.random.Generator, i: int) -> bool:
+        found = statistics.compare([alike(rng, 60, p + 0.1, p) for p in (0.3, 0.5, 0.8)], f"{i}")
+        return covers((found.low, found.high), 0.1)
+
+    held("averages", covered, runs, 0.95, 0.015)
+
+
+@both(500, 8000)
+def test_losses_of_few_documents(runs: int) -> None:
+    def covered(rng: np.random.Generator, i: int) -> bool:
+        found = estimate(rng.normal(3.0, 0.2, 8), "", bounded=False)
+        return covers((found.low, found.high), 3.0)
+
+    held("losses", covered, runs, 0.95, 0.015)
+
+
+@both(500, 8000)
+@pytest.mark.parametrize(("seeds", "samples", "of_seed"), [(3, 100, 0.05), (5, 50, 0.03), (3, 200, 0.01), (3, 50, 0.0)])
+def test_two_levels_on_the_same_samples(runs: int, seeds: int, samples: int, of_seed: float) -> None:
+    """Differences of two methods: training luck on top of samples that are hard for every seed."""
+
+    def covered(rng: np.random.Generator, i: int) -> bool:
+        scores = 0.1 + rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, 0.2, (1, samples))
+        found = statistics.two_level(scores + rng.normal(0, 0.3, (seeds, samples)), f"{i}", bounded=False).estimate
+        return covers((found.low, found.high), 0.1)
+
+    held(f"crossed {seeds} {samples} {of_seed}", covered, runs, 0.95, 0.015 if of_seed else 0.03)
+
+
+@both(500, 8000)
+def test_two_levels_on_samples_of_their_own(runs: int) -> None:
+    def covered(rng: np.random.Generator, i: int) -> bool:
+        scores = 0.1 + rng.normal(0, 0.05, (4, 1)) + rng.normal(0, 0.3, (4, 80))
+        found = statistics.two_level(scores, f"{i}", same_samples=False, bounded=False).estimate
+        return covers((found.low, found.high), 0.1)
+
+    held("nested", covered, runs, 0.95, 0.015)
+
+
+LENGTHS = (512, 1024, 2048, 4096, 8192)
+
+
+def crossing(means: np.ndarray, threshold: float) -> float:
+    """Where the line through the true means first falls below the threshold."""
+    i = int(np.flatnonzero(means < threshold)[0])
+    part = (means[i - 1] - threshold) / (means[i - 1] - means[i])
+    return LENGTHS[i - 1] * (LENGTHS[i] / LENGTHS[i - 1]) ** float(part)
+
+
+@both(500, 6000)
+@pytest.mark.parametrize(
+    ("rule", "n", "middle", "slope"),
+    [
+        ("ruler-chat", 100, 1.9, 1.1),
+        ("ruler-chat", 500, 2.6, 1.6),
+        ("own-85", 200, 2.4, 1.2),
+        ("half", 50, 2.2, 1.0),
+        ("passkey-20", 50, 1.7, 1.3),
+    ],
+)
+def test_effective_length_intervals(runs: int, rule: str, n: int, middle: float, slope: float) -> None:
+    """Scores fall as a logistic curve over doublings, and are counted right answers. The crossing's interval covers;
+    the interval in tested lengths, which cannot be finer than what was tested, covers at least as often."""
+    true = 0.98 / (1 + np.exp(slope * (np.arange(5) - middle)))
+    threshold = RULES[rule].share * (1.0 if RULES[rule].of == "absolute" else float(true[0]))
+    place = crossing(true, threshold)
+    value = max(length for length in LENGTHS if length <= place)
+    on_grid = []
+
+    def covered(rng: np.random.Generator, i: int) -> bool:
+        parts = [estimate((rng.random(n) < share).astype(float), "") for share in true]
+        found = effective_length(LENGTHS, list(parts), RULES[rule])
+        low, high = found.crossing_low or 0.0, math.inf if found.high_open else found.crossing_high or LENGTHS[0]
+        on_grid.append((found.low or 0) <= value <= (math.inf if found.high_open else found.high or 0))
+        return low <= place <= high
+
+    held(f"length {rule} {n}", covered, runs, 0.95, 0.015)
+    assert np.mean(on_grid) >= 0.95 - 0.015 - 3.3 * math.sqrt(0.05 * 0.95 / runs)
