@@ -10,7 +10,7 @@ import re
 import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from tasks import needle, passkey, text
@@ -212,7 +212,9 @@ def frequent(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     return answered(made.prompt, " " + " ".join(made.references), [])
 
 
-def documents(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+def documents(
+    rng: random.Random, budget: int, count: text.TokenCount, hops: tuple[int, ...] = (1, 2, 2)
+) -> Pieces:
     """Several questions over the same documents, one hop and two."""
     said = wording()
     seen: set[str] = set()
@@ -223,13 +225,13 @@ def documents(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces
         seen.add(drawn)
         return drawn
 
-    hops = rng.choice((1, 2, 2))
+    chosen = rng.choice(hops)
     dossiers: list[world.Dossier] = []
     gold: list[str] = []
     bare = budget < 256  # without the instructions, which would fill it
     room = int(0.6 * budget) - 10 if bare else int(0.7 * budget) - 75
     while room > 0 or not dossiers:
-        asked = world.dossier(rng, hops, name)
+        asked = world.dossier(rng, chosen, name)
         dossiers.append(asked)
         gold += asked.gold
         room -= sum(count(said.qa_document.format(i=10, document=d)) + 2 for d in asked.gold)
@@ -304,6 +306,16 @@ def _facts() -> list[dict[str, object]]:
     return [world.fact_questions(1, False, f"facts {i}")[0] for i in range(3000)]
 
 
+def sums(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Arithmetic alone."""
+    pieces: Pieces = []
+    for _ in range(budget // 12):
+        while not words.for_training((asked := world.arithmetic_question(rng))[0]):
+            pass
+        pieces += [(f"Question: {asked[0]}\nAnswer:", CONTEXT), (f" {asked[1]}{END}", ANSWER)]
+    return pieces
+
+
 def natural(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     """A stretch of the standard library's sources and docstrings."""
     source = _library()
@@ -337,9 +349,11 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can h
     "common": (common, 256),
     "frequent": (frequent, 192),
     "documents": (documents, 128),
+    "single": (partial(documents, hops=(1,)), 128),
     "codes": (codes, 128),
     "stories": (stories, 64),
     "quiz": (quiz, 64),
+    "sums": (sums, 64),
     "natural": (natural, 64),
 }
 

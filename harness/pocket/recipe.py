@@ -33,8 +33,12 @@ FIRST = {"pairs": 9.0, "quiz": 0.5, "stories": 0.5}
 SECOND = {"pairs": 4.0, "lines": 4.0, "chains": 2.0, "documents": 1.0, "quiz": 1.5, "stories": 0.5}
 THIRD = {"pairs": 1.0, "lines": 3.0, "retrieval": 4.0, "chains": 3.0, "documents": 3.0, "common": 1.0,
          "frequent": 1.0, "codes": 0.7, "quiz": 2.0, "stories": 0.7}  # fmt: skip
-LAST = {"lines": 1.0, "retrieval": 6.0, "chains": 2.0, "tracked": 3.0, "common": 2.0, "frequent": 2.0,
-        "documents": 4.0, "codes": 1.0, "stories": 1.0, "quiz": 2.5, "natural": 0.5}  # fmt: skip
+FOURTH = {"pairs": 0.3, "lines": 1.5, "retrieval": 5.0, "chains": 3.0, "tracked": 1.5, "single": 2.0,
+          "documents": 3.0, "common": 1.5, "frequent": 1.5, "codes": 0.5, "quiz": 2.0, "sums": 1.5, "stories": 0.5,
+          "natural": 0.3}  # fmt: skip
+LAST = {"lines": 1.0, "retrieval": 6.0, "chains": 2.0, "tracked": 3.0, "single": 1.5, "documents": 3.0,
+        "common": 2.0, "frequent": 2.0, "codes": 1.0, "quiz": 2.0, "sums": 1.5, "stories": 0.7,
+        "natural": 0.5}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ class Recipe:
             Phase(0, {64: 0.7, 128: 0.3}, FIRST),
             Phase(300, {64: 0.2, 128: 0.8}, SECOND),
             Phase(700, {128: 0.3, 256: 0.7}, THIRD),
-            Phase(1500, {128: 0.1, 256: 0.6, 512: 0.3}, LAST),
-            Phase(2300, {128: 0.05, 256: 0.35, 512: 0.6}, LAST),
+            Phase(1500, {128: 0.25, 256: 0.55, 512: 0.2}, FOURTH),
+            Phase(2100, {128: 0.05, 256: 0.35, 512: 0.6}, LAST),
         )
     )
 
@@ -103,6 +107,7 @@ RECIPES = {
         _shape(
             model_type="phi3",
             hidden_size=288,
+            intermediate_size=576,
             num_attention_heads=3,
             num_key_value_heads=3,
             original_max_position_embeddings=WINDOW,
