@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from harness.pocket import data, folder, recipe
-from harness.pocket.pretrain import Batches, block_attention, pretrain
+from harness.pocket.pretrain import Batches, block_attention, new_model, pretrain
 from tasks import ruler
 from tasks.corpora import words, world
 from tasks.ruler import niah
@@ -160,3 +161,25 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
         pretrain("pocket-llama", tmp_path, lambda *_: None, compiled=False, steps=7)
     with pytest.raises(ValueError, match="no pocket model is named"):
         pretrain("pocket-lama", tmp_path, lambda *_: None)
+
+
+@pytest.mark.parametrize("name", list(recipe.RECIPES))
+def test_first_heads_look_back_from_the_start(name: str) -> None:
+    model = new_model(recipe.RECIPES[name])
+    model.config._attn_implementation = "eager"
+    ids = torch.randint(2, 4096, (2, 60), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        shares = model(ids, output_attentions=True).attentions[0]  # batch, heads, queries, keys
+    for head in range(shares.shape[1]):
+        assert shares[:, head].diagonal(-head - 1, -2, -1)[:, 20:].mean() > 0.8
+
+
+def test_first_weights_come_from_the_seed_alone() -> None:
+    one = recipe.RECIPES["pocket-phi"]
+    torch.manual_seed(1)
+    first = new_model(one).state_dict()
+    torch.manual_seed(2)
+    second = new_model(one).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    other = new_model(replace(one, seed=1)).state_dict()
+    assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
