@@ -174,6 +174,10 @@ class Extender:
         """All fields but the target length."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "target_length"}
 
+    def plan_parameters(self) -> dict[str, Any]:
+        """The parameters that a plan depends on; a searched method leaves out how its numbers were found."""
+        return self.parameters()
+
 
 NOT_METHODS = {"base", "search", "training"}
 

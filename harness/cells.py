@@ -105,7 +105,8 @@ def plan_signature(method: Method, rope: RopeSpec, length: int) -> str:
     if len(set(plans)) == 1:
         return plans[0]
     source = hashlib.sha256(_source(type(method.extender)).encode()).hexdigest()
-    everything = {"plans": plans, "source": source, "parameters": _numbers_alike(plain(method.extender.parameters()))}
+    parameters = _numbers_alike(plain(method.extender.plan_parameters()))
+    everything = {"plans": plans, "source": source, "parameters": parameters}
     return VARIES + hashlib.sha256(canonical(everything).encode()).hexdigest()[:16]
 
 
@@ -144,11 +145,11 @@ def task_identity(task: Task) -> dict[str, Any]:
         "version": task.version,
         "unit": task.unit,
         "new_tokens": task.new_tokens,
-        "parameters": {name: _content(name, value) for name, value in task.parameters().items()},
+        "parameters": {name: content_of(name, value) for name, value in task.parameters().items()},
     }
 
 
-def _content(name: str, value: Any) -> Any:
+def content_of(name: str, value: Any) -> Any:
     """A parameter for the key. A folder or file of texts counts by what is in it, not by where it lies."""
     if name in PATHS and isinstance(value, str) and value and Path(value).exists():
         root = Path(value)

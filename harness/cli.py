@@ -67,12 +67,14 @@ def run(
         _fail(f"stopped; finished cells are kept in {folder}, and this goes on where it stopped: {again}", 130)
     for cell, reason in outcome.failed:
         shown.say(f"failed: {cell.words}: {reason}")
+    for label, reason in outcome.unsearched:
+        shown.say(f"not evaluated, because its search failed: {label}: {reason}")
     kept = outcome.total - outcome.computed
     words = f"{outcome.total} cells: {outcome.computed - len(outcome.failed)} computed, {kept} kept from before"
     shown.say(words + (f", {len(outcome.failed)} FAILED (run again to try them again)" if outcome.failed else ""))
     if report:
         _report(outcome.store, None, date)
-    if outcome.failed:
+    if outcome.failed or outcome.unsearched:
         raise typer.Exit(1)
 
 
@@ -95,6 +97,11 @@ def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> N
     print(f"{content['name']} on {content['model']['name']}, target {content['target_length']} tokens")
     rows = [[label, *map(str, count.values())] for label, count in counts.items()]
     _print_table(["method", "done", "failed", "missing"], [*rows, ["all", *map(str, total.values())]])
+    for one in content.get("searches", []):
+        found = store.search(one["key"])
+        state = "missing; its cells are planned when it is done" if found is None else str(found["status"])
+        reason = f": {found['error']}" if found is not None and found["error"] else ""
+        print(_clean(f"search of {one['label']}: {state}{reason}"))
     for reason, places in failures.items():
         print(f"failed: {_clean(reason)}")
         for place in places:
@@ -138,6 +145,39 @@ def plan(
     head, rows = table(content)
     print(head)
     _print_table(["pair", "period trained", "period planned", "rescale factor"], rows)
+
+
+@app.command()
+def search(
+    extender: Annotated[str, typer.Argument(help="longrope, longrope2, yarn_rcd, … or a file of yours.")],
+    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    budget: Annotated[
+        int | None, typer.Option(help="In token-forwards; 100 prompts of the target length unless given.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Search seed; repeatable, one search each. 0.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    documents: Annotated[str | None, typer.Option(help="Folder of .txt and .md files to search on.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/searches"),
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+) -> None:
+    """Search a method's numbers on a model; stopped, it goes on where it was."""
+    from harness import search_command
+    from harness.progress import progress
+
+    given = _values(parameter or [], "-p")
+    given |= {"budget": budget} if budget is not None else {}
+    given |= {"documents": documents} if documents is not None else {}
+    try:
+        results = search_command.search(
+            extender, given, model, target_length, out, progress(), seed or [0], trained_length
+        )
+    except KeyboardInterrupt:
+        again = shlex.join(["ropebench", *sys.argv[1:]])
+        _fail(f"stopped; every measured loss is kept in {out}, and this goes on where it stopped: {again}", 130)
+    for content in results:
+        for line in search_command.table(content, out):
+            print(_clean(line))
 
 
 @app.command("list")

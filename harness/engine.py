@@ -1,7 +1,7 @@
 """The engine that runs transformers in this process: one loaded model, methods swapped in place."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,10 @@ from harness.experiment import Experiment, Method
 from harness.progress import Progress
 
 if TYPE_CHECKING:
-    from extenders.base import RopeSpec
+    from extenders.base import RopePlan, RopeSpec
     from harness.lm import ExtendedLM
     from harness.run import Sessions
+    from harness.search_documents import Document
 
 
 class LocalSession:
@@ -26,6 +27,20 @@ class LocalSession:
     @property
     def token_forwards(self) -> int:
         return self.lm.token_forwards
+
+    @property
+    def start_ids(self) -> list[int]:
+        return self.lm._with_start([])
+
+    def rows_at_once(self, length: int) -> int:
+        from harness.plan_losses import rows_at_once
+
+        return rows_at_once(self.lm, length)
+
+    def plan_losses(self, rows: "Sequence[tuple[RopePlan, Document]]") -> list[float]:
+        from harness.plan_losses import plan_losses
+
+        return plan_losses(self.lm, rows)
 
     def prove(self, length: int) -> tuple[str, float]:
         plan = plan_of(self._method, self._rope, length)
@@ -84,13 +99,13 @@ class LocalEngine:
                 f"the model changed while it was loaded: planned with {planned[:3]}, loaded {was[:3]}; run again"
             )
         with applied(loaded.model, loaded.spec) as rotary:
-            sessions: dict[str, LocalSession] = {}
+            sessions: dict[Method, LocalSession] = {}  # by label and extender: a search changes the extender
 
             def session_of(method: Method) -> LocalSession:
-                if method.label not in sessions:
+                if method not in sessions:
                     lm = ExtendedLM(loaded, method.extender, rotary)
-                    sessions[method.label] = LocalSession(method, lm, rotary, loaded.spec)
-                return sessions[method.label]
+                    sessions[method] = LocalSession(method, lm, rotary, loaded.spec)
+                return sessions[method]
 
             yield session_of
 

@@ -29,7 +29,7 @@ OPTIONAL = ("name", "samples", "seeds", "dtype", "attention", "trained_length", 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("auto", "sdpa", "eager", "flex_attention", "flash_attention_2")
 DEFAULT_SAMPLES = 20
-PATHS = ("folder", "file")  # parameters of tests that name files; their content counts, not their place
+PATHS = ("folder", "file", "documents")  # parameters that name files; their content counts, not their place
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,9 @@ def ledger(run: Mapping[str, Any], contents: Sequence[tuple[Planned, Content]]) 
     row("seeds", True, {label: _numbers(c["seed"] for c, _ in done[label]) for label in labels})
     row("max new tokens", True, {label: _new_tokens(done[label]) for label in labels})
     row("target length (tokens)", True, dict.fromkeys(labels, run["target_length"]))
-    row("search trials", True, dict.fromkeys(labels, 0))
-    row("search token-forwards", True, dict.fromkeys(labels, 0))
+    searched = {one["label"]: one["cost"] or {} for one in run.get("searches", [])}
+    for condition, name in (("search trials", "candidates"), ("search token-forwards", "token_forwards")):
+        row(condition, True, {label: searched.get(label, {}).get(name, 0) for label in labels})
     row("training tokens", True, dict.fromkeys(labels, 0))
     target = str(run["target_length"])
     factors = {method["label"]: method["plans"][target]["attention_factor"] for method in run["methods"]}

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from extenders.base import RopeSpec
-from harness.cells import VARIES, Base, Cell, cells_of, plain, plan_of, rope_fields
+from harness import searching
+from harness.cells import VARIES, Base, Cell, cells_of, check, plain, plan_of, rope_fields
 from harness.experiment import Experiment, Method
 from harness.ledger import ledger
 from harness.memory import PeakMemory
@@ -67,30 +68,54 @@ class Outcome:
     total: int  # cells planned
     computed: int  # cells run just now, failed ones included
     failed: tuple[tuple[Cell, str], ...]  # with one line each
+    unsearched: tuple[tuple[str, str], ...] = ()  # methods whose search failed, with one line each
 
 
 def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress) -> Outcome:
     """Compute what the store in `folder` misses. Raises ValueError for what the user can mend before anything runs."""
     base = engine.base()
-    cells = cells_of(experiment, base)
-    description = describe(experiment, base, cells)
+    check(experiment, base.rope)
+    searches = searching.planned(experiment.methods, base)
+    store = Store(Path(folder))
+
+    def stage() -> tuple[list[Cell], dict[str, Any]]:
+        """Cells and description of the methods that can plan by now."""
+        ready = dataclasses.replace(
+            experiment, methods=searching.completed(experiment.methods, searches, store.searches)
+        )
+        cells = cells_of(ready, base)
+        found = {"searches": searching.described(searches, store.searches)} if searches else {}
+        return cells, describe(ready, base, cells) | found
+
+    cells, description = stage()
     store = Store.create(folder)
     created = _previous(store, experiment, progress) or now()
-    unique = {cell.key: cell for cell in reversed(cells)}  # methods with equal plans share cells; the first one runs it
-    missing = [cell for cell in unique.values() if not store.done(cell.key)]
-    order = {id(cell): i for i, cell in enumerate(cells)}
-    missing.sort(key=lambda cell: (cell.length, order[id(cell)]))
     failed: list[tuple[Cell, str]] = []
 
     def save() -> None:
         content = {**description, "created": created}
         store.write_run({**content, "ledger": ledger(content, [(c.planned(), store.cell(c.key)) for c in cells])})
 
+    def missing_cells() -> tuple[list[Cell], int]:
+        """What is to be computed, short lengths first, out of how many."""
+        unique = {cell.key: cell for cell in reversed(cells)}  # methods with equal plans share cells; the first runs it
+        order = {id(cell): i for i, cell in enumerate(cells)}
+        missing = [cell for cell in unique.values() if not store.done(cell.key)]
+        return sorted(missing, key=lambda cell: (cell.length, order[id(cell)])), len(unique)
+
     save()
-    if missing:
+    unfinished = [one for one in searches if not searching.finished(store.searches, one.key)]
+    missing, total = missing_cells()
+    if missing or unfinished:
         try:
             with engine.open() as session_of:
-                progress.start(missing, len(unique))
+                for one in unfinished:
+                    searching.run_in(experiment, one, base, session_of(one.method), store.searches, progress.say)
+                if unfinished:
+                    cells, description = stage()
+                    save()
+                    missing, total = missing_cells()
+                progress.start(missing, total)
                 for cell in missing:
                     progress.begin(cell)
                     content, prompts = measure(cell, session_of, engine.name)
@@ -103,7 +128,8 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
         finally:
             progress.close()
             save()
-    return Outcome(store, len(unique), len(missing), tuple(failed))
+    unsearched = [(row["label"], row["error"]) for row in description.get("searches", []) if row["status"] == "failed"]
+    return Outcome(store, total, len(missing), tuple(failed), tuple(unsearched))
 
 
 def measure(cell: Cell, session_of: Sessions, engine: str) -> tuple[dict[str, Any], list[str]]:

@@ -3,6 +3,8 @@
     DIR/run.json            what was planned: model, methods with their plans, the list of cells, the ledger
     DIR/cells/<key>.json    one finished (or failed) cell with its rows
     DIR/prompts/<hash>.txt  every prompt once, under the hash that rows name
+    DIR/searches/<key>.json   one finished (or failed) search; <key>.jsonl beside it is its trajectory
+    DIR/trainings/<key>.json  one finished (or failed) training, with its weights in the folder beside it
 
 Nothing here needs torch or transformers, so a report opens a store anywhere.
 """
@@ -129,6 +131,47 @@ class Store:
         """Write a finished or failed cell. Raises ValueError for a NaN or an infinity, which JSON cannot hold."""
         text = json.dumps({"key": key, **content}, sort_keys=True, ensure_ascii=False, allow_nan=False)
         write_whole(self.cell_path(key), text + "\n")
+
+    @property
+    def searches(self) -> Path:
+        return self.folder / "searches"
+
+    def search(self, key: str) -> dict[str, Any] | None:
+        """The result of a search, or None where it is missing or unreadable."""
+        try:
+            content = json.loads((self.searches / f"{key}.json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return content if isinstance(content, dict) and content.get("key") == key else None
+
+    def trajectory(self, key: str) -> list[dict[str, Any]]:
+        """What a search tried, in order; what is unreadable (a line cut off by a kill) is left out."""
+        path = self.searches / f"{key}.jsonl"
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        found = []
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return found
+
+    def training_folder(self, key: str) -> Path:
+        """Where a training keeps its weights, and its checkpoint while it is unfinished."""
+        return self.folder / "trainings" / key
+
+    def training(self, key: str) -> dict[str, Any] | None:
+        """The record of a training, or None where it is missing or unreadable."""
+        try:
+            content = json.loads(self.training_folder(key).with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return content if isinstance(content, dict) and content.get("key") == key else None
+
+    def put_training(self, key: str, content: Mapping[str, Any]) -> None:
+        """Write the record of a finished or failed training."""
+        text = json.dumps({"key": key, **content}, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        write_whole(self.training_folder(key).with_suffix(".json"), text + "\n")
 
     def put_prompt(self, text: str) -> str:
         """Store a prompt once; returns its name, 16 hex digits of its sha256."""

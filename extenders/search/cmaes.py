@@ -1,0 +1,46 @@
+"""CMA-ES (Hansen, arXiv:1604.00772) over the smooth parameters of `fast`, by the library pycma, for comparison.
+
+Every candidate is measured on all texts; there is no racing and no held-out check.
+"""
+
+import importlib
+import warnings
+
+from extenders.search.fast import Family, Point, fidelity_of
+from extenders.search.problem import Candidate, Problem
+from extenders.search.searched import SearchedExtender
+
+PENALTY = 1e3  # nats; what an infinite loss counts as, because the library ranks finite numbers
+
+
+def search(problem: Problem, extender: SearchedExtender, family: Family, samples: int | None = None) -> Candidate:
+    """The best candidate when the budget is spent. Raises ValueError where the library is missing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cma = importlib.import_module("cma")
+    except ImportError:
+        raise ValueError("searcher 'cma' needs the package cma: pip install 'ropebench[cma]'") from None
+    full = fidelity_of(problem, samples)
+    problem.require(full)
+    rng = problem.random("cma")
+    axes = len(family.axes)
+    start = [0.5] * axes
+    if family.starts:
+        start = list(family.point(next(iter(family.starts.values()))))
+    known: list[Candidate] = []
+    padding = [0.5] if axes == 1 else []  # the library wants two dimensions at least
+    options = {"seed": rng.randrange(1, 2**31), "bounds": [0, 1], "verbose": -9, "CMA_stds": [1.0] * max(2, axes)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        strategy = cma.CMAEvolutionStrategy([*start, *padding], 0.2, options)
+        while not strategy.stop() and problem.left >= full:
+            asked = strategy.ask()
+            points: list[Point] = [tuple(float(value) for value in point[:axes]) for point in asked]
+            made = [extender.candidate(problem, family.at(point), "cma", None, "cma") for point in points]
+            measured = problem.measure(made, full)
+            known += measured
+            if len(measured) < len(made):
+                break
+            strategy.tell(asked, [min(one.loss, PENALTY) for one in made])
+    return problem.best(known)

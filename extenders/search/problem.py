@@ -1,0 +1,236 @@
+"""What a search works on: a loss that many plans share, a budget, random numbers, and a log of all that was tried.
+
+A loss is the mean over the first `fidelity` samples, so two candidates are always compared on the same texts, and a
+search may look at few samples first. Everything is paid in token-forwards: a pair of plan and sample costs one text
+of the target length, once; asking again is free. All decisions follow from losses, budget and named random
+generators, never from the clock, so a search that is run again from its stored losses ends at the same winner.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from extenders.base import Extender, RopePlan, RopeSpec
+
+HELD_OUT = 1_000_000  # samples from this number on are held out: no search looks at them before it has finalists
+Pair = tuple[RopePlan, int]  # a plan and a sample's number
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One thing that was tried. `loss` in nats per scored token, the mean over samples 0 … `samples`-1."""
+
+    number: int
+    plan: RopePlan
+    operator: str  # what made it: "yarn", "mutate", "crossover", …
+    parent: int | None = None  # number of the candidate it was made from
+    stage: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # what the method is made of with this plan
+    loss: float = math.inf
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """How far a search is."""
+
+    best: float  # nats per scored token; infinite while nothing finite was measured
+    spent: int  # token-forwards
+    budget: int  # token-forwards
+    candidates: int
+
+
+class Problem:
+    """The loss and its budget.
+
+    `evaluate(pairs)` gives one loss (nats per scored token) for each pair of plan and sample, `batch` pairs at most at
+    a time. NaN becomes infinity: the worst candidate. `samples` and `held_out_samples` say how many texts there are.
+    `at(length, budget)` is the same problem at another length, `fine_tune(extender)` trains the model under a method
+    and gives the same problem on the trained model; both are None where the caller has no such thing. `recovery` is a
+    search for shorter prompts. Raises ValueError for any other target within the trained length.
+    """
+
+    def __init__(
+        self,
+        rope: RopeSpec,
+        target_length: int,
+        evaluate: Callable[[Sequence[Pair]], Sequence[float]],
+        *,
+        budget: int,
+        samples: int = 64,
+        held_out_samples: int = 64,
+        seed: int = 0,
+        batch: int = 1,
+        progress: Callable[[Report], None] = lambda report: None,
+        log: Callable[[dict[str, Any]], None] = lambda line: None,
+        at: "Callable[[int, int], Problem] | None" = None,
+        fine_tune: "Callable[[Extender], Problem] | None" = None,
+        recovery: bool = False,
+    ) -> None:
+        if target_length <= rope.trained_length and not recovery:
+            raise ValueError(
+                f"target length {target_length} must be above the trained length {rope.trained_length}; "
+                "there is nothing to search"
+            )
+        self.rope, self.target_length, self.seed = rope, target_length, seed
+        self.budget, self.samples, self.held_out_samples = budget, samples, held_out_samples
+        self.spent = 0  # token-forwards
+        self.at, self.fine_tune = at, fine_tune
+        self._evaluate, self._batch, self._progress, self._log = evaluate, max(1, batch), progress, log
+        self._losses: dict[tuple[str, int], float] = {}
+        self._count = 0
+        self._best = (0, math.inf)  # samples, loss
+
+    def random(self, name: str) -> random.Random:
+        """A generator of its own for every use."""
+        return random.Random(f"search {self.seed} {name}")
+
+    @property
+    def forwards(self) -> int:
+        """How many pairs of plan and sample the budget pays for in all."""
+        return self.budget // self.target_length
+
+    @property
+    def left(self) -> int:
+        """How many more it pays for."""
+        return (self.budget - self.spent) // self.target_length
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates were made."""
+        return self._count
+
+    @property
+    def evaluations(self) -> int:
+        """How many pairs of plan and sample were measured."""
+        return len(self._losses)
+
+    def require(self, fidelity: int) -> None:
+        """Raises ValueError when the budget or the texts do not suffice for a single candidate."""
+        if self.budget < fidelity * self.target_length:
+            raise ValueError(
+                f"a budget of {self.budget} token-forwards is too small for one candidate, which takes "
+                f"{fidelity * self.target_length} ({fidelity} samples of {self.target_length} tokens); raise the budget"
+            )
+        if fidelity > self.samples:
+            raise ValueError(f"{fidelity} samples were asked for and there are {self.samples}; ask for fewer")
+
+    def candidate(
+        self,
+        plan: RopePlan,
+        operator: str,
+        parameters: Mapping[str, Any] | None = None,
+        parent: Candidate | None = None,
+        stage: str = "",
+    ) -> Candidate:
+        """A new candidate, not measured yet."""
+        self._count += 1
+        origin = None if parent is None else parent.number
+        return Candidate(self._count - 1, plan, operator, origin, stage, dict(parameters or {}))
+
+    def measure(self, candidates: Sequence[Candidate], fidelity: int) -> list[Candidate]:
+        """Measure candidates on the first `fidelity` samples, in order, as far as the budget goes.
+
+        Returns those that are measured. A candidate that is measured on more samples already stays as it is.
+        """
+        done = []
+        for start in range(0, len(candidates), self._batch):
+            group = candidates[start : start + self._batch]
+            fresh = [one for one in group if one.samples < fidelity]
+            paid = self._paid(fresh, range(fidelity))
+            for one in paid:
+                one.loss = self._mean(one.plan, range(fidelity))
+                one.samples = fidelity
+                if (fidelity, -one.loss) > (self._best[0], -self._best[1]) and math.isfinite(one.loss):
+                    self._best = (fidelity, one.loss)
+                self._log(self._line(one))
+            if paid:
+                self._progress(self.report)
+            done += [one for one in group if one.samples >= fidelity]
+            if len(paid) < len(fresh):
+                break
+        return done
+
+    def loss(self, plans: Sequence[RopePlan], fidelity: int) -> list[float]:
+        """Mean losses of plans on the first `fidelity` samples, as far as the budget goes; the list may be shorter."""
+        made = [Candidate(-1, plan, "") for plan in plans]
+        return [self._mean(one.plan, range(fidelity)) for one in self._paid(made, range(fidelity))]
+
+    def on_samples(self, candidate: Candidate, fidelity: int) -> float:
+        """The mean of a measured candidate on fewer samples than it was measured on."""
+        return self._mean(candidate.plan, range(min(fidelity, candidate.samples)))
+
+    def held_out(self, plans: Mapping[str, RopePlan], fidelity: int) -> dict[str, float]:
+        """Mean losses by name on the first `fidelity` held-out samples, as far as the budget goes."""
+        found: dict[str, float] = {}
+        numbers = range(HELD_OUT, HELD_OUT + min(fidelity, self.held_out_samples))
+        for name, plan in plans.items():
+            if not self._paid([Candidate(-1, plan, name)], numbers):
+                break
+            found[name] = self._mean(plan, numbers)
+            self._log({"held_out": name, "loss": finite(found[name]), "samples": len(numbers), "plan": plan.hash})
+            self._progress(self.report)
+        return found
+
+    def best(self, candidates: Iterable[Candidate]) -> Candidate:
+        """The lowest loss; on a tie the earlier candidate. Raises ValueError when none is finite."""
+        measured = [one for one in candidates if one.samples]
+        finite_ones = [one for one in measured if math.isfinite(one.loss)]
+        if not finite_ones:
+            raise ValueError(
+                f"the loss is NaN or infinite for every one of {len(measured)} candidates; check the model, its dtype "
+                "(float16 overflows, use bfloat16 or float32) and the documents"
+            )
+        return min(finite_ones, key=lambda one: (one.loss, one.number))
+
+    @property
+    def report(self) -> Report:
+        return Report(self._best[1], self.spent, self.budget, self._count)
+
+    def _paid(self, candidates: Sequence[Candidate], samples: Sequence[int]) -> list[Candidate]:
+        """Evaluate what is missing of these candidates; returns those that the budget covered."""
+        missing: list[Pair] = []
+        covered: list[Candidate] = []
+        asked: set[tuple[str, int]] = set()
+        for one in candidates:
+            new = [n for n in samples if (one.plan.hash, n) not in self._losses and (one.plan.hash, n) not in asked]
+            cost = len(new) * self.target_length
+            if self.spent + cost > self.budget:
+                break
+            self.spent += cost
+            asked |= {(one.plan.hash, n) for n in new}
+            missing += [(one.plan, n) for n in new]
+            covered.append(one)
+        for start in range(0, len(missing), self._batch):
+            batch = missing[start : start + self._batch]
+            for (plan, number), loss in zip(batch, self._evaluate(batch), strict=True):
+                self._losses[plan.hash, number] = math.inf if math.isnan(loss) else loss
+        return covered
+
+    def _mean(self, plan: RopePlan, samples: Sequence[int]) -> float:
+        return math.fsum(self._losses[plan.hash, n] for n in samples) / len(samples)
+
+    def _line(self, one: Candidate) -> dict[str, Any]:
+        return {
+            "candidate": one.number,
+            "parent": one.parent,
+            "operator": one.operator,
+            "stage": one.stage,
+            "loss": finite(one.loss),
+            "samples": one.samples,
+            "parameters": {key: plain(value) for key, value in one.parameters.items()},
+            "factors": [finite(value) for value in one.plan.rescale_factors(self.rope)],
+            "plan": one.plan.hash,
+            "spent": self.spent,
+        }
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no number for it."""
+    return value if math.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value

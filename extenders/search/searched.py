@@ -1,0 +1,100 @@
+"""The contract of a method whose numbers are found on a model.
+
+Such a method has fields that are None until a search fills them (`FINDS`), settings of the search, and a function
+`search(problem)` that returns a copy with the fields filled. Without them it has no plan. Numbers that are given in
+the experiment file are used as they are, and nothing is searched when none is missing.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from extenders._check import check_whole
+from extenders.base import Extender, RopePlan, RopeSpec
+from extenders.search.problem import Candidate, Problem
+
+FORWARDS = 100  # the budget of a search unless one is given, in prompts of the target length
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchedExtender(Extender):
+    """A method that is searched before it plans. The fields below are the settings that all searches share.
+
+    `budget` counts token-forwards (tokens that go through the model); None: 100 prompts of the target length, the same
+    for every method, so that tuned baselines and searched methods have had equal chances.
+    """
+
+    FINDS: ClassVar[tuple[str, ...]] = ()  # fields that a search fills
+    SETTINGS: ClassVar[tuple[str, ...]] = ()  # further fields that only a search reads
+
+    fitness: Literal["needle", "perplexity"] = "needle"  # what is scored: answers to hidden needles, or all tokens
+    budget: int | None = None  # token-forwards
+    search_samples: int | None = None  # texts a candidate is measured on in the end; None: as the searcher has it
+    search_seed: int = 0
+    documents: str = ""  # folder of .txt and .md files to search on; "": the invented world
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fitness not in ("needle", "perplexity"):
+            raise ValueError(f"fitness must be 'needle' or 'perplexity', got {self.fitness!r}")
+        for name in ("budget", "search_samples"):
+            value = getattr(self, name)
+            if value is not None:
+                check_whole(name, value)
+                if value < 1:
+                    raise ValueError(f"{name} must be at least 1, got {value}")
+        check_whole("search_seed", self.search_seed)
+
+    @property
+    def searched(self) -> bool:
+        """True when nothing is left to be found."""
+        return all(getattr(self, name) is not None for name in self.FINDS)
+
+    @property
+    def token_forwards(self) -> int:
+        """The search's budget."""
+        return FORWARDS * self.target_length if self.budget is None else self.budget
+
+    def search(self, problem: Problem) -> Self:
+        """A copy with every field of `FINDS` filled. Raises ValueError for a problem that cannot be searched."""
+        raise NotImplementedError
+
+    def with_found(self, found: Mapping[str, Any]) -> Self:
+        """A copy with these fields, as a search or a stored result gives them (lists become tuples)."""
+        return dataclasses.replace(self, **{name: _tuples(value) for name, value in found.items()})
+
+    def plan(self, rope: RopeSpec, length: int) -> RopePlan:
+        if self.factor(rope) == 1:
+            return RopePlan.as_trained(rope)
+        missing = [name for name in self.FINDS if getattr(self, name) is None]
+        if missing:
+            raise ValueError(
+                f"{self.name} has no {missing[0]} yet: they are searched on the model (ropebench search {self.name}, "
+                "or name it in an experiment), or given as a parameter"
+            )
+        return self.planned(rope, length)
+
+    def planned(self, rope: RopeSpec, length: int) -> RopePlan:
+        """`plan` of a method that has all its numbers, for a target above the trained length."""
+        raise NotImplementedError
+
+    def plan_parameters(self) -> dict[str, Any]:
+        settings = {field.name for field in dataclasses.fields(SearchedExtender)} | set(self.SETTINGS)
+        return {name: value for name, value in self.parameters().items() if name not in settings}
+
+    def candidate(
+        self,
+        problem: Problem,
+        found: Mapping[str, Any],
+        operator: str,
+        parent: Candidate | None = None,
+        stage: str = "",
+    ) -> Candidate:
+        """A candidate of a search: this method with `found` filled in."""
+        plan = self.with_found(found).plan(problem.rope, problem.target_length)
+        return problem.candidate(plan, operator, found, parent, stage)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(one) for one in value) if isinstance(value, list | tuple) else value

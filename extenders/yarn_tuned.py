@@ -1,0 +1,63 @@
+"""YaRN (arXiv:2309.00071) with its own numbers tuned: both ends of its ramp and its attention temperature.
+
+The paper recommends 32 and 1 for LLaMA models and a temperature by a formula, and says that other models want others
+(§3.2, §3.4). Each number that is not given is searched, around the recommended ones.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from extenders._check import check_positive
+from extenders._formulas import yarn_attention_factor
+from extenders.base import RopePlan, RopeSpec
+from extenders.search.fast import Axis
+from extenders.search.tuning import TunedExtender
+from extenders.yarn import Yarn
+
+
+@dataclass(frozen=True, kw_only=True)
+class YarnTuned(TunedExtender):
+    """The same plan at every length."""
+
+    FINDS: ClassVar[tuple[str, ...]] = ("beta_fast", "beta_slow", "attention_factor")
+
+    beta_fast: float | None = None  # turns in the trained length; None: searched in 12 … 128
+    beta_slow: float | None = None  # turns in the trained length; None: searched in 0.25 … 10
+    attention_factor: float | None = None  # of cos and sin; None: searched between 1 and twice YaRN's excess over 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.FINDS:
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+
+    def planned(self, rope: RopeSpec, length: int) -> RopePlan:
+        assert self.beta_fast is not None and self.beta_slow is not None
+        method = Yarn(
+            target_length=self.target_length,
+            beta_fast=self.beta_fast,
+            beta_slow=self.beta_slow,
+            attention_factor=self.attention_factor,
+            truncate=False,
+        )
+        return method.plan(rope, length)
+
+    def axes(self, rope: RopeSpec) -> tuple[Axis, ...]:
+        excess = yarn_attention_factor(self.factor(rope)) - 1
+        return (
+            Axis("beta_fast", 12.0, 128.0, log=True),
+            Axis("beta_slow", 0.25, 10.0, log=True),
+            Axis("attention_factor", 1.0, 1 + 2 * excess),
+        )
+
+    def starts(self, rope: RopeSpec) -> Mapping[str, Mapping[str, float]]:
+        attention = yarn_attention_factor(self.factor(rope))
+        return {
+            "yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": attention},
+            "earlier": {"beta_fast": 64.0, "beta_slow": 4.0, "attention_factor": attention},
+        }
+
+    @classmethod
+    def example(cls, rope: RopeSpec) -> dict[str, Any]:
+        return {"beta_fast": 24.0, "beta_slow": 2.0, "attention_factor": 1.1}

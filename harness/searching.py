@@ -1,0 +1,349 @@
+"""The search stage: methods whose numbers are missing → the same methods with numbers that were found on the model.
+
+A search is keyed by all that changes its outcome and written when it ends. Every measured loss is on disk before the
+next is measured, and all decisions follow from losses and seeds, so a search that is stopped anywhere and run again
+replays what it had and ends at the same winner.
+
+    DIR/<key>.json           the result          DIR/<key>.jsonl   the trajectory, one line per candidate measured
+    DIR/<key>.losses.jsonl   losses by plan and sample, for going on
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from extenders.base import RopePlan
+from extenders.search.problem import Pair, Problem, Report, finite
+from extenders.search.searched import SearchedExtender
+from harness.cells import Base, content_of, lengths_of, plain, rope_fields
+from harness.experiment import Experiment, Method
+from harness.provenance import now, provenance
+from harness.search_documents import Document, Documents, evaluation_passages
+from harness.search_progress import search_progress
+from harness.store import canonical, key_of, write_whole
+from tasks.base import LM
+
+VERSION = 1  # raised when a search of the same identity would end elsewhere
+
+
+class Measures(Protocol):
+    """What a search asks of a loaded model."""
+
+    @property
+    def lm(self) -> LM: ...
+
+    @property
+    def token_forwards(self) -> int: ...
+
+    @property
+    def start_ids(self) -> Sequence[int]:
+        """What stands before every text (BOS)."""
+
+    def plan_losses(self, rows: Sequence[tuple[RopePlan, Document]]) -> list[float]:
+        """Mean loss of the scored tokens of every row under its own plan."""
+
+    def rows_at_once(self, length: int) -> int:
+        """How many rows of that length go through the model together."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search of an experiment."""
+
+    method: Method
+    key: str
+    identity: Mapping[str, Any]
+
+
+def planned(methods: Sequence[Method], base: Base) -> list[Search]:
+    """The searches that these methods need, in their order."""
+    found = []
+    for method in methods:
+        extender = method.extender
+        if isinstance(extender, SearchedExtender) and not extender.searched:
+            identity = identity_of(extender, base)
+            found.append(Search(method, key_of(identity), identity))
+    return found
+
+
+def identity_of(extender: SearchedExtender, base: Base) -> dict[str, Any]:
+    """All that changes a search's outcome. A shipped method's code counts by VERSION, a user's file by its content."""
+    parameters = {name: content_of(name, value) for name, value in extender.parameters().items()}
+    identity = {
+        "search": VERSION,
+        "weights": base.weights_hash,
+        "dtype": base.dtype,
+        "attention": base.attention,
+        "rope": rope_fields(base.rope),
+        "target_length": extender.target_length,
+        "extender": extender.name,
+        "parameters": parameters,
+    }
+    path = inspect.getsourcefile(type(extender))
+    if not type(extender).__module__.startswith("extenders.") and path and Path(path).is_file():
+        identity["source"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return identity
+
+
+def completed(methods: Sequence[Method], searches: Sequence[Search], folder: Path) -> tuple[Method, ...]:
+    """The methods that can plan: found numbers filled in; those whose search is missing or failed are left out."""
+    by_label = {search.method.label: search for search in searches}
+    ready = []
+    for method in methods:
+        search = by_label.get(method.label)
+        if search is None:
+            ready.append(method)
+            continue
+        content = result(folder, search.key)
+        if content is not None and content["status"] == "done":
+            assert isinstance(method.extender, SearchedExtender)
+            ready.append(dataclasses.replace(method, extender=method.extender.with_found(content["found"])))
+    return tuple(ready)
+
+
+def described(searches: Sequence[Search], folder: Path) -> list[dict[str, Any]]:
+    """The searches as run.json lists them."""
+    rows = []
+    for search in searches:
+        content = result(folder, search.key) or {"status": "missing", "error": "", "cost": None}
+        rows.append(
+            {
+                "label": search.method.label,
+                "extender": search.method.extender.name,
+                "key": search.key,
+                "status": content["status"],
+                "error": content["error"],
+                "cost": content["cost"],
+            }
+        )
+    return rows
+
+
+def finished(folder: Path, key: str) -> bool:
+    """True when the search is done; a failed one is not, and runs again."""
+    content = result(folder, key)
+    return content is not None and content["status"] == "done"
+
+
+def run_in(
+    experiment: Experiment, search: Search, base: Base, session: Any, folder: Path, say: Callable[[str], None]
+) -> None:
+    """One search of an experiment, with progress, on texts apart from the experiment's tests."""
+    label = search.method.label
+
+    def avoid() -> frozenset[int]:
+        return evaluation_passages(experiment, session.lm, lambda test: lengths_of(test, experiment, base.rope))
+
+    with search_progress(label) as progress:
+        content = run_search(search, base, session, folder, avoid, progress)
+    cost = content["cost"]
+    if content["error"]:
+        say(f"the search of {label} failed: {content['error']}")
+    else:
+        loss = "" if content["loss"] is None else f", loss {content['loss']:.4f} nats"
+        say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s{loss}")
+
+
+def result(folder: Path, key: str) -> dict[str, Any] | None:
+    """A finished or failed search, or None where it is missing or damaged."""
+    try:
+        content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    right = isinstance(content, dict) and content.get("key") == key and content.get("status") in ("done", "failed")
+    return content if right else None
+
+
+def run_search(
+    search: Search,
+    base: Base,
+    session: Measures,
+    folder: Path,
+    avoid: Callable[[], frozenset[int]] = frozenset,
+    progress: Callable[[Report, bool], None] = lambda report, measured: None,
+) -> dict[str, Any]:
+    """Search, or go on with it, and write the result. What the user can mend is a failed search with one line.
+
+    `avoid` gives the passages of evaluation text (see `search_documents`); it is asked only when something is measured.
+    """
+    extender = search.method.extender
+    assert isinstance(extender, SearchedExtender)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Work(search, base, session, folder, avoid, progress)
+    before = session.token_forwards
+    error = trace = ""
+    found: dict[str, Any] = {}
+    try:
+        with work:
+            complete = extender.search(work.problem(extender.target_length, extender.token_forwards))
+        found = {name: plain(value) for name, value in complete.parameters().items()}
+        found = {name: value for name, value in found.items() if value != plain(getattr(extender, name))}
+    except Exception as problem:
+        error = " ".join(str(problem).split()) if isinstance(problem, ValueError) else repr(problem)
+        trace = traceback.format_exc()
+    content: dict[str, Any] = {
+        "key": search.key,
+        "label": search.method.label,
+        "status": "failed" if error else "done",
+        "error": error,
+        "traceback": trace,
+        "identity": search.identity,
+        "found": found,
+        "loss": None,
+        "held_out": work.held_out,
+        "held_out_samples": work.held_out_samples,
+        "cost": {
+            "seconds": round(work.seconds, 3),
+            "token_forwards": work.spent,
+            "candidates": work.candidates,
+            "evaluations": work.evaluations,
+        },
+        "measured_now": session.token_forwards - before,
+        "provenance": {**provenance(), "date": now()},
+    }
+    if not error:
+        plan = extender.with_found(found).plan(base.rope, extender.target_length)
+        content["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
+        content["attention_factor"] = plan.attention_factor
+        content["loss"] = work.losses.get(plan.hash)
+    write_whole(folder / f"{search.key}.json", json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return content
+
+
+class Work:
+    """One search at work: its texts, its stored losses, its trajectory."""
+
+    def __init__(
+        self,
+        search: Search,
+        base: Base,
+        session: Measures,
+        folder: Path,
+        avoid: Callable[[], frozenset[int]],
+        progress: Callable[[Report, bool], None],
+    ) -> None:
+        assert isinstance(search.method.extender, SearchedExtender)
+        self._extender, self._base, self._session = search.method.extender, base, session
+        self._progress, self._avoid = progress, avoid
+        self._cache_path = folder / f"{search.key}.losses.jsonl"
+        self._trajectory_path = folder / f"{search.key}.jsonl"
+        self._documents: dict[int, Documents] = {}
+        self._problems: list[Problem] = []
+        self._measured = False
+        self.seconds = 0.0  # of all sittings
+        self.held_out: dict[str, float | None] = {}
+        self.held_out_samples = 0
+        self.losses: dict[str, float | None] = {}  # by plan, at its last measurement
+        self._known = self._read()
+
+    def __enter__(self) -> "Work":
+        self._cache = self._cache_path.open("a", encoding="utf-8")
+        self._trajectory = self._trajectory_path.open("w", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cache.close()
+        self._trajectory.close()
+
+    @property
+    def spent(self) -> int:
+        return sum(problem.spent for problem in self._problems)
+
+    @property
+    def candidates(self) -> int:
+        return sum(problem.candidates for problem in self._problems)
+
+    @property
+    def evaluations(self) -> int:
+        return sum(problem.evaluations for problem in self._problems)
+
+    def problem(self, length: int, budget: int, recovery: bool = False) -> Problem:
+        """The problem at one length, in tokens."""
+        made = Problem(
+            self._base.rope,
+            length,
+            lambda pairs: self._evaluate(length, pairs),
+            budget=budget,
+            seed=self._extender.search_seed,
+            batch=self._session.rows_at_once(length),
+            progress=self._report,
+            log=lambda line: self._log(length, line),
+            at=lambda other, share: self.problem(other, share, recovery=True),
+            recovery=recovery,
+        )
+        self._problems.append(made)
+        return made
+
+    def _evaluate(self, length: int, pairs: Sequence[Pair]) -> list[float]:
+        missing = [pair for pair in pairs if (length, pair[0].hash, pair[1]) not in self._known]
+        self._measured = bool(missing)
+        if missing:
+            texts = self._texts(length)
+            rows = [(plan, texts[sample]) for plan, sample in missing]
+            started = time.perf_counter()
+            losses = self._session.plan_losses(rows)
+            seconds = time.perf_counter() - started
+            lines = [[length, plan.hash, n, finite(x)] for (plan, n), x in zip(missing, losses, strict=True)]
+            self._cache.write(canonical({"losses": lines, "seconds": round(seconds, 4)}) + "\n")
+            self._cache.flush()
+            self.seconds += seconds
+            self._remember(lines)
+        return [self._known[length, plan.hash, sample] for plan, sample in pairs]
+
+    def _texts(self, length: int) -> Documents:
+        if length not in self._documents:
+            one = self._extender
+            self._documents[length] = Documents(
+                self._session.lm,
+                length,
+                one.fitness,
+                one.search_seed,
+                one.documents,
+                self._session.start_ids,
+                avoid=self._avoid(),
+            )
+        return self._documents[length]
+
+    def _report(self, report: Report) -> None:
+        self._progress(report, self._measured)
+
+    def _log(self, length: int, line: dict[str, Any]) -> None:
+        if "held_out" in line:
+            self.held_out[line["held_out"]] = line["loss"]
+            self.held_out_samples = line["samples"]
+        else:
+            self.losses[line["plan"]] = line["loss"]
+        self._trajectory.write(canonical({**line, "length": length}) + "\n")
+        self._trajectory.flush()
+
+    def _read(self) -> dict[tuple[int, str, int], float]:
+        """Stored losses. A line that was cut off by a kill is as good as never written, and is cut away."""
+        self._known = {}
+        if not self._cache_path.is_file():
+            return self._known
+        whole = b""
+        for line in self._cache_path.read_bytes().splitlines(keepends=True):
+            try:
+                content = json.loads(line) if line.endswith(b"\n") else None
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                content = None
+            if content is None:
+                break
+            whole += line
+            self.seconds += content["seconds"]
+            self._remember(content["losses"])
+        if len(whole) < self._cache_path.stat().st_size:
+            write_whole(self._cache_path, whole.decode("utf-8"))
+        return self._known
+
+    def _remember(self, lines: Sequence[Sequence[Any]]) -> None:
+        for length, plan, sample, loss in lines:
+            self._known[length, plan, sample] = math.inf if loss is None else loss
