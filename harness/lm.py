@@ -79,13 +79,15 @@ class ExtendedLM:
                 answers.update(zip(alike, self._greedy([rows[j] for j in alike], new_tokens), strict=True))
             yield answers.pop(i)
 
-    def losses(self, ids: Sequence[int], length: int | None = None) -> list[float]:
+    def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         if len(ids) < 2:
             raise ValueError(f"a loss needs a document of at least 2 tokens, got {len(ids)}")
+        if not 1 <= start < len(ids):
+            raise ValueError(f"losses start at a position in 1 … {len(ids) - 1}, got {start}")
         row = self._with_start(list(ids))
         added = len(row) - len(ids)
         # The loss of the document's first token would depend on whether the tokenizer has a BOS: it is left out.
-        [(losses, _)] = self._span_losses([row], [added + 1], [length or len(row)])
+        [(losses, _)] = self._span_losses([row], [added + start], [length or len(row)])
         return losses
 
     def answer_losses(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[float, bool]]:

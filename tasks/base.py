@@ -51,8 +51,8 @@ class LM(Protocol):
     def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
         """Greedy answers, in the order of the prompts. The plan's length is prompt plus `new_tokens`."""
 
-    def losses(self, ids: Sequence[int], length: int | None = None) -> list[float]:
-        """Next-token loss at positions 1 … n-1 of one document (n-1 values), in one forward pass.
+    def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
+        """Next-token loss at positions `start` … n-1 of one document (n-start values), in one forward pass.
 
         `length` pins the plan to another length than that of the document with its added tokens.
         """
@@ -90,7 +90,8 @@ class Task:
 
     version: ClassVar[int] = 1  # raised whenever prompts or scoring change
     unit: ClassVar[str] = "score"  # "score" in [0, 1], higher is better; or "nats" per token, lower is better
-    category: ClassVar[str] = "retrieval"  # retrieval, tracking, counting, qa, perplexity, short
+    # retrieval, tracking, counting, qa, perplexity, short; or control: a null, never part of an average
+    category: ClassVar[str] = "retrieval"
     lengths: ClassVar[str] = "every"  # run at "every" length of the experiment, or once at the trained "window"
     new_tokens: ClassVar[int] = 0  # budget of new tokens, part of the length
     seeded: ClassVar[bool] = True  # False: the seed draws nothing, so a second one would only repeat the rows
@@ -114,10 +115,22 @@ class Task:
         return f"{module}:score" if hasattr(sys.modules[module], "score") else ""
 
     def parameters(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """What identifies the test beside its name and version: a parameter that came `later` only where it is set."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            f.name: given[f.name] for f in fields(self) if not f.metadata.get("later") or given[f.name] != f.default
+        }
 
 
-NOT_TESTS = {"base", "scoring", "text"}
+def later(default: Any) -> Any:
+    """The default of a parameter that came after results were stored.
+
+    As long as it has its default, it is no part of a test's identity, so that those results still count.
+    """
+    return field(default=default, metadata={"later": True})
+
+
+NOT_TESTS = {"answers", "base", "documents", "examples", "failures", "scoring", "text"}  # what tests share
 
 
 def names() -> list[str]:

@@ -1,62 +1,175 @@
-"""Perplexity on held-out documents: one forward pass each, cut to the length, loss by position beside the mean.
+"""Perplexity on held-out documents, with the loss by position beside the mean: a mean hides where a method breaks.
 
-This is what papers call "sliding window" with the truncate flag (one window, no stride). At every length the documents
-begin alike, so a longer length adds positions and changes none. The score is in nats per token; exp of it is the
-perplexity. The curve is what to look at: a mean hides where a method breaks.
+The score is in nats per scored token; exp of it is the perplexity. Papers call four different things "sliding window
+256", so the modes here are named by what they do (L is the length, BOS included):
+
+- `truncate`: the document cut to L, one pass, all tokens scored. YaRN's eval.sh (its flag of that name), LongRoPE's
+  examples.
+- `stride`: windows of L over `document_tokens`, each `stride` tokens further on, only new tokens scored. transformers'
+  recipe for models of fixed length, YaRN's eval/perplexity.py without that flag.
+- `last`: the last L tokens of `document_tokens`, one pass, the last `last` tokens scored: the same ones at every
+  length, so that only their context changes.
+
+Every window begins with the tokenizer's BOS, if it has one, and is a document of its own to the model. The very first
+token of a document is never scored, BOS or not, so that tokenizers with and without BOS score the same tokens.
 """
 
+import math
 import random
 import time
+import unicodedata
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
-from pathlib import Path
 from typing import Any, ClassVar
 
-from tasks.base import LM, Row, Task
+from tasks.base import LM, Row, Task, later
+from tasks.documents import Source, text_files
+
+MODES = ("truncate", "stride", "last")
+SPARE = 32  # tokens: how far from its end a text's tokens no longer depend on what follows
+LOST = 0.01  # share of letters that a tokenizer may lose before its losses mean nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexity(Task):
-    """Documents of the invented world, or the .txt and .md files of `folder` in the order of their names.
+    """Documents of the invented world, or those of `folder` (.txt, .md), `file` (JSONL, parquet) or `dataset` (hub).
 
-    Files are taken in order, whatever the seed. A row's `extra` holds the number of scored tokens, their UTF-8 bytes
-    (bits per byte = score · tokens / bytes / ln 2) and the curve: `edges` in tokens, and the mean loss between them.
+    Yours are taken in order, whatever the seed; those with fewer than `at_least` tokens are skipped (name the longest
+    length, so that every length has the same documents). A row is a document. Its `extra`: number of scored tokens,
+    their UTF-8 bytes and bits per byte; `window_mean`, the mean of the windows' means (what YaRN's script averages;
+    the score counts every token alike); the curve: `edges` in tokens, and the mean loss between them.
     """
 
     unit: ClassVar[str] = "nats"
     category: ClassVar[str] = "perplexity"
 
     folder: str = ""
+    file: str = later("")
+    dataset: str = later("")
+    column: str = later("text")
+    config: str = later("")
+    split: str = later("test")
+    revision: str = later("")
+    at_least: int = later(0)
+    mode: str = later("truncate")
+    stride: int = later(256)
+    last: int = later(256)
+    document_tokens: int = later(0)
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"perplexity: mode is one of {', '.join(MODES)}, got {self.mode!r}")
+        if sum(map(bool, (self.folder, self.file, self.dataset))) > 1:
+            raise ValueError("perplexity takes one of folder, file and dataset, got several")
+        if min(self.stride, self.last) < 1 or min(self.at_least, self.document_tokens) < 0:
+            raise ValueError("perplexity: stride and last are at least 1, at_least and document_tokens at least 0")
+        if self.mode == "last" and not self.document_tokens:
+            raise ValueError("perplexity: mode last needs document_tokens, the longest length, to fix what is scored")
+        if self.mode == "truncate" and self.document_tokens:
+            raise ValueError(
+                "perplexity: document_tokens is for the modes stride and last; truncate cuts to the length"
+            )
+
+    @property
+    def seeded(self) -> bool:  # type: ignore[override]
+        return not (self.folder or self.file or self.dataset)
 
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
-        size = length - lm.added_tokens
-        if size < 2:
-            raise ValueError(f"perplexity needs a length of at least {2 + lm.added_tokens} tokens, got {length}")
-        files = _files(self.folder) if self.folder else []
-        if self.folder and samples > len(files):
-            raise ValueError(f"{self.folder} holds {len(files)} .txt and .md files, {samples} documents were asked for")
-        for i in range(samples):
-            name = files[i].name if files else f"world {seed} {i}"
-            ids = _file_ids(lm, files[i], size) if files else _world_ids(lm, name, size)
+        size = length - lm.added_tokens  # tokens of the document in one window
+        tokens = self._tokens(length, size, lm.added_tokens)
+        for i, (name, text, ids) in enumerate(self._documents(lm, seed, samples, tokens)):
+            plan = windows(tokens, size, self.mode, self.stride, self.last)
+            note = round_trip(lm, name, text, ids)
             started = time.perf_counter()
-            losses = lm.losses(ids)
+            losses = [lm.losses(ids[begin:end], length, first - begin) for begin, end, first in plan]
             seconds = time.perf_counter() - started
+            scored = [loss for window in losses for loss in window]
+            size_in_bytes = _bytes(lm, text, ids, bool(note)) - _bytes(lm, text, ids[: -len(scored)], bool(note))
             yield Row(
                 sample=i,
-                score=sum(losses) / len(losses),
+                score=sum(scored) / len(scored),
                 prompt=lm.decode(ids),
-                prompt_tokens=len(ids) + lm.added_tokens,
+                prompt_tokens=plan[0][1] - plan[0][0] + lm.added_tokens,
                 seconds=seconds,
-                plan_hash=lm.plan_hash(len(ids) + lm.added_tokens),
+                plan_hash=lm.plan_hash(length),
                 extra={
                     "document": name,
-                    "tokens": len(losses),
-                    "bytes": len(lm.decode(ids[1:]).encode("utf-8", "replace")),
-                    "curve": curve(losses),
+                    "tokens": len(scored),
+                    "bytes": size_in_bytes,
+                    "bits_per_byte": sum(scored) / max(1, size_in_bytes) / math.log(2),
+                    "windows": len(plan),
+                    "window_mean": sum(sum(window) / len(window) for window in losses) / len(losses),
+                    "curve": curve(scored, plan[0][2] - plan[0][0] - 1),
+                    **({"note": note} if note else {}),
                 },
             )
+
+    def _tokens(self, length: int, size: int, added: int) -> int:
+        """Tokens of every document, BOS not counted."""
+        if size < 2:
+            raise ValueError(f"perplexity needs a length of at least {2 + added} tokens, got {length}")
+        if self.mode == "truncate":
+            return size
+        name, step = ("stride", self.stride) if self.mode == "stride" else ("last", self.last)
+        if step >= size:
+            raise ValueError(f"perplexity: {name} is {step}, and a length of {length} has {size - 1} tokens to score")
+        tokens = self.document_tokens or 2 * size
+        if tokens < size:
+            raise ValueError(
+                f"perplexity: document_tokens is {tokens}, below the length {length}; name the longest one"
+            )
+        return tokens
+
+    def _documents(self, lm: LM, seed: int, samples: int, tokens: int) -> Iterator[tuple[str, str, list[int]]]:
+        """(name, text, its first `tokens` ids) of each sample."""
+        if not (self.folder or self.file or self.dataset):
+            for i in range(samples):
+                name = f"world {seed} {i}"
+                yield name, *_world(lm, name, tokens)
+            return
+        source = Source(self.folder, self.file, self.dataset, self.column, self.config, self.split, self.revision)
+        given = self.folder or self.file or self.dataset
+        if self.folder and len(text_files(self.folder)) < samples:
+            found = len(text_files(self.folder))
+            raise ValueError(f"{given} holds {found} .txt and .md files, {samples} documents were asked for")
+        taken = seen = 0
+        for name, text in source.documents():
+            if taken == samples:
+                return
+            seen += 1
+            ids = _first_ids(lm, text, max(tokens, self.at_least))
+            if len(ids) < self.at_least:
+                continue
+            if len(ids) < tokens:
+                raise ValueError(
+                    f"{name} of {given} has {len(ids)} tokens and {tokens} are needed; skip short documents with "
+                    "at_least, use longer files or a shorter length"
+                )
+            taken += 1
+            yield name, text, ids[:tokens]
+        if taken < samples:
+            long = f" of at least {self.at_least} tokens" if self.at_least else ""
+            raise ValueError(f"{given} holds {taken} documents{long} ({seen} in all), {samples} were asked for")
+
+
+def windows(tokens: int, size: int, mode: str, stride: int, last: int) -> list[tuple[int, int, int]]:
+    """(begin, end, first scored) of every window over a document, in tokens.
+
+    `stride` follows transformers' recipe (docs/source/en/perplexity.md): windows begin at multiples of the stride, and
+    the last one ends with the document and may be shorter. It differs in the weight of a window: theirs is one less
+    than the tokens that it scores, from the second window on.
+    """
+    if mode == "last":
+        return [(tokens - size, tokens, tokens - last)]
+    found = [(0, min(size, tokens), 1)]
+    while found[-1][1] < tokens:
+        begin = len(found) * stride
+        found.append((begin, min(begin + size, tokens), found[-1][1]))
+    return found
 
 
 def edges(length: int) -> list[int]:
@@ -70,42 +183,75 @@ def edges(length: int) -> list[int]:
     raise AssertionError  # count() does not end
 
 
-def curve(losses: Sequence[float]) -> dict[str, Any]:
-    """Mean loss by position. The first loss is that of position 1; bucket k holds edges[k] < position ≤ edges[k+1]."""
-    bounds = edges(len(losses))
-    means = [sum(losses[a:b]) / (b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+def curve(losses: Sequence[float], before: int = 0) -> dict[str, Any]:
+    """Mean loss by position; `before` positions stand before the first loss and are not scored.
+
+    With 0 the first loss is that of position 1; bucket k holds edges[k] < position ≤ edges[k+1].
+    """
+    ends = [edge for edge in edges(before + len(losses)) if edge > before]
+    bounds = [before, *ends]
+    means = [sum(losses[a - before : b - before]) / (b - a) for a, b in zip(bounds, ends, strict=False)]
     return {"edges": bounds, "loss": [round(mean, 6) for mean in means]}
 
 
-def _files(folder: str) -> list[Path]:
-    path = Path(folder).expanduser()
-    if not path.is_dir():
-        raise ValueError(f"{folder} is not a folder; perplexity wants one with .txt or .md files")
-    return sorted(file for file in path.iterdir() if file.suffix in (".txt", ".md") and file.is_file())
+def round_trip(lm: LM, name: str, text: str, ids: Sequence[int]) -> str:
+    """'' when the tokens give back the text; else one line for the reader. Raises ValueError when letters are lost.
+
+    Spaces and capitals may change: the losses still count, only bytes then have to be counted in the text.
+    """
+    back = lm.decode(ids).rstrip("\ufffd")  # a character may be cut in the middle of its bytes
+    if text.startswith(back):
+        return ""
+    own, theirs = (_letters(one) for one in (text[: _characters(lm, text, ids)], back))
+    lost = sum((own - theirs).values()) / max(1, sum(own.values()))
+    if lost > LOST:
+        some = "".join(sorted(own - theirs)[:12])
+        raise ValueError(
+            f"the tokenizer loses {lost:.0%} of the letters of {name} ({some}); its losses would not be comparable, so "
+            "use documents in a script that it knows"
+        )
+    return "the tokenizer changes spaces, capitals or rare signs of this text; bytes are counted in the text itself"
 
 
-def _file_ids(lm: LM, file: Path, size: int) -> list[int]:
-    try:
-        ids = lm.encode(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); convert it") from None
-    if len(ids) < size:
-        raise ValueError(f"{file} has {len(ids)} tokens and {size} are needed; use longer files or a shorter length")
-    return ids[:size]
+def _letters(text: str) -> Counter[str]:
+    return Counter(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
 
 
-def _world_ids(lm: LM, name: str, size: int) -> list[int]:
+def _bytes(lm: LM, text: str, ids: Sequence[int], in_text: bool) -> int:
+    """UTF-8 bytes of the text's beginning that these ids stand for."""
+    start = text[: _characters(lm, text, ids)] if in_text else lm.decode(ids)
+    return len(start.encode("utf-8", "replace"))
+
+
+def _characters(lm: LM, text: str, ids: Sequence[int]) -> int:
+    """The fewest characters of the text that have as many tokens."""
+    return bisect_left(range(len(text)), len(ids), key=lambda size: len(lm.encode(text[:size])))
+
+
+def _first_ids(lm: LM, text: str, tokens: int) -> list[int]:
+    """At least the first `tokens` ids of the text, or all; a long book is not read to its end for its beginning."""
+    part = 8 * (tokens + SPARE)
+    while True:
+        ids = lm.encode(text[:part])
+        if part >= len(text):
+            return ids
+        if len(ids) >= tokens + SPARE:
+            return ids[:-SPARE]
+        part *= 2
+
+
+def _world(lm: LM, name: str, tokens: int) -> tuple[str, list[int]]:
+    """(text, its first `tokens` ids): the same ones however much longer the text is."""
     text = ""
     while True:
-        # Some characters more than needed, so that the cut is far from the text's end and the prefix stays the same.
-        text = _world_text(name, max(len(text) * 3 // 2, 6 * size + 200))
+        text = world_text(name, max(len(text) * 3 // 2, 6 * tokens + 200))
         ids = lm.encode(text)
-        if len(ids) >= size + 32:
-            return ids[:size]
+        if len(ids) >= tokens + SPARE:
+            return text, ids[:tokens]
 
 
 @lru_cache(maxsize=32)
-def _world_text(name: str, characters: int) -> str:
+def world_text(name: str, characters: int) -> str:
     """At least that many characters of one document; a longer text begins with every shorter one."""
     from tasks.corpora.world import story
 

@@ -1,4 +1,4 @@
-"""Helpers that tests share: fit a text to a number of tokens, place a target, score by rule, name a failure.
+"""Helpers that tests share: fit a text to a number of tokens, place a target, ask, and score by rule.
 
 Everything here is plain text and counting; a token counter comes in as a function.
 """
@@ -6,14 +6,15 @@ Everything here is plain text and counting; a token counter comes in as a functi
 import math
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
 from tasks.base import LM, Row
 from tasks.corpora.words import for_training
+from tasks.failures import failure
 
 TokenCount = Callable[[str], int]
 
@@ -113,45 +114,101 @@ def runs_of_digits(text: str) -> list[str]:
     return re.findall(r"[0-9]+", text)
 
 
-def failure(generation: str, sample: Sample, finished: bool = True) -> str:
-    """Why a wrong answer is wrong, as one word or two. Not meant for right answers.
+def in_haystack(
+    opening: str,
+    inserts: Sequence[tuple[float, str]],
+    ending: str,
+    paragraphs: Iterable[str],
+    budget: int,
+    count: TokenCount,
+) -> str:
+    """Opening, a haystack of whole sentences with the inserts at their depths, ending; at most `budget` tokens.
 
-    empty, gibberish (mostly not letters, digits or usual marks), other needle (a value that stands elsewhere in the
-    prompt), truncated (the budget of new tokens ended it inside the answer), repetition, format (no digits where
-    digits are asked for), wrong value.
+    The haystack takes as many sentences of the endless `paragraphs` as fit. Raises ValueError when the rest alone is
+    too long.
     """
-    text = generation.strip()
-    if not text:
-        return "empty"
-    usual = sum(character.isascii() and character.isprintable() or character.isalnum() for character in text)
-    if usual < 0.7 * len(text.replace("\n", "")) or "\ufffd\ufffd" in text:
-        return "gibberish"
-    if any(re.search(rf"(?<!\w){re.escape(other)}(?!\w)", text) for other in sample.others):
-        return "other needle"
-    if not finished and any(_ends_inside(text, reference) for reference in sample.references):
-        return "truncated"
-    words = text.split()
-    if len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) / 2:
-        return "repetition"
-    if all(reference.isdigit() for reference in sample.references) and not runs_of_digits(text):
-        return "format"
-    return "wrong value"
+    count = lru_cache(maxsize=8)(count)  # the search below asks for some texts twice, and long ones cost a while
+    units: list[str] = []
+
+    def build(size: int) -> str:
+        return f"{opening}\n{joined(units[:size], inserts)}\n{ending}"
+
+    source = sentences(paragraphs)
+    while not units or count(build(len(units))) <= budget:
+        more = collect(source, 4 * budget)
+        if not more:
+            raise ValueError("the haystack's text came to an end; give one that is long enough")
+        units += more
+    return build(fit(build, len(units), count, budget))
 
 
-def _ends_inside(text: str, reference: str) -> bool:
-    return any(text.endswith(reference[:size]) for size in range(2, len(reference)))
+def paragraphs(rng: random.Random, folder: str = "") -> Iterator[str]:
+    """Haystack without end: stories of the invented world, or a folder's .txt and .md files from a drawn place on."""
+    own = random.Random(f"haystack {rng.getrandbits(64)}")
+    return _of_folder(own, folder) if folder else _of_world(own)
+
+
+def _of_world(rng: random.Random) -> Iterator[str]:
+    from tasks.corpora.world import story
+
+    while True:
+        yield story(rng)
+
+
+def _of_folder(rng: random.Random, folder: str) -> Iterator[str]:
+    from tasks.documents import folder_paragraphs
+
+    found = folder_paragraphs(folder)
+    yield from found[rng.randrange(len(found)) :]
+    while True:
+        yield from found
+
+
+def listed(values: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else values[0]
+
+
+def in_order(references: Sequence[str], said: Sequence[str]) -> float:
+    """The share of the references that were said in their order: the longest common subsequence over their number."""
+    row = [0] * (len(said) + 1)
+    for reference in references:
+        before = row
+        row = [0]
+        for i, value in enumerate(said):
+            row.append(before[i] + 1 if value == reference else max(row[i], before[i + 1]))
+    return row[-1] / len(references)
+
+
+def first_of(generation: str, values: Sequence[str]) -> str:
+    """The value that stands first in the answer as a whole word, case ignored; "" for none."""
+    found = re.search(rf"(?<!\w)({'|'.join(map(re.escape, values))})(?!\w)", generation, re.IGNORECASE)
+    return next(value for value in values if value.lower() == found[1].lower()) if found else ""
 
 
 def answer_rows(
-    lm: LM, samples: Iterable[Sample], new_tokens: int, score: Callable[[str, Sample], float]
+    lm: LM,
+    samples: Iterable[Sample],
+    new_tokens: int,
+    score: Callable[[str, Sample], float],
+    length: int | None = None,
 ) -> Iterator[Row]:
-    """Ask every sample and score what comes back. Prompts are made while earlier ones are answered."""
+    """Ask every sample and score what comes back. Prompts are made while earlier ones are answered.
+
+    Nothing is ever cut: with a `length` (tokens, new ones included) a prompt beyond it is a ValueError, and so is a
+    tokenizer that cannot give back the first right answer, because then no answer could be right.
+    """
     remaining = iter(samples)
     index = 0
     while chunk := list(islice(remaining, PROMPTS_AT_ONCE)):
+        for i, sample in enumerate(chunk, start=index):
+            _refuse_too_long(i, sample.tokens + lm.added_tokens, new_tokens, length)
+        if index == 0:
+            _refuse_lossy(lm, chunk[0].references)
         answers = lm.generate([sample.prompt for sample in chunk], new_tokens)
         for sample, answer in zip(chunk, answers, strict=True):
             points = score(answer.text, sample)
+            wrong = "" if points >= 1 else failure(answer.text, sample.references, sample.others, answer.finished)
             yield Row(
                 sample=index,
                 score=points,
@@ -162,7 +219,7 @@ def answer_rows(
                 new_tokens=answer.tokens,
                 depth=sample.depth,
                 finished=answer.finished,
-                failure="" if points >= 1 else failure(answer.text, sample, answer.finished),
+                failure=wrong,
                 seconds=answer.seconds,
                 plan_hash=answer.plan_hash,
                 extra=sample.extra,
@@ -170,11 +227,29 @@ def answer_rows(
             index += 1
 
 
+def _refuse_too_long(index: int, prompt_tokens: int, new_tokens: int, length: int | None) -> None:
+    if length is not None and prompt_tokens + new_tokens > length:
+        raise ValueError(
+            f"sample {index} has {prompt_tokens} tokens of prompt and needs {new_tokens} new ones, beyond the length "
+            f"of {length}; prompts are never cut, so use a larger length"
+        )
+
+
+def _refuse_lossy(lm: LM, references: Sequence[str]) -> None:
+    for reference in references:
+        back = lm.decode(lm.encode(f" {reference}"))
+        if reference.lower() not in back.lower():
+            raise ValueError(
+                f"the tokenizer gives back {back.strip()!r} for {reference!r}, so that no answer could be right; use "
+                "the tokenizer that the model was trained with"
+            )
+
+
 def joined(units: Sequence[str], inserts: Sequence[tuple[float, str]]) -> str:
-    """The units as one text, with sentences inserted between them at depths 0 … 1."""
+    """The units as one text, with sentences inserted between them at depths 0 … 1; equal depths keep their order."""
     parts: list[str] = []
     done = 0
-    for depth, sentence in sorted(inserts):
+    for depth, sentence in sorted(inserts, key=lambda insert: insert[0]):
         place = round(depth * len(units))
         parts += [*units[done:place], " ", sentence]
         done = place

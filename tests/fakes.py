@@ -47,9 +47,9 @@ class FakeLM:
             length = len(self.encode(prompt)) + self.added_tokens + new_tokens
             yield Generation(text, tokens, True, 0.0, self.plan_hash(length))
 
-    def losses(self, ids: Sequence[int], length: int | None = None) -> list[float]:
+    def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         self.documents.append(list(ids))
-        return [1.0 + (token % 7) / 10 for token in ids[1:]]
+        return [1.0 + (token % 7) / 10 for token in ids[start:]]
 
     def answer_losses(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[float, bool]]:
         for context, continuation in pairs:

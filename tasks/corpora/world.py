@@ -173,6 +173,17 @@ def new_name(rng: random.Random) -> str:
     return rng.choice(ONSETS) + rng.choice(VOWELS) + middle + rng.choice(ENDS)
 
 
+def strangers(rng: random.Random, count: int, held_out: bool = True) -> list[str]:
+    """Different names that no inhabitant has, from the half that training never sees (or from the other)."""
+    residents = {person.name for person in people()}
+    names: dict[str, None] = {}
+    while len(names) < count:
+        name = new_name(rng)
+        if name not in residents and for_training(name) != held_out:
+            names[name] = None
+    return list(names)
+
+
 @dataclass(frozen=True)
 class Person:
     name: str

@@ -1,0 +1,67 @@
+"""What the tests share that hide something at a chosen depth and ask for it: depths, controls, and the run itself.
+
+A control is the same test with the answer taken away; what it still scores is what the test gives for nothing. Controls
+belong beside the real score and never into an average.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tasks import text
+from tasks.base import LM, Row, Task, later
+from tasks.scoring import named
+
+CONTROLS = {
+    "no-needle": "the same prompt without the sentence that holds the answer",
+    "closed-book": "the question alone",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerTask(Task):
+    """A test that asks for something hidden and scores by rule: subclasses implement `make`, their file has a `score`.
+
+    `depths` places evenly from 0 to 1 are visited in turn; `control` is one of `CONTROLS` or empty.
+    """
+
+    measures: ClassVar[str] = "retrieval"  # the category of the test itself
+
+    depths: int = 11
+    control: str = later("")
+
+    def __post_init__(self) -> None:
+        if self.depths < 1:
+            raise ValueError(f"{self.name}: depths must be at least 1, got {self.depths}")
+        if self.control and self.control not in CONTROLS:
+            raise ValueError(f"{self.name}: control is one of {', '.join(CONTROLS)} or left out, got {self.control!r}")
+
+    @property
+    def category(self) -> str:  # type: ignore[override]
+        return "control" if self.control else self.measures
+
+    def make(self, rng: random.Random, budget: int, count: text.TokenCount, depth: float) -> text.Sample:
+        """One question of at most `budget` prompt tokens with its target at `depth` (0 = start, 1 = end)."""
+        raise NotImplementedError
+
+    def sample(self, seed: int, index: int, budget: int, count: text.TokenCount) -> text.Sample:
+        """Sample `index`: the same text for every method and for every number of samples."""
+        rng = random.Random(f"{self.name} {seed} {index}")
+        return self.make(rng, budget, count, text.depth_of(index, self.depths))
+
+    def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
+        budget = length - self.new_tokens - lm.added_tokens
+        made = (self.sample(seed, i, budget, lambda string: len(lm.encode(string))) for i in range(samples))
+        return text.answer_rows(lm, made, self.new_tokens, named(self.scoring), length)
+
+
+def closed_book(question: str, budget: int, count: text.TokenCount) -> str:
+    """The question as a whole prompt. Raises ValueError when even that is too long."""
+    text.fit(lambda _: question, 0, count, budget)
+    return question
+
+
+def placed(prompt: str, target: str) -> dict[str, float]:
+    """Where the target stands in the prompt's characters, 0 … 1; nothing for a control, which has none."""
+    return {"placed": round(prompt.index(target) / len(prompt), 4)} if target in prompt else {}

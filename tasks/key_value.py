@@ -1,0 +1,62 @@
+"""Key-value retrieval: a JSON object of random uuids; what is the value of this key?
+
+After InfiniteBench's Retrieve.KV (arXiv:2402.13718, section 3.1; github.com/OpenBMB/InfiniteBench). Nothing in it can
+be guessed and all lines look alike, so it needs exact matching over the whole length. Deviations: our own wording, the
+asked pair at stratified depths, as many pairs as fit the length instead of a fixed number, and the first uuid of the
+answer counts instead of a substring anywhere.
+"""
+
+import json
+import random
+import uuid
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tasks import text
+from tasks.answers import AnswerTask, closed_book, placed
+from tasks.failures import KINDS
+
+OPENING = "Every key of this JSON object has one value."
+QUESTION = 'What is the value of the key "{key}"? The value is'
+# At least: two uuids have 64 hex digits, and tokenizers hardly pack more than four of them into one token.
+TOKENS_OF_A_PAIR = 16
+
+
+def identifier(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+def score(generation: str, sample: text.Sample) -> float:
+    """1 when the first uuid of the answer is the value, else 0."""
+    found = KINDS["uuid"].search(generation)
+    return float(found is not None and found[0].lower() == sample.references[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyValue(AnswerTask):
+    """One pair is asked for; the other pairs fill the length."""
+
+    new_tokens: ClassVar[int] = 48  # a uuid costs 20 to 36
+
+    def make(self, rng: random.Random, budget: int, count: text.TokenCount, depth: float) -> text.Sample:
+        key, value = text.draw(rng, identifier, 2, True)
+        # One more generator, so that the asked pair does not depend on how many others there are.
+        filling = random.Random(f"pairs {rng.getrandbits(64)}")
+        drawn = text.draw(filling, identifier, 2 * (max(0, budget) // TOKENS_OF_A_PAIR + 1), True)
+        others = list(zip(drawn[::2], drawn[1::2], strict=True))
+        question = QUESTION.format(key=key)
+
+        def build(size: int) -> str:
+            pairs = others[:size]
+            if not self.control:
+                pairs.insert(round(depth * size), (key, value))
+            return f"{OPENING}\n{json.dumps(dict(pairs))}\n{question}"
+
+        if self.control == "closed-book":
+            prompt, others = closed_book(question, budget, count), []
+        else:
+            size = text.fit(build, len(others), count, budget)
+            prompt, others = build(size), others[:size]
+        wrong = (*(one for _, one in others), *(one for one, _ in others))
+        extra = {} if self.control else placed(prompt, value)
+        return text.Sample(prompt, (value,), count(prompt), depth, wrong, extra)

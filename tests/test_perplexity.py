@@ -1,0 +1,383 @@
+"""Perplexity: every mode against the slow and obvious way, documents from everywhere, what tokenizers may not do."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import fakes
+import pytest
+
+import tasks.base
+from tasks import perplexity
+from tasks.base import Row
+from tasks.perplexity import windows
+
+LENGTH = 512
+
+
+def rows(lm: fakes.FakeLM | None = None, length: int = LENGTH, samples: int = 1, seed: int = 0, **given) -> list[Row]:
+    return list(tasks.base.make("perplexity", **given).run(lm or fakes.FakeLM(), length, seed, samples))
+
+
+def fake_losses(ids) -> list[float]:
+    return [1.0 + (token % 7) / 10 for token in ids]
+
+
+def test_a_document_is_the_mean_and_the_curve():
+    lm = fakes.FakeLM()
+    for row, document in zip(rows(lm, samples=2), lm.documents, strict=True):
+        losses = fake_losses(document[1:])
+        assert row.score == pytest.approx(sum(losses) / len(losses))
+        bounds, means = row.extra["curve"]["edges"], row.extra["curve"]["loss"]
+        assert bounds[0] == 0 and bounds[-1] == len(losses) == row.extra["tokens"] == LENGTH - 2
+        sizes = [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+        assert sum(m * n for m, n in zip(means, sizes, strict=True)) == pytest.approx(sum(losses), abs=1e-3)
+        assert means[0] == pytest.approx(sum(losses[:16]) / 16, abs=1e-6)
+        assert row.extra["bytes"] == len(lm.decode(document[1:]).encode())
+        assert row.extra["bits_per_byte"] == pytest.approx(sum(losses) / math.log(2) / row.extra["bytes"])
+        assert row.extra["windows"] == 1 and row.extra["window_mean"] == row.score and "note" not in row.extra
+
+
+def test_the_same_beginning_at_every_length():
+    lm = fakes.FakeLM()
+    for length in (100, 700, 300):
+        rows(lm, length)
+    short, long, middle = lm.documents
+    assert long[: len(short)] == short and long[: len(middle)] == middle
+
+
+class Merging(fakes.FakeLM):
+    """Makes one token of a paragraph's end and the beginning of the next, as tokenizers with '.\\n' do."""
+
+    def encode(self, text):
+        found = re.findall(r"\.\n?|\s?(?:[A-Za-z]+|[0-9]|[^\s.])|\s", text)
+        for piece in found:
+            if piece not in self.vocabulary:
+                self.vocabulary[piece] = len(self.pieces)
+                self.pieces.append(piece)
+        return [self.vocabulary[piece] for piece in found]
+
+
+def test_tokens_do_not_depend_on_where_the_text_was_cut():
+    """The last token of a text is another one when the text goes on: the spare tokens keep it out of the document."""
+    lm = Merging()
+    whole = lm.encode(perplexity.world_text("world 0 0", 20_000))
+    for tokens in range(2, 700, 7):
+        text, ids = perplexity._world(lm, "world 0 0", tokens)
+        assert ids == whole[:tokens] and len(lm.encode(text)) >= tokens + perplexity.SPARE
+    ends = [len(lm.encode(perplexity.world_text("world 0 0", size))) for size in (300, 900, 2000)]
+    assert all(lm.encode(perplexity.world_text("world 0 0", 20_000))[:end] != whole[: end - 1] + [lm.vocabulary["."]]
+               for end in ends), "the trap is real: a text that ends here has another last token"  # fmt: skip
+    book = perplexity.world_text("world 0 1", 30_000)
+    for tokens in (5, 100, 1000):
+        assert perplexity._first_ids(lm, book, tokens)[:tokens] == lm.encode(book)[:tokens]
+    assert perplexity._first_ids(lm, book, 10**6) == lm.encode(book)
+
+
+# windows
+
+
+@pytest.mark.parametrize("tokens", [2, 20, 48, 49, 67, 68, 69, 150])
+@pytest.mark.parametrize("stride", [1, 7, 20, 47])
+def test_every_token_but_the_first_is_scored_once(tokens, stride):
+    found = windows(tokens, 48, "stride", stride, 0)
+    scored = [position for _, end, first in found for position in range(first, end)]
+    assert scored == list(range(1, tokens))
+    for i, (begin, end, first) in enumerate(found):
+        assert begin == i * stride and end - begin <= 48 and first > begin
+        assert end == tokens or end - begin == 48
+        assert i == 0 or first - begin >= 48 - stride, "the context that every token has at least"
+
+
+def test_last_scores_the_same_tokens_with_growing_context():
+    lm = fakes.FakeLM()
+    found = [rows(lm, length, mode="last", last=40, document_tokens=700)[0] for length in (101, 301, 701)]
+    assert len({row.score for row in found}) == len({row.extra["bytes"] for row in found}) == 1
+    assert [row.extra["tokens"] for row in found] == [40, 40, 40]
+    assert [len(document) for document in lm.documents] == [100, 300, 700]
+    assert lm.documents[0] == lm.documents[2][-100:] and lm.documents[1] == lm.documents[2][-300:]
+    assert found[0].score == pytest.approx(sum(fake_losses(lm.documents[2][-40:])) / 40)
+    assert [row.extra["curve"]["edges"][0] for row in found] == [59, 259, 659]
+    assert [row.extra["curve"]["edges"][-1] for row in found] == [99, 299, 699]
+    assert [row.prompt_tokens for row in found] == [101, 301, 701]
+
+
+def test_stride_counts_tokens_alike_and_windows_alike_beside_it():
+    lm = fakes.FakeLM()
+    [row] = rows(lm, 101, mode="stride", stride=30, document_tokens=250)
+    whole = next(iter(rows(fakes.FakeLM(), 251)))
+    assert row.extra["windows"] == len(lm.documents) == 6 and row.extra["tokens"] == 249
+    assert [len(document) for document in lm.documents] == [100] * 6
+    assert row.score == pytest.approx(whole.score) and row.extra["bytes"] == whole.extra["bytes"]
+    means = [sum(fake_losses(lm.documents[0][1:])) / 99] + [sum(fake_losses(d[-30:])) / 30 for d in lm.documents[1:]]
+    assert row.extra["window_mean"] == pytest.approx(sum(means) / 6) != row.score
+    assert row.extra["curve"] == whole.extra["curve"]
+    assert row.prompt_tokens == 101 and row.plan_hash == lm.plan_hash(101)
+
+
+@pytest.mark.parametrize(
+    ("given", "length", "message"),
+    [
+        ({"mode": "strid"}, 100, "mode is one of truncate, stride, last"),
+        ({"mode": "last"}, 100, "mode last needs document_tokens"),
+        ({"mode": "last", "document_tokens": 50, "last": 10}, 100, "document_tokens is 50, below the length 100"),
+        ({"mode": "last", "document_tokens": 500}, 100, "last is 256, and a length of 100 has 98 tokens to score"),
+        ({"mode": "stride"}, 200, "stride is 256"),
+        ({"document_tokens": 500}, 100, "truncate cuts to the length"),
+        ({"folder": "a", "file": "b"}, 100, "takes one of folder, file and dataset"),
+        ({"stride": 0}, 100, "at least 1"),
+        ({}, 2, "needs a length of at least 3 tokens"),
+    ],
+)
+def test_wrong_settings_are_one_line(given, length, message):
+    with pytest.raises(ValueError, match=message):
+        rows(length=length, **given)
+
+
+# a real model, tiny and random
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """(lm, model) without BOS: the published recipe puts none before a window."""
+    from extenders.base import load
+    from harness.lm import ExtendedLM
+    from harness.rope import applied
+    from harness.rope_spec import spec_from_config
+
+    model = fakes.tiny_llama()
+    loaded = SimpleNamespace(model=model, tokenizer=fakes.byte_tokenizer(False), spec=spec_from_config(model.config))
+    with applied(model, loaded.spec) as rotary:
+        yield ExtendedLM(loaded, load("none")(target_length=256), rotary), model
+
+
+def recipe(model, ids, window, stride):
+    """transformers' way for models of fixed length: labels of -100 before what is new, and the model's own loss.
+
+    Returns (mean loss, tokens that it counts) of every window. The count is one too low from the second window on,
+    because the recipe takes off a token for the shift of the labels that only the first window loses.
+    """
+    import torch
+
+    found = []
+    done = 0
+    for begin in range(0, len(ids), stride):
+        end = min(begin + window, len(ids))
+        row = torch.tensor([ids[begin:end]])
+        labels = row.clone()
+        labels[:, : -(end - done)] = -100
+        with torch.no_grad():
+            loss = model(row, labels=labels, use_cache=False).loss
+        found.append((float(loss), int((labels != -100).sum()) - 1))
+        done = end
+        if end == len(ids):
+            return found
+    raise AssertionError
+
+
+def test_stride_equals_the_published_recipe(tiny):
+    lm, model = tiny
+    ids = lm.encode(perplexity.world_text("world 0 0", 400))[:150]
+    theirs = recipe(model, ids, 48, 20)
+    plan = windows(150, 48, "stride", 20, 0)
+    ours = [lm.losses(ids[begin:end], 48, first - begin) for begin, end, first in plan]
+    assert [sum(one) / len(one) for one in ours] == pytest.approx([loss for loss, _ in theirs], abs=1e-5)
+    counted = [len(one) - (i > 0) for i, one in enumerate(ours)]
+    assert counted == [count for _, count in theirs]
+    recipe_mean = sum(loss * count for loss, count in theirs) / sum(count for _, count in theirs)
+    weighted = sum(sum(one) / len(one) * n for one, n in zip(ours, counted, strict=True)) / sum(counted)
+    assert weighted == pytest.approx(recipe_mean, abs=1e-5)
+    [row] = rows(lm, 48, mode="stride", stride=20, document_tokens=150)
+    assert row.score == pytest.approx(sum(map(sum, ours)) / 149, abs=1e-6)
+    assert row.extra["window_mean"] == pytest.approx(sum(loss for loss, _ in theirs) / len(theirs), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"mode": "stride", "stride": 20, "document_tokens": 150}, {"mode": "last", "last": 9, "document_tokens": 150}],
+)
+def test_every_mode_equals_a_float64_reference(tiny, given):
+    import copy
+
+    import torch
+
+    lm, model = tiny
+    exact = copy.deepcopy(model).double()
+    [row] = rows(lm, 48, **given)
+    ids = lm.encode(row.prompt)
+    plan = windows(len(ids), 48, given.get("mode", "truncate"), 20, 9)
+    losses = []
+    for begin, end, first in plan:
+        with torch.no_grad():
+            scores = exact(torch.tensor([ids[begin:end]]), use_cache=False).logits[0].log_softmax(-1)
+        losses += [-float(scores[i - begin - 1, ids[i]]) for i in range(first, end)]
+    assert len(losses) == row.extra["tokens"]
+    assert row.score == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+    scored = lm.decode(ids[-len(losses) :])
+    assert row.extra["bits_per_byte"] == pytest.approx(sum(losses) / math.log(2) / len(scored.encode()), rel=1e-5)
+
+
+def test_a_bos_is_context_and_never_scored(tiny):
+    lm, _ = tiny
+    bos = fakes.FakeLM()
+    without = fakes.FakeLM()
+    without.added_tokens = 0
+    [one], [other] = rows(bos, 101), rows(without, 100)
+    assert (one.score, one.extra, one.prompt) == (other.score, other.extra, other.prompt)
+    assert (one.prompt_tokens, other.prompt_tokens) == (101, 100)
+
+
+# documents
+
+
+def test_a_folder(tmp_path):
+    for name in ("b.txt", "a.md", "c.csv"):
+        (tmp_path / name).write_text(f"{name} says something. " * 40)
+    found = rows(length=100, samples=2, folder=str(tmp_path))
+    assert [row.extra["document"] for row in found] == ["a.md", "b.txt"]
+    with pytest.raises(ValueError, match="holds 2"):
+        rows(length=100, samples=3, folder=str(tmp_path))
+    with pytest.raises(ValueError, match="use longer files"):
+        rows(length=5000, folder=str(tmp_path))
+    with pytest.raises(ValueError, match="is not a folder"):
+        rows(length=100, folder=str(tmp_path / "d"))
+    (tmp_path / "a.md").write_bytes(b"caf\xe9 " * 100)
+    with pytest.raises(ValueError, match="a.md is not UTF-8 text"):
+        rows(length=100, folder=str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_file_of_rows(tmp_path, kind):
+    texts = [f"document {i} tells of many things. " * (2 if i == 1 else 40) for i in range(4)]
+    path = tmp_path / f"books.{kind}"
+    if kind == "jsonl":
+        path.write_text("".join(json.dumps({"body": text, "id": i}) + "\n" for i, text in enumerate(texts)))
+    else:
+        import pandas
+
+        pandas.DataFrame({"body": texts, "id": range(4)}).to_parquet(path)
+    found = rows(length=100, samples=3, file=str(path), column="body", at_least=100)
+    assert [row.extra["document"] for row in found] == [f"{path.name} {i}" for i in (0, 2, 3)]
+    assert found[0].prompt.startswith("document 0 tells of many things. document 0")
+    with pytest.raises(ValueError, match="has no texts under 'text'; its columns are body, id"):
+        rows(length=100, file=str(path))
+    with pytest.raises(ValueError, match="1 of .* has 15 tokens and 99 are needed; skip short documents with at_least"):
+        rows(length=100, samples=2, file=str(path), column="body")
+    with pytest.raises(ValueError, match=r"holds 3 documents of at least 100 tokens \(4 in all\), 4 were asked for"):
+        rows(length=100, samples=4, file=str(path), column="body", at_least=100)
+
+
+def test_the_same_documents_at_every_length(tmp_path):
+    path = tmp_path / "books.jsonl"
+    path.write_text("".join(json.dumps({"text": "many words in here " * n}) + "\n" for n in (30, 300, 60, 400)))
+    for length in (50, 200, 900):
+        found = rows(length=length, samples=2, file=str(path), at_least=900)
+        assert [row.extra["document"] for row in found] == ["books.jsonl 1", "books.jsonl 3"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"file": "nowhere.jsonl"}, "there is no file nowhere.jsonl"),
+        (
+            {"dataset": "nobody/nothing-here"},
+            "nobody/nothing-here cannot be read .*; check name, config, split and network",
+        ),
+    ],
+)
+def test_absent_documents_are_one_line(given, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        rows(length=100, **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_files_are_one_line(tmp_path):
+    (tmp_path / "a.pdf").write_text("x")
+    with pytest.raises(ValueError, match="allowed are .txt, .md, .jsonl, .json, .parquet"):
+        rows(file=str(tmp_path / "a.pdf"))
+    (tmp_path / "broken.jsonl").write_text('{"text": "unfinished\n')
+    with pytest.raises(ValueError, match=r"broken.jsonl cannot be read .*; check its rows$") as caught:
+        rows(file=str(tmp_path / "broken.jsonl"))
+    assert "\n" not in str(caught.value)
+
+
+def test_only_the_invented_world_draws_by_seed(tmp_path):
+    assert tasks.base.make("perplexity").seeded
+    assert not tasks.base.make("perplexity", folder=str(tmp_path)).seeded
+
+
+# tokenizers
+
+
+class Lower(fakes.FakeLM):
+    """Forgets capitals and joins marks to words, as clean-up does."""
+
+    def decode(self, ids):
+        return super().decode(ids).lower().replace(" '", "'")
+
+
+class Lossy(fakes.FakeLM):
+    """Knows no letter z."""
+
+    def decode(self, ids):
+        return super().decode(ids).replace("a", "?")
+
+
+def test_a_tokenizer_that_changes_spaces_is_told_and_bytes_are_counted_in_the_text():
+    [row], [plain] = rows(Lower()), rows()
+    assert row.extra["note"].startswith("the tokenizer changes spaces") and "\n" not in row.extra["note"]
+    assert row.score == plain.score
+    assert row.extra["bytes"] == pytest.approx(plain.extra["bytes"], abs=12)
+    assert row.extra["bits_per_byte"] == pytest.approx(plain.extra["bits_per_byte"], rel=0.01)
+
+
+def test_a_tokenizer_that_loses_letters_is_one_line():
+    with pytest.raises(
+        ValueError, match=r"^the tokenizer loses \d+% of the letters of world 0 0 \(a+\); its losses"
+    ) as caught:
+        rows(Lossy())
+    assert "\n" not in str(caught.value)
+
+
+# memory
+
+MEASURE = """
+import json, sys, torch
+from types import SimpleNamespace
+sys.path.insert(0, "tests")
+import fakes
+from extenders.base import load
+from harness.lm import ExtendedLM
+from harness.logits import hidden_states
+from harness.memory import PeakMemory
+from harness.rope import applied
+from harness.rope_spec import spec_from_config
+
+torch.set_num_threads(1)
+positions, vocabulary = 32_768, 131_072
+model = fakes.tiny_llama(vocab_size=vocabulary, max_position_embeddings=positions, num_hidden_layers=1)
+loaded = SimpleNamespace(model=model, tokenizer=fakes.byte_tokenizer(), spec=spec_from_config(model.config))
+ids = torch.randint(0, vocabulary, (positions - 1,), generator=torch.Generator().manual_seed(0)).tolist()
+with applied(model, loaded.spec) as rotary, torch.inference_mode():
+    lm = ExtendedLM(loaded, load("none")(target_length=2 * positions), rotary)
+    rotary.use(lm.plan(positions))
+    body = PeakMemory()
+    hidden_states(model, torch.tensor([[256, *ids]]))
+    activations = body.peak()
+    whole = PeakMemory()
+    losses = lm.losses(ids)
+    print(json.dumps([len(losses), activations, whole.peak()]))
+"""
+
+
+@pytest.mark.slow
+def test_losses_of_32k_positions_and_128k_words_take_under_2_gb_above_weights_and_activations():
+    """The full matrix of logits would take 17 GB; how many positions are made at once must not matter to the losses."""
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    count, activations, peak = json.loads(done.stdout.splitlines()[-1])
+    assert count == 32_766
+    assert peak - activations < 2e9, f"{(peak - activations) / 1e9:.2f} GB above weights and activations"
