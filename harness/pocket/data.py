@@ -212,9 +212,7 @@ def frequent(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     return answered(made.prompt, " " + " ".join(made.references), [])
 
 
-def documents(
-    rng: random.Random, budget: int, count: text.TokenCount, hops: tuple[int, ...] = (1, 2, 2)
-) -> Pieces:
+def documents(rng: random.Random, budget: int, count: text.TokenCount, hops: tuple[int, ...] = (1, 2, 2)) -> Pieces:
     """Several questions over the same documents, one hop and two."""
     said = wording()
     seen: set[str] = set()
@@ -243,6 +241,56 @@ def documents(
         prompt = f"{context}\n\nQuestion: {dossiers[0].question}{said.qa_prefix}"
     more = [Asked(f"\n\nQuestion: {d.question}{said.qa_prefix}", f" {d.answer}") for d in dossiers[1:]]
     return answered(prompt, f" {dossiers[0].answer}", more)
+
+
+def told(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Words said about names: the step before documents, as `pairs` is before needle lines.
+
+    From documents alone only the usual answers to a question are learned, and nothing is looked up. Here the same words
+    that told a fact ask for it, or the name alone, or the question of the documents; a third has any words as values.
+    """
+    seen: set[str] = set()
+
+    def name() -> str:
+        while (drawn := text.draw(rng, world.new_name, 1, False)[0]) in seen:
+            pass
+        seen.add(drawn)
+        return drawn
+
+    form = rng.choice(("words", "facts", "facts", "one fact", "one fact", "relations"))
+    attributes = [rng.choice(list(world.FACTS))] if form == "one fact" else list(world.FACTS)
+    said: list[tuple[str, list[str], str]] = []  # a sentence, ways to ask, the answer
+    room = int(0.5 * budget) - 4
+    while room > 0 or len(said) < 2:
+        who = name()
+        if form == "words":
+            value = rng.choice(words.words("noun"))
+            way = rng.choice(PAIR_LINES[1:]).strip().removesuffix(".")
+            start = way.format(key=who, value="").rstrip()
+            said.append((f"{start} {value}.", [start], value))
+        elif form == "relations":
+            relation, value = rng.choice(("sister", "brother", "teacher", "neighbour")), name()
+            start = f"The {relation} of {who} is"
+            said.append((f"{start} {value}.", [start, f"Who is the {relation} of {who}? Answer:"], value))
+        else:
+            values, ways, question = world.FACTS[rng.choice(attributes)]
+            value = rng.choice(values)
+            start = rng.choice(ways).format(name=who, value="").strip()
+            start = start[0].upper() + start[1:]
+            asking = question.format(name=who)
+            said.append(
+                (
+                    f"{start} {value}.",
+                    [start, f"{who}:", f"Question: {asking} Answer:", f"Question: {asking} Answer:"],
+                    value,
+                )
+            )
+        room -= count(said[-1][0]) + 1
+    pieces: Pieces = [("\n".join(sentence for sentence, _, _ in said) + "\n", CONTEXT)]
+    rng.shuffle(said)
+    for _, ways_to_ask, value in said:
+        pieces += [(rng.choice(ways_to_ask), TEXT), (f" {value}{END}", ANSWER)]
+    return pieces
 
 
 def codes(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
@@ -350,6 +398,7 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can h
     "frequent": (frequent, 192),
     "documents": (documents, 128),
     "single": (partial(documents, hops=(1,)), 128),
+    "told": (told, 64),
     "codes": (codes, 128),
     "stories": (stories, 64),
     "quiz": (quiz, 64),

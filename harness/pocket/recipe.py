@@ -36,7 +36,9 @@ THIRD = {"pairs": 1.0, "lines": 3.0, "retrieval": 4.0, "chains": 3.0, "documents
 FOURTH = {"pairs": 0.3, "lines": 1.5, "retrieval": 5.0, "chains": 3.0, "tracked": 1.5, "single": 2.0,
           "documents": 3.0, "common": 1.5, "frequent": 1.5, "codes": 0.5, "quiz": 2.0, "sums": 1.5, "stories": 0.5,
           "natural": 0.3}  # fmt: skip
-LAST = {"lines": 1.0, "retrieval": 6.0, "chains": 2.0, "tracked": 3.0, "single": 1.5, "documents": 3.0,
+FIFTH = {"told": 6.0, "single": 3.0, "documents": 2.0, "retrieval": 4.0, "lines": 0.7, "chains": 2.0, "tracked": 1.5,
+         "common": 1.0, "frequent": 1.0, "sums": 1.5, "quiz": 1.5, "codes": 0.4, "stories": 0.3}  # fmt: skip
+LAST = {"lines": 1.0, "retrieval": 6.0, "chains": 2.0, "tracked": 3.0, "told": 1.5, "single": 1.5, "documents": 4.0,
         "common": 2.0, "frequent": 2.0, "codes": 1.0, "quiz": 2.0, "sums": 1.5, "stories": 0.7,
         "natural": 0.5}  # fmt: skip
 
@@ -47,21 +49,22 @@ class Recipe:
 
     name: str
     config: dict[str, Any]
-    steps: int = 3000
+    steps: int = 3500
     tokens_per_step: int = 8192
     seed: int = 0
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 60
     # (end, span): the rate is at most (end - step) / span; slowly at first, then to zero at the last step
-    decay: tuple[tuple[int, int], ...] = ((4000, 3000), (3000, 1200))
+    decay: tuple[tuple[int, int], ...] = ((4000, 3000), (3500, 1800))
     phases: tuple[Phase, ...] = field(
         default=(
             Phase(0, {64: 0.7, 128: 0.3}, FIRST),
             Phase(300, {64: 0.2, 128: 0.8}, SECOND),
             Phase(700, {128: 0.3, 256: 0.7}, THIRD),
             Phase(1500, {128: 0.25, 256: 0.55, 512: 0.2}, FOURTH),
-            Phase(2100, {128: 0.05, 256: 0.35, 512: 0.6}, LAST),
+            Phase(2000, {64: 0.1, 128: 0.35, 256: 0.4, 512: 0.15}, FIFTH),
+            Phase(2600, {128: 0.1, 256: 0.4, 512: 0.5}, LAST),
         )
     )
 

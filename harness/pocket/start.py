@@ -56,9 +56,7 @@ def projections(attention: Any, query_rows: int, key_rows: int) -> tuple[Tensor,
     return attention.q_proj.weight.data, attention.k_proj.weight.data, attention.v_proj.weight.data
 
 
-def look_back(
-    query_OM: Tensor, key_OM: Tensor, head: int, key_head: int, distance: int, inv_freq_P: Tensor
-) -> None:
+def look_back(query_OM: Tensor, key_OM: Tensor, head: int, key_head: int, distance: int, inv_freq_P: Tensor) -> None:
     """Let a head attend `distance` tokens back: its query is its key, turned back by that many positions."""
     pairs = len(inv_freq_P)
     fixed_P = torch.zeros(pairs)
