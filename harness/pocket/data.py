@@ -277,7 +277,7 @@ def told(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
             value = rng.choice(values)
             start = rng.choice(ways).format(name=who, value="").strip()
             start = start[0].upper() + start[1:]
-            asking = question.format(name=who)
+            asked = f"Question: {question.format(name=who)} Answer:"
             said.append(
                 (
                     f"{start} {value}.",
