@@ -278,13 +278,7 @@ def told(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
             start = rng.choice(ways).format(name=who, value="").strip()
             start = start[0].upper() + start[1:]
             asked = f"Question: {question.format(name=who)} Answer:"
-            said.append(
-                (
-                    f"{start} {value}.",
-                    [start, f"{who}:", f"Question: {asking} Answer:", f"Question: {asking} Answer:"],
-                    value,
-                )
-            )
+            said.append((f"{start} {value}.", [start, f"{who}:", asked, asked], value))
         room -= count(said[-1][0]) + 1
     pieces: Pieces = [("\n".join(sentence for sentence, _, _ in said) + "\n", CONTEXT)]
     rng.shuffle(said)
