@@ -1,5 +1,6 @@
-"""RULER's 13 tasks (arXiv:2404.06654) in the profile `ruler-pocket`, for models with a window of 512 tokens.
+"""RULER's 13 tasks (arXiv:2404.06654): exactly as NVIDIA makes them (see `exact`), and in a profile of our own.
 
+`ruler-pocket` is for models with a window of 512 tokens.
 The wording is RULER's own (main, c3f5e3b), read from the installed lm_eval. What the profile changes, and nothing else:
 
 | task | RULER | ruler-pocket |
@@ -21,7 +22,7 @@ from typing import Any
 
 from tasks import text
 from tasks.base import LM, Row, Task
-from tasks.ruler import counting, niah, qa, scoring, tracking
+from tasks.ruler import counting, exact, niah, qa, scoring, tracking
 
 Make = Callable[..., text.Sample]
 
@@ -90,11 +91,16 @@ def sample(name: str, seed: int, index: int, budget: int, count: text.TokenCount
 
 
 def names() -> list[str]:
-    return [f"{PROFILE}/{row}" for row in ROWS]
+    return [f"{PROFILE}/{row}" for row in ROWS] + exact.names()
 
 
 def make(name: str, **parameters: Any) -> Task:
-    """The test `ruler-pocket/<row>`. Raises ValueError for an unknown row or any parameter."""
+    """A test by its name, `<profile>/<row>`. Raises ValueError for an unknown one or an unknown parameter."""
+    if name in exact.names():
+        unknown = sorted(set(parameters) - set(exact.PARAMETERS))
+        if unknown:
+            raise ValueError(f"{name} has no parameter {unknown[0]!r}; there are {', '.join(exact.PARAMETERS)}")
+        return exact.make(name, **parameters)
     profile, _, row = name.partition("/")
     if profile != PROFILE or row not in ROWS:
         raise ValueError(f"no test is named {name!r}; there are {', '.join(names())}")

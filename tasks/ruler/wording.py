@@ -3,10 +3,13 @@
 The files are parsed, not imported: importing lm_eval's RULER code reaches for the network and builds millions
 of strings. The corrections that bring the wording to NVIDIA's main (commit c3f5e3b) are named below, and
 SHA-256 guards stop us when a changed dependency would change the benchmark in silence.
+
+Where $ROPEBENCH_RULER names a checkout of RULER, its own files are read instead, under the same guards.
 """
 
 import ast
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -28,6 +31,10 @@ GUARDS = {  # sha256 of the UTF-8 text, placeholders unfilled, corrections appli
     "qa_prefix": "255204f061d7e266f2aa1e50df08977c15a9c31b4cd8f3fbef0f96da93d564aa",
     "qa_document": "ce8bd2851618becfb57dffd626111f577bb4ba0d18e5704dcedcddd227c66098",
 }
+# e40fae1 misspells one word of one prefix, and lm_eval keeps it so
+PAPER_GUARDS = {"vt_prefix": "4652e8514a4f6d88dc2a24ca3198e8b568d7e9ec1c2dafb5bedb60936e947e54"}
+CHECKOUT = "ROPEBENCH_RULER"  # environment variable
+SYNTHETIC = Path("scripts/data/synthetic")  # where a checkout keeps its generators
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,26 @@ class Wording:
 
 
 @cache
-def wording() -> Wording:
-    """The wording with the corrections of NVIDIA's main. Raises ValueError when lm_eval's files have changed."""
+def wording(version_of: str = "head") -> Wording:
+    """The wording with the corrections of NVIDIA's main ("head") or of e40fae1 ("paper").
+
+    Raises ValueError when the files that it is read from have changed.
+    """
+    checkout = os.environ.get(CHECKOUT)
+    texts, niah, source = _from_checkout(Path(checkout)) if checkout else _from_lm_eval()
+    right, wrong = "assigned", "assgined"  # vt_spelling
+    texts["vt_prefix"] = texts["vt_prefix"].replace(*((wrong, right) if version_of == "head" else (right, wrong)))
+    guards = GUARDS | (PAPER_GUARDS if version_of == "paper" else {})
+    for name, text in texts.items():
+        if hashlib.sha256(text.encode()).hexdigest() != guards[name]:
+            raise ValueError(
+                f"RULER's wording '{name}' in {source} is not the known one; scores would not be comparable: "
+                + ("check out c3f5e3b or e40fae1" if checkout else "install the lm_eval version of constraints.txt")
+            )
+    return Wording(**texts, singular=_singular_pairs(niah))
+
+
+def _from_lm_eval() -> tuple[dict[str, str], ast.Module, str]:
     folder = _folder()
     trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in folder.glob("*.py")}
     niah, vt = trees["prepare_niah"], _constant(trees["vt_utils"], "CONFIG")["variable_tracking"]
@@ -63,7 +88,7 @@ def wording() -> Wording:
         "needle": _constant(niah, "NEEDLE"),
         "noise": _noise(niah),
         "vt_template": vt["template"],
-        "vt_prefix": vt["answer_prefix"].replace("assgined", "assigned"),  # vt_spelling
+        "vt_prefix": vt["answer_prefix"],
         "cwe_template": cwe["template"],
         "cwe_prefix": cwe["answer_prefix"],
         "fwe_template": fwe["template"],
@@ -72,13 +97,21 @@ def wording() -> Wording:
         "qa_prefix": " " + qa["answer_prefix"],  # lead_space
         "qa_document": _constant(trees["qa_utils"], "DOCUMENT_PROMPT"),
     }
-    for name, text in texts.items():
-        if hashlib.sha256(text.encode()).hexdigest() != GUARDS[name]:
-            raise ValueError(
-                f"RULER's wording '{name}' in lm_eval {version('lm_eval')} is not the known one; scores would not be "
-                "comparable: install the lm_eval version of constraints.txt"
-            )
-    return Wording(**texts, singular=_singular_pairs(niah))
+    return texts, niah, f"lm_eval {version('lm_eval')}"
+
+
+def _from_checkout(checkout: Path) -> tuple[dict[str, str], ast.Module, str]:
+    folder = checkout / SYNTHETIC
+    if not (folder / "constants.py").is_file():
+        raise ValueError(f"${CHECKOUT} must name a checkout of RULER, and {folder} has no constants.py")
+    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in folder.glob("*.py")}
+    tasks, texts = _constant(trees["constants"], "TASKS"), {}
+    short = {"niah": "niah", "variable_tracking": "vt", "common_words_extraction": "cwe", "qa": "qa"}
+    for name, key in (short | {"freq_words_extraction": "fwe"}).items():
+        texts[f"{key}_template"], texts[f"{key}_prefix"] = tasks[name]["template"], tasks[name]["answer_prefix"]
+    texts["needle"], texts["noise"] = _constant(trees["niah"], "needle"), _noise(trees["niah"])
+    texts["qa_document"] = _constant(trees["qa"], "DOCUMENT_PROMPT")
+    return texts, trees["niah"], str(checkout)
 
 
 def _folder() -> Path:
@@ -95,9 +128,7 @@ def _constant(tree: ast.Module, name: str) -> Any:
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return ast.literal_eval(node.value)
-    raise ValueError(
-        f"lm_eval {version('lm_eval')} has no RULER constant {name}; install the version of constraints.txt"
-    )
+    raise ValueError(f"RULER's constant {name} is not where it was; install the lm_eval version of constraints.txt")
 
 
 def _plural_prefix(tree: ast.Module) -> str:

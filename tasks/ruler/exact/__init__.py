@@ -1,0 +1,216 @@
+"""RULER's 13 tasks as NVIDIA's own generator makes them, to the byte, in two profiles.
+
+`ruler-head` is main at c3f5e3b, `ruler-paper` is e40fae1, the code behind the published table; docs/ruler.md lists
+where they differ. Same tokenizer, word lists, files and seed give the same prompts as theirs.
+
+What a sample is follows NVIDIA and not our own rule: all samples of a run come from one random stream, of which the
+search for the size takes the beginning. Sample i is still the same however many samples are asked for, but it depends
+on the tokenizer and the length, and no half of the keys is kept from training. Seed s is their 42 + s, that is their
+chunk s; the document questions are asked in file order under every seed.
+
+Their length counts the answer prefix and the new tokens, and no BOS: a prompt can be longer than the length by the
+tokens that the tokenizer puts before it (and by `overhang`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tasks import text
+from tasks.base import LM, Row, Task
+from tasks.ruler import scoring
+from tasks.ruler.exact import common, data, documents, frequent, niah, standins, tracking
+from tasks.ruler.exact.fitting import Draft, Setting
+from tasks.ruler.exact.templates import with_template
+from tasks.ruler.exact.tokens import counts_of
+from tasks.ruler.niah import Niah
+from tasks.ruler.wording import wording
+
+FIRST_SEED = 42
+DEFAULT_SAMPLES = 500
+VERSIONS = {"ruler-head": "head", "ruler-paper": "paper"}
+STANDIN = "+standin"
+PARAMETERS = ("folder", "template", "file")
+
+
+@dataclass(frozen=True)
+class ExactRow:
+    """One of the 13: its wording, category, budget of new tokens, what it needs, and how an answer is scored."""
+
+    said: str  # the wording's name
+    category: str
+    new_tokens: int
+    task: Niah | None = None
+    file: str = ""  # the kind of file that it needs (or, for cwe, may need)
+    score: Any = scoring.match_all
+
+
+ROWS: dict[str, ExactRow] = {
+    "niah_single_1": ExactRow("niah", "retrieval", 128, Niah("noise")),
+    "niah_single_2": ExactRow("niah", "retrieval", 128, Niah("essay"), "essay"),
+    "niah_single_3": ExactRow("niah", "retrieval", 128, Niah("essay", values="uuids"), "essay"),
+    "niah_multikey_1": ExactRow("niah", "retrieval", 128, Niah("essay", keys_hidden=4), "essay"),
+    "niah_multikey_2": ExactRow("niah", "retrieval", 128, Niah("needle")),
+    "niah_multikey_3": ExactRow("niah", "retrieval", 128, Niah("needle", keys="uuids", values="uuids")),
+    "niah_multivalue": ExactRow("niah", "retrieval", 128, Niah("essay", values_per_key=4), "essay"),
+    "niah_multiquery": ExactRow("niah", "retrieval", 128, Niah("essay", keys_asked=4), "essay"),
+    "vt": ExactRow("vt", "tracking", 30),
+    "cwe": ExactRow("cwe", "counting", 120, file="cwe"),
+    "fwe": ExactRow("fwe", "counting", 50),
+    "qa_1": ExactRow("qa", "qa", 32, file="qa_1", score=scoring.match_part),
+    "qa_2": ExactRow("qa", "qa", 32, file="qa_2", score=scoring.match_part),
+}
+
+# Tokens by which e40fae1 passes the length: fwe keeps no room for its answer, vt counts its example apart.
+OVERHANG = {("paper", "fwe"): 50, ("paper", "vt"): 8}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulerExact(Task):
+    """One row of a profile. `file` is the row's own data, `template` the name or the text of a chat template."""
+
+    profile: str = "ruler-head"
+    row: str = "niah_single_1"
+    template: str = "base"
+    file: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.profile}/{self.row}"
+
+    @property
+    def category(self) -> str:  # type: ignore[override]
+        return ROWS[self.row].category
+
+    @property
+    def new_tokens(self) -> int:  # type: ignore[override]
+        return ROWS[self.row].new_tokens
+
+    @property
+    def default_samples(self) -> int:
+        return DEFAULT_SAMPLES
+
+    @property
+    def standin(self) -> bool:
+        """Whether its data are stand-ins: its score is then no score of RULER's and belongs in no mean of the 13."""
+        return self.profile.endswith(STANDIN)
+
+    @property
+    def version_of(self) -> str:
+        """ "head" or "paper"."""
+        return VERSIONS[self.profile.removesuffix(STANDIN)]
+
+    @property
+    def overhang(self) -> int:
+        """Tokens by which a prompt of this row may pass the length, BOS aside."""
+        return OVERHANG.get((self.version_of, self.row), 0)
+
+    @property
+    def missing(self) -> str:
+        """What the row lacks on this machine, with the remedy; "" when it can run."""
+        kind = ROWS[self.row].file
+        if self.standin or kind in ("", "cwe") or self.file:
+            return ""
+        return (
+            f"{self.name} needs RULER's {data.FILES[kind]}: name the folder that has it (folder: …, or "
+            f"$ROPEBENCH_RULER), write it with python -m tasks.ruler.fetch, or take {self.profile}{STANDIN}/{self.row}"
+        )
+
+    def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
+        drafts = self.drafts(lm, length, seed)
+        others: dict[str, frozenset[str]] = {}
+
+        def made() -> Iterator[text.Sample]:
+            for _ in range(samples):
+                sample, wrong = self.sample(next(drafts), lm, length)
+                others[sample.prompt] = wrong
+                yield sample
+
+        score = ROWS[self.row].score
+        for row in text.answer_rows(lm, made(), self.new_tokens, lambda said, asked: score(said, asked.references)):
+            confused = not others.pop(row.prompt).isdisjoint(_words(row.generation))
+            vague = row.failure in ("wrong value", "truncated", "repetition")
+            yield replace(row, failure="other needle") if confused and vague else row
+
+    def drafts(self, lm: LM, length: int, seed: int) -> Iterator[Draft]:
+        """The prompts in order, unbuilt. The first is tokenised as a whole; if its count is not the sum that was
+        expected, the tokenizer does not count additively and every prompt is tokenised."""
+        if self.missing:
+            raise ValueError(self.missing)
+        drafts = self._stream(lm, length, seed, additive=True)
+        first = next(drafts)
+        if counts_of(lm).whole(first.build()) == first.tokens:
+            yield first
+            yield from drafts
+        else:
+            yield from self._stream(lm, length, seed, additive=False)
+
+    def _stream(self, lm: LM, length: int, seed: int, additive: bool) -> Iterator[Draft]:
+        row, said = ROWS[self.row], wording(self.version_of)
+        template = with_template(self.template, getattr(said, f"{row.said}_template"))
+        template += getattr(said, f"{row.said}_prefix")
+        head = self.version_of == "head"
+        setting = Setting(self.version_of, length, row.new_tokens, FIRST_SEED + seed, template, counts_of(lm), additive)
+        if row.task is not None:
+            essay = None
+            if row.file:
+                essay = standins.essay(repeats=head) if self.standin else data.essay(self.file, repeats=head)
+            return niah.stream(row.task, setting, essay)
+        if self.row == "vt":
+            return tracking.stream(setting)
+        if self.row == "fwe":
+            return frequent.stream(setting)
+        if self.row == "cwe":
+            more = standins.more_words() if self.standin else data.more_words(self.file) if self.file else []
+            return common.stream(setting, more)
+        library = standins.library(self.row) if self.standin else data.library(self.file, self.row)
+        return documents.stream(setting, library)
+
+    def sample(self, draft: Draft, lm: LM, length: int) -> tuple[text.Sample, frozenset[str]]:
+        """The built prompt with its length and depths; raises ValueError for one that passes the length."""
+        prompt = draft.build()
+        allowed = length + self.overhang
+        if draft.tokens + self.new_tokens > allowed:
+            raise ValueError(
+                f"{self.name}: a prompt has {draft.tokens} tokens and {self.new_tokens} new ones, more than {allowed}; "
+                "it is not cut, use a larger length"
+            )
+        found = [prompt.find(target) for target in draft.targets]
+        depths = [round(place / len(prompt), 4) for place in found if place >= 0]
+        extra: dict[str, Any] = {"depths": depths} if len(depths) > 1 else {}
+        depth = depths[0] if depths else None
+        return text.Sample(prompt, draft.references, draft.tokens, depth, extra=extra), draft.others
+
+
+def _words(generation: str) -> list[str]:
+    return [word.strip(".,;:!?'\"()") for word in generation.split()]
+
+
+def names() -> list[str]:
+    own = [f"{profile}/{row}" for profile in VERSIONS for row in ROWS]
+    return own + [f"{profile}{STANDIN}/{row}" for profile in VERSIONS for row in ROWS if ROWS[row].file]
+
+
+def make(name: str, *, folder: str = "", template: str = "base", file: str = "") -> RulerExact:
+    """The test of that name. `folder` is a checkout of RULER or a folder with its files; `file` is this row's own.
+
+    Raises ValueError in one line.
+    """
+    profile, _, row = name.partition("/")
+    for parameter, value in (("folder", folder), ("template", template), ("file", file)):
+        if not isinstance(value, str):
+            raise ValueError(f"{name}: {parameter} must be a text, got {value!r}")
+    with_template(template, "")
+    kind = ROWS[row].file
+    if folder and file:
+        raise ValueError(f"{name}: give a folder or a file, not both")
+    if profile.endswith(STANDIN):
+        if folder or file:
+            raise ValueError(f"{name} takes no data from elsewhere; for yours take {name.replace(STANDIN, '')}")
+        return RulerExact(profile=profile, row=row, template=template)
+    if file and not kind:
+        raise ValueError(f"{name} needs no file, got {file!r}")
+    place = data.found(kind, folder) if kind and not file else file
+    if folder and kind not in ("", "cwe") and not place:
+        raise ValueError(f"folder {folder!r} has no {data.FILES[kind]} for {name}; write it with tasks.ruler.fetch")
+    return RulerExact(profile=profile, row=row, template=template, file=place)

@@ -1,0 +1,144 @@
+"""Token counts of long prompts without tokenising them: count the parts that vary, know the parts that repeat.
+
+Tokenizers that split at white space before they merge (all byte-level ones, and in effect the SentencePiece ones)
+count additively at two seams: between a non-space and a space that is followed by a non-space, and after a newline
+that is followed by a non-space. A prompt's count is then that of a short text with the same seams plus what was left
+out. Nothing here is trusted: the caller compares the first sum with the tokenizer and falls back to `whole` for good.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from weakref import WeakKeyDictionary, ref
+
+from tasks.base import LM
+
+# Parts of keys and values: a word with the space or dash before it, a run of digits, a lone dash or space.
+PARTS = re.compile(r"[- ]?[^0-9 \-]+| ?[0-9]+|[- ]")
+DIGITS_TO_ZERO = str.maketrans("123456789", "0" * 9)
+MEASURED_AT_ONCE = 64  # more unknown units than this are counted in one text, and not remembered
+SHORT = 5  # letters; longer parts of hexadecimal numbers hardly come twice
+
+_counts: "WeakKeyDictionary[LM, TokenCounts]" = WeakKeyDictionary()
+
+
+def counts_of(lm: LM) -> "TokenCounts":
+    """The counts of a model's tokenizer, remembered as long as the model lives."""
+    if lm not in _counts:
+        weak = ref(lm)  # a bound method would keep the model alive
+
+        def encode(text: str) -> Sequence[int]:
+            alive = weak()
+            assert alive is not None
+            return alive.encode(text)
+
+        _counts[lm] = TokenCounts(encode)
+    return _counts[lm]
+
+
+class TokenCounts:
+    """Counts of one tokenizer; everything but `whole` relies on the seams."""
+
+    def __init__(self, encode: Callable[[str], Sequence[int]]) -> None:
+        self._encode = encode
+        self._units: dict[str, int] = {}
+        self._anchors: dict[str, int] = {}
+        self._alike: bool | None = None
+
+    def whole(self, text: str) -> int:
+        """Tokens of the text, by the tokenizer."""
+        return len(self._encode(text))
+
+    def after(self, anchor: str, text: str) -> int:
+        """Tokens that the text adds to what stands before it."""
+        if anchor not in self._anchors:
+            self._anchors[anchor] = self.whole(anchor)
+        return self.whole(anchor + text) - self._anchors[anchor]
+
+    def line(self, line: str) -> int:
+        """Tokens of one more line of a text; the line ends in its newline."""
+        if line not in self._units:
+            self._units[line] = self.after("x\n", line)
+        return self._units[line]
+
+    def units(self, times: Mapping[str, int]) -> int:
+        """Tokens of units that each begin with a space and come so many times."""
+        total, unknown = 0, []
+        for unit, count in times.items():
+            known = self._units.get(unit)
+            if known is None:
+                unknown.append(unit)
+            else:
+                total += count * known
+        if len(unknown) <= MEASURED_AT_ONCE:
+            for unit in unknown:
+                self._units[unit] = self.after("x", unit)
+                total += times[unit] * self._units[unit]
+            return total
+        alike: dict[int, list[str]] = {}
+        for unit in unknown:
+            alike.setdefault(times[unit], []).append(unit)
+        return total + sum(count * self.after("x", "".join(group)) for count, group in alike.items())
+
+    def remember(self, units: Iterable[str]) -> None:
+        """Measure units that will come again and again, one by one."""
+        for unit in units:
+            if unit not in self._units:
+                self._units[unit] = self.after("x", unit)
+
+    def numbering(self, first: int, last: int) -> int:
+        """Tokens of " 4. 5. 6." and so on, from `first` to `last`."""
+        if not self.digits_alike:
+            return self.after("x", "".join(f" {i}." for i in range(first, last + 1))) if first <= last else 0
+        total = 0
+        for digits in range(1, len(str(last)) + 1):
+            low, high = max(first, 10 ** (digits - 1)), min(last, 10**digits - 1)
+            total += max(0, high - low + 1) * self.units({f" {'0' * digits}.": 1})
+        return total
+
+    @property
+    def digits_alike(self) -> bool:
+        """Whether the count of a number depends on how many digits it has and on nothing else."""
+        if self._alike is None:
+            rng = random.Random("digits")
+            self._alike = all(
+                len({self.after("x", f"{start}{number}.") for number in _numbers(rng, digits)}) == 1
+                for digits in range(1, 13)
+                for start in (" ", "")
+            )
+        return self._alike
+
+    def values(self, values: Sequence[str], words: bool) -> int:
+        """Tokens of keys or values that each stand behind a space: word pairs, numbers or uuids.
+
+        Words are few and remembered; the long runs of a uuid are many and counted in one text.
+        """
+        text = " " + " ".join(values)
+        if self.digits_alike:
+            text = text.translate(DIGITS_TO_ZERO)
+        total, long = 0, []
+        for part, times in Counter(PARTS.findall(text)).items():
+            known = self._units.get(part)
+            if known is None:
+                if not words and len(part) > SHORT and part.strip("0 "):
+                    long += [part] * times
+                    continue
+                known = self._units[part] = self.after("x" if part[0] in " -0123456789" else "1", part)
+            total += times * known
+        numbers = [part for part in long if part[0] in " 0123456789"]
+        letters = [part for part in long if part[0] not in " 0123456789"]
+        return total + self._separated("a", "0", numbers) + self._separated("0", "a", letters)
+
+    def _separated(self, mark: str, other: str, parts: list[str]) -> int:
+        """Tokens of parts that stand between marks of the other kind, without those of the marks."""
+        if not parts:
+            return 0
+        one, two = self.whole(mark + other + mark), self.whole(mark + other + mark + other + mark)
+        marks = one + (len(parts) - 1) * (two - one) - len(parts) * self.after(mark, other)
+        return self.whole(mark + mark.join(parts) + mark) - marks
+
+
+def _numbers(rng: random.Random, digits: int) -> list[str]:
+    drawn = [str(rng.randrange(10 ** (digits - 1), 10**digits)) for _ in range(6)]
+    return [*drawn, "7" * digits, "1" + "0" * (digits - 1)]
