@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
@@ -44,6 +45,7 @@ class Cell:
     samples: int
     identity: Mapping[str, Any]
     key: str
+    training: str = ""  # key of the training that made its weights; "": the model's own
 
     def planned(self) -> dict[str, Any]:
         """The line of run.json."""
@@ -104,7 +106,7 @@ def plan_signature(method: Method, rope: RopeSpec, length: int) -> str:
     plans = [plan_of(method, rope, probe).hash for probe in probes(length, rope.trained_length)]
     if len(set(plans)) == 1:
         return plans[0]
-    source = hashlib.sha256(_source(type(method.extender)).encode()).hexdigest()
+    source = hashlib.sha256(_sources(method.extender).encode()).hexdigest()
     parameters = _numbers_alike(plain(method.extender.plan_parameters()))
     everything = {"plans": plans, "source": source, "parameters": parameters}
     return VARIES + hashlib.sha256(canonical(everything).encode()).hexdigest()[:16]
@@ -118,6 +120,13 @@ def probes(length: int, trained_length: int) -> list[int]:
     geometric = [round(math.exp(math.log(length) * i / half)) for i in range(half + 1)]
     edges = [trained_length - 1, trained_length, trained_length + 1]
     return sorted({probe for probe in [*even, *geometric, *edges, length] if 1 <= probe <= length})
+
+
+def _sources(extender: Extender) -> str:
+    """Source of a method, and of the method inside it where one wraps another."""
+    inner = [getattr(extender, one.name) for one in dataclasses.fields(extender)]
+    found = [one for one in (extender, *inner) if isinstance(one, Extender)]
+    return "".join(_source(type(one)) for one in found)
 
 
 def _source(cls: type[Extender]) -> str:
@@ -189,10 +198,17 @@ def check(experiment: Experiment, rope: RopeSpec) -> None:
         )
 
 
-def cells_of(experiment: Experiment, base: Base) -> list[Cell]:
-    """Every cell of the experiment, methods first, then tests, lengths and seeds, each as the file lists them."""
+def cells_of(
+    experiment: Experiment, base: Base, trained: Mapping[tuple[str, int], str] = MappingProxyType({})
+) -> list[Cell]:
+    """Every cell of the experiment, methods first, then tests, lengths and seeds, each as the file lists them.
+
+    `trained`: the keys of the trainings that made a method's weights, by its label and the seed.
+    """
     check(experiment, base.rope)
-    shared = {"weights": base.weights_hash, "dtype": base.dtype, "attention": base.attention}
+    shared = {"dtype": base.dtype, "attention": base.attention}
+    if experiment.crossing != "fixed":
+        shared["crossing"] = experiment.crossing
     cells = []
     for method in experiment.methods:
         signatures: dict[int, str] = {}
@@ -203,14 +219,17 @@ def cells_of(experiment: Experiment, base: Base) -> list[Cell]:
                 reach = max(length, experiment.target_length) if _in_window(test) else length
                 if reach not in signatures:
                     signatures[reach] = plan_signature(method, base.rope, reach)
-                for seed in experiment.seeds:
+                varies = test.task.seeded or method.training is not None  # every training has a seed
+                for seed in experiment.seeds if varies else experiment.seeds[:1]:
+                    training = trained.get((method.label, seed), "")
                     identity = {
                         **shared,
+                        "weights": f"{base.weights_hash} trained {training}" if training else base.weights_hash,
                         "plan": signatures[reach],
                         "task": task,
                         "length": length,
                         "seed": seed,
                         "samples": test.samples,
                     }
-                    cells.append(Cell(method, test, length, seed, test.samples, identity, key_of(identity)))
+                    cells.append(Cell(method, test, length, seed, test.samples, identity, key_of(identity), training))
     return cells
