@@ -7,6 +7,7 @@ answer more questions about the same text follow, because from one question per 
 
 import random
 import re
+import string
 import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -117,12 +118,21 @@ def lines(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     return pieces
 
 
-def retrieval(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+RETRIEVAL = {"single": 1, "noise": 1, "uuid": 2, "multikey": 2, "lines": 3, "uuid lines": 3, "multivalue": 3,
+             "multiquery": 3}  # fmt: skip
+
+
+def retrieval(
+    rng: random.Random,
+    budget: int,
+    count: text.TokenCount,
+    kinds: tuple[str, ...] = tuple(RETRIEVAL),
+    fewest: int = 2,
+) -> Pieces:
     """The eight needle tasks of RULER, usually with more needles than the tests have."""
-    kind = rng.choices(("single", "noise", "uuid", "multikey", "lines", "uuid lines", "multivalue", "multiquery"),
-                       (1, 1, 2, 2, 3, 3, 3, 3))[0]  # fmt: skip
+    kind = rng.choices(kinds, [RETRIEVAL[kind] for kind in kinds])[0]
     some = rng.randrange(1, 6) if budget > 200 else rng.randrange(1, 3)
-    most = 4 if budget > 300 else 2
+    most = max(fewest, 4 if budget > 300 else 2)
     task = {
         "single": niah.Niah("essay", keys_hidden=some),
         "noise": niah.Niah("noise", keys_hidden=some),
@@ -130,8 +140,8 @@ def retrieval(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces
         "multikey": niah.Niah("essay", keys_hidden=max(2, some)),
         "lines": niah.Niah("needle"),
         "uuid lines": niah.Niah("needle", keys="uuids", values="uuids"),
-        "multivalue": niah.Niah("essay", values_per_key=rng.randrange(2, most + 1)),
-        "multiquery": niah.Niah("essay", keys_asked=rng.randrange(2, most + 1)),
+        "multivalue": niah.Niah("essay", values_per_key=rng.randrange(fewest, most + 1)),
+        "multiquery": niah.Niah("essay", keys_asked=rng.randrange(fewest, most + 1)),
     }[kind]
     # leave room for more questions: nearly half of the sequence where many needles stand, little elsewhere
     room = budget - (14 if kind in ("single", "noise") and some == 1 else min(60, budget // 4))
@@ -241,6 +251,34 @@ def documents(rng: random.Random, budget: int, count: text.TokenCount, hops: tup
         prompt = f"{context}\n\nQuestion: {dossiers[0].question}{said.qa_prefix}"
     more = [Asked(f"\n\nQuestion: {d.question}{said.qa_prefix}", f" {d.answer}") for d in dossiers[1:]]
     return answered(prompt, f" {dossiers[0].answer}", more)
+
+
+def counted(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Short lists without instructions: the step before common and frequent words."""
+    pieces: Pieces = []
+    used = 0
+    said = wording()
+    while used < budget:
+        if rng.random() < 0.5:
+            often, once = rng.randrange(2, 5), rng.randrange(1, 7)
+            drawn = rng.sample([word for word in words.all_words() if words.for_training(word)], often + once)
+            listed = drawn[:often] * rng.randrange(2, 5) + drawn[often:]
+            rng.shuffle(listed)
+            answer = sorted(drawn[:often], key=listed.index)
+            prompt = " ".join(f"{i}. {word}" for i, word in enumerate(listed, start=1)) + said.cwe_prefix
+            answer = [f"{i}. {word}" for i, word in enumerate(answer, start=1)]
+        else:
+            number = rng.randrange(3, 6)
+            answer = [text.draw(rng, lambda r: "".join(r.choices(string.ascii_lowercase, k=6)), 1, False)[0]
+                      for _ in range(number)]  # fmt: skip
+            counts = sorted(rng.sample(range(1, 9), number), reverse=True)
+            listed = [word for word, often in zip(answer, counts, strict=True) for _ in range(often)]
+            listed += ["...."] * rng.randrange(2 * len(listed))
+            rng.shuffle(listed)
+            prompt, answer = " ".join(listed) + said.fwe_prefix, answer[:3]
+        pieces += [(prompt, CONTEXT), (" " + " ".join(answer) + END, ANSWER)]
+        used += sum(count(piece) for piece, _ in pieces[-2:]) + 1
+    return pieces
 
 
 def told(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
@@ -386,10 +424,13 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can h
     "pairs": (pairs, 64),
     "lines": (lines, 64),
     "retrieval": (retrieval, 192),
+    "several": (partial(retrieval, kinds=("multivalue", "multiquery"), fewest=3), 256),
+    "exact": (partial(retrieval, kinds=("uuid", "uuid lines")), 192),
     "tracked": (tracked, 256),
     "chains": (chains, 128),
     "common": (common, 256),
     "frequent": (frequent, 192),
+    "counted": (counted, 128),
     "documents": (documents, 128),
     "single": (partial(documents, hops=(1,)), 128),
     "told": (told, 64),

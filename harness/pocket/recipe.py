@@ -38,9 +38,9 @@ FOURTH = {"pairs": 0.3, "lines": 1.5, "retrieval": 5.0, "chains": 3.0, "tracked"
           "natural": 0.3}  # fmt: skip
 FIFTH = {"told": 6.0, "single": 3.0, "documents": 2.0, "retrieval": 4.0, "lines": 0.7, "chains": 2.0, "tracked": 1.5,
          "common": 1.0, "frequent": 1.0, "sums": 1.5, "quiz": 1.5, "codes": 0.4, "stories": 0.3}  # fmt: skip
-LAST = {"lines": 1.0, "retrieval": 6.0, "chains": 2.0, "tracked": 3.0, "told": 1.5, "single": 1.5, "documents": 4.0,
-        "common": 2.0, "frequent": 2.0, "codes": 1.0, "quiz": 2.0, "sums": 1.5, "stories": 0.7,
-        "natural": 0.5}  # fmt: skip
+LAST = {"lines": 1.0, "retrieval": 5.0, "several": 3.0, "exact": 2.0, "chains": 1.5, "tracked": 2.5, "told": 1.0,
+        "single": 1.0, "documents": 3.5, "common": 2.0, "frequent": 2.0, "counted": 3.0, "codes": 0.7, "quiz": 1.5,
+        "sums": 2.0, "stories": 0.7, "natural": 0.5}  # fmt: skip
 
 
 @dataclass(frozen=True)
