@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from harness.lm import ExtendedLM
     from harness.run import Sessions
     from harness.search_documents import Document
+    from harness.store import Store
+    from harness.training import Job
 
 
 class LocalSession:
@@ -82,6 +84,7 @@ class LocalEngine:
         from harness.lm import ExtendedLM
         from harness.model import load_model
         from harness.rope import applied
+        from harness.trained import TrainedWeights
 
         base, one = self.base(), self._experiment
         self._progress.say(f"loading {one.model} ({base.dtype}, attention {base.attention})")
@@ -100,14 +103,27 @@ class LocalEngine:
             )
         with applied(loaded.model, loaded.spec) as rotary:
             sessions: dict[Method, LocalSession] = {}  # by label and extender: a search changes the extender
+            weights = TrainedWeights(loaded.model)
 
-            def session_of(method: Method) -> LocalSession:
+            def session_of(method: Method, trained: Path | None = None) -> LocalSession:
+                weights.use(trained)
                 if method not in sessions:
-                    lm = ExtendedLM(loaded, method.extender, rotary)
+                    lm = ExtendedLM(loaded, method.extender, rotary, crossing=one.crossing)
                     sessions[method] = LocalSession(method, lm, rotary, loaded.spec)
                 return sessions[method]
 
             yield session_of
+
+    def train(self, job: "Job", store: "Store", tests: Sequence[str]) -> dict[str, Any]:
+        """Train a fresh copy of the model, in float32 with bf16 products; `tests` are texts to keep out."""
+        from harness.model import load_model
+        from harness.training import run_job
+
+        one = self._experiment
+        loaded = load_model(
+            one.model_source, dtype="float32", local_files_only=False, trained_length=one.trained_length
+        )
+        return run_job(job, store, loaded.model, loaded.tokenizer, tests, self._progress.say)
 
 
 def parameter_count(folder: Path) -> int:

@@ -6,14 +6,18 @@
     extenders: [none, {yarn: {beta_fast: 32}}, {pi: {label: PI}}]
     tests: [needle, {perplexity: {samples: 4, lengths: [4096]}}]
 
-Optional: name, samples (20), seeds ([0]), dtype and attention (auto), trained_length, extender_folders.
+Optional: name, samples (20), seeds ([0]), dtype and attention (auto), trained_length, extender_folders; crossing
+(fixed), which says what happens where a generation crosses the trained window; and what every method is trained with:
+
+    training: [none, plain, {mixed: {learning_rate: 5e-4}}]
+    training_settings: {tokens: 500000, corpus: pocket}
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import extenders.base
 import tasks.base
@@ -21,14 +25,29 @@ from extenders.base import Extender
 from harness import parameters, strict_yaml
 from tasks.base import Task
 
+if TYPE_CHECKING:
+    from harness.training import Training
+
 Made = TypeVar("Made")
 
 SHIPPED = Path(__file__).parent / "experiments"
 REQUIRED = ("model", "target_length", "lengths", "extenders", "tests")
-OPTIONAL = ("name", "samples", "seeds", "dtype", "attention", "trained_length", "extender_folders")
+OPTIONAL = (
+    "name",
+    "samples",
+    "seeds",
+    "dtype",
+    "attention",
+    "trained_length",
+    "extender_folders",
+    "training",
+    "training_settings",
+    "crossing",
+)
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("auto", "sdpa", "eager", "flex_attention", "flash_attention_2")
 DEFAULT_SAMPLES = 20
+CROSSING = ("fixed", "recompute")  # the plan of prompt plus new tokens from the start, or a new cache at the window
 PATHS = ("folder", "file", "documents")  # parameters that name files; their content counts, not their place
 
 
@@ -38,6 +57,7 @@ class Method:
 
     label: str
     extender: Extender
+    training: "Training | None" = field(default=None, compare=False)  # what its weights are trained with
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,8 @@ class Experiment:
     attention: str = "auto"
     trained_length: int | None = None  # tokens; None: what the model's configuration says
     folder: Path = Path()  # of the experiment file
+    trainings: "tuple[Training | None, ...]" = ()  # every method is given each; None: no training
+    crossing: str = "fixed"
     notes: tuple[str, ...] = ()  # what was added without being asked, in words for the user
 
     @property
@@ -133,6 +155,16 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         none = parameters.make("none", extenders.base.load("none"), {}, {"target_length": target})
         methods = (Method(_free("none", [m.label for m in methods]), none), *methods)
         notes = ("added the extender 'none': retention is measured against the model as trained",)
+    trainings: tuple[Training | None, ...] = ()
+    if "training" in content:
+        from harness.model_files import shipped_models
+        from harness.training_stage import read as read_trainings
+
+        shared = content.get("training_settings")
+        pocket = content["model"] in shipped_models()
+        trainings = read_trainings(f"{where}: training", content["training"], shared, folder, pocket)
+    elif "training_settings" in content:
+        raise ValueError(f"{where}: training_settings says how to train, but there is no training; list recipes there")
     return Experiment(
         name=_file_name(f"{where}: name", content.get("name", name)),
         model=_text(f"{where}: model", content["model"]),
@@ -144,6 +176,8 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         dtype=_choice(f"{where}: dtype", content.get("dtype", "auto"), DTYPES),
         attention=_choice(f"{where}: attention", content.get("attention", "auto"), ATTENTION),
         trained_length=trained,
+        trainings=trainings,
+        crossing=_choice(f"{where}: crossing", content.get("crossing", "fixed"), CROSSING),
         folder=folder,
         notes=notes,
     )

@@ -9,6 +9,7 @@ overlooks it, and what it cost. A method without a finished cell has the value N
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from harness.store import canonical
@@ -17,8 +18,13 @@ Planned = Mapping[str, Any]
 Content = Mapping[str, Any] | None
 
 
-def ledger(run: Mapping[str, Any], contents: Sequence[tuple[Planned, Content]]) -> dict[str, Any]:
-    """The ledger of a run from its run.json content and its cells (planned line, stored content or None)."""
+def ledger(
+    run: Mapping[str, Any],
+    contents: Sequence[tuple[Planned, Content]],
+    records: Mapping[str, Content] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """The ledger of a run from its run.json content, its cells (planned line, stored content or None) and the records
+    of its trainings by key."""
     labels = [method["label"] for method in run["methods"]]
     planned = {label: [cell for cell, _ in contents if cell["label"] == label] for label in labels}
     done = {
@@ -35,7 +41,7 @@ def ledger(run: Mapping[str, Any], contents: Sequence[tuple[Planned, Content]]) 
     def of_cells(condition: str, pick: Any) -> None:
         row(condition, True, {label: _shared([pick(content) for _, content in done[label]]) for label in labels})
 
-    of_cells("base weights and tokenizer", lambda content: content["identity"]["weights"])
+    of_cells("base weights and tokenizer", lambda content: content["identity"]["weights"].split()[0])
     of_cells("dtype", lambda content: content["identity"]["dtype"])
     of_cells("attention kernel", lambda content: content["identity"]["attention"])
     of_cells("engine", lambda content: content["provenance"]["engine"])
@@ -50,7 +56,8 @@ def ledger(run: Mapping[str, Any], contents: Sequence[tuple[Planned, Content]]) 
     searched = {one["label"]: one["cost"] or {} for one in run.get("searches", [])}
     for condition, name in (("search trials", "candidates"), ("search token-forwards", "token_forwards")):
         row(condition, True, {label: searched.get(label, {}).get(name, 0) for label in labels})
-    row("training tokens", True, dict.fromkeys(labels, 0))
+    for condition, must_be_equal, values in training_rows(run, records):
+        row(condition, must_be_equal, values)
     target = str(run["target_length"])
     factors = {method["label"]: method["plans"][target]["attention_factor"] for method in run["methods"]}
     row("attention factor at the target length", False, factors)
@@ -61,6 +68,55 @@ def ledger(run: Mapping[str, Any], contents: Sequence[tuple[Planned, Content]]) 
     row("evaluation token-forwards", False, {label: _total(done[label], "token_forwards", sum) for label in labels})
     row("peak memory (bytes)", False, {label: _total(done[label], "peak_memory_bytes", max) for label in labels})
     return {"conditions": rows, "environment": environment([content for _, content in contents if _done(content)])}
+
+
+def training_rows(run: Mapping[str, Any], records: Mapping[str, Content]) -> list[tuple[str, bool, dict[str, Any]]]:
+    """(condition, must be equal, value by method) of training. One method's seeds stand together: their data differ."""
+    rows: list[tuple[str, bool, dict[str, Any]]] = []
+    labels = [method["label"] for method in run["methods"]]
+    own = {
+        label: [records.get(one["key"]) for one in run.get("trainings", []) if one["method"] == label]
+        for label in labels
+    }
+    done = {label: [r for r in found if r is not None and r["status"] == "done"] for label, found in own.items()}
+
+    def of(pick: Any, combine: Any, nothing: Any) -> dict[str, Any]:
+        """What a method without training has, None where one is missing, else the records' values combined."""
+        return {
+            label: nothing if not own[label] else combine([pick(r) for r in done[label]]) if done[label] else None
+            for label in labels
+        }
+
+    rows.append(("training tokens", True, of(lambda r: r["cost"]["tokens"], max, 0)))
+    if any(own.values()):
+        rows += [
+            ("training recipe", True, of(lambda r: r["recipe"]["label"], _joined, "none")),
+            ("training data order", True, of(lambda r: r["data"]["order"], _joined, "none")),
+            ("training corpus", True, of(lambda r: r["data"]["corpus"], _joined, "none")),
+            ("training steps", True, of(lambda r: len(r["curve"]), max, 0)),
+            ("training learning rate", True, of(lambda r: r["recipe"]["learning_rate"], max, 0)),
+            ("training optimiser", True, of(_optimiser, _joined, "none")),
+            ("trained parameters", True, of(_trainable, _joined, "none")),
+            ("training FLOPs", False, of(lambda r: r["cost"]["flops"], sum, 0)),
+            ("training seconds", False, of(lambda r: r["cost"]["seconds"], sum, 0)),
+            ("training peak memory (bytes)", False, of(lambda r: r["cost"]["peak_memory_bytes"], max, 0)),
+        ]
+    return rows
+
+
+def _joined(values: Sequence[Any]) -> str:
+    return " and ".join(dict.fromkeys(map(str, values)))
+
+
+def _optimiser(record: Mapping[str, Any]) -> str:
+    recipe = record["recipe"]
+    betas = "/".join(f"{beta:g}" for beta in recipe["betas"])
+    return f"AdamW {betas}, decay {recipe['weight_decay']:g}, {recipe['schedule']}, clip {recipe['clip']:g}"
+
+
+def _trainable(record: Mapping[str, Any]) -> str:
+    trainable = record["trainable"]
+    return f"{trainable['parameters']} of {trainable['of']}"
 
 
 def environment(done: Sequence[Any]) -> dict[str, Any]:

@@ -32,11 +32,20 @@ class ExtendedLM:
     `rotary` is what `harness.rope.applied` gives. `batch_tokens` bounds the tokens of one forward pass; a longer prompt
     runs alone. Only prompts of equal length are answered together, so no row is padded.
 
+    `crossing` says what happens where an answer crosses the trained window and the method plans otherwise beyond it.
+    "fixed": prompt plus new tokens decide before the prefill. "recompute": the plan for the window holds until the
+    window is full, and then the cache is computed again under the plan for prompt plus new tokens, once.
+
     Counters: `token_forwards` (tokens that went through the model, padding not counted), `prompts`, `plan_hashes`.
     """
 
     def __init__(
-        self, loaded: "LoadedModel", extender: Extender, rotary: "Applied", batch_tokens: int = 16_384
+        self,
+        loaded: "LoadedModel",
+        extender: Extender,
+        rotary: "Applied",
+        batch_tokens: int = 16_384,
+        crossing: str = "fixed",
     ) -> None:
         self.model: Any = loaded.model
         self.tokenizer: Any = loaded.tokenizer
@@ -44,6 +53,7 @@ class ExtendedLM:
         self.extender = extender
         self.rotary = rotary
         self.batch_tokens = batch_tokens
+        self.recompute = crossing == "recompute"
         self.token_forwards = 0
         self.prompts = 0
         self.plan_hashes: set[str] = set()
@@ -132,14 +142,14 @@ class ExtendedLM:
             )
         return row, min(start, len(row) - 1)
 
-    def _pin(self, lengths: Sequence[int]) -> list[str]:
+    def _pin(self, lengths: Sequence[int], again: bool = False) -> list[str]:
         """Pin one plan per row; returns their hashes."""
         plans = {length: self.plan(length) for length in set(lengths)}
         alike = len(set(plans.values())) == 1
         self.rotary.use(plans[lengths[0]] if alike else [plans[length] for length in lengths])
         hashes = {length: plan.hash for length, plan in plans.items()}
         self.plan_hashes.update(hashes.values())
-        self.prompts += len(lengths)
+        self.prompts += 0 if again else len(lengths)
         return [hashes[length] for length in lengths]
 
     @torch.inference_mode()
@@ -147,12 +157,11 @@ class ExtendedLM:
         """Greedy answers to prompts of one and the same length, in one batch."""
         started = time.perf_counter()
         length = len(rows[0]) + new_tokens
-        hashes = self._pin([length] * len(rows))
+        window = self.spec.trained_length
+        switches = self.recompute and len(rows[0]) <= window < length and self.plan(window) != self.plan(length)
+        hashes = self._pin([window if switches else length] * len(rows))
         prompt = torch.tensor(rows, device=self.model.device)
-        output = self.model.base_model(input_ids=prompt, use_cache=True, return_dict=True)
-        cache = output.past_key_values
-        logits = head(self.model, output.last_hidden_state[:, -1:], len(rows))
-        self.token_forwards += prompt.numel()
+        cache, logits = self._prefill(prompt)
         ends = torch.tensor(sorted(self._ends), dtype=torch.long, device=prompt.device)
         ended = torch.zeros(len(rows), dtype=torch.bool, device=prompt.device)
         written: list[Tensor] = []
@@ -162,6 +171,11 @@ class ExtendedLM:
             ended |= torch.isin(written[-1], ends)
             if len(written) == new_tokens or bool(ended.all()):
                 break
+            if switches and prompt.shape[1] + len(written) > window:
+                switches = False
+                hashes = self._pin([length] * len(rows), again=True)
+                cache, logits = self._prefill(torch.cat((prompt, torch.stack(written, dim=1)), dim=1))
+                continue
             output = self.model(input_ids=written[-1][:, None], past_key_values=cache, use_cache=True, return_dict=True)
             cache, logits = output.past_key_values, output.logits
             self.token_forwards += len(rows)
@@ -173,6 +187,12 @@ class ExtendedLM:
             tokens = len(row) if size is None else size + 1
             answers.append(Generation(self.decode(own), tokens, size is not None, seconds, plan_hash))
         return answers
+
+    def _prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
+        """(cache, logits [rows, 1, vocabulary] of the last position) of token ids [rows, positions]."""
+        output = self.model.base_model(input_ids=ids, use_cache=True, return_dict=True)
+        self.token_forwards += ids.numel()
+        return output.past_key_values, head(self.model, output.last_hidden_state[:, -1:], len(ids))
 
     @torch.inference_mode()
     def _span_losses(

@@ -10,13 +10,13 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from extenders.base import RopeSpec
-from harness import searching
+from harness import searching, training_stage
 from harness.cells import VARIES, Base, Cell, cells_of, check, plain, plan_of, rope_fields
 from harness.experiment import Experiment, Method
 from harness.ledger import ledger
@@ -24,6 +24,7 @@ from harness.memory import PeakMemory
 from harness.progress import Progress
 from harness.provenance import now, provenance
 from harness.store import Store
+from harness.training import Job
 from tasks.base import LM, Row
 
 
@@ -45,7 +46,8 @@ class Session(Protocol):
 
 
 class Sessions(Protocol):
-    def __call__(self, method: Method) -> Session: ...
+    def __call__(self, method: Method, trained: Path | None = None) -> Session:
+        """`trained`: folder of the training whose weights the method runs with; None: the model's own."""
 
 
 class Engine(Protocol):
@@ -58,6 +60,9 @@ class Engine(Protocol):
 
     def open(self) -> AbstractContextManager[Sessions]:
         """Loads the model; leaving the block restores it."""
+
+    def train(self, job: Job, store: Store, tests: Sequence[str]) -> dict[str, Any]:
+        """Run a training and store it; gives its record. `tests` are texts to keep out of it."""
 
 
 @dataclass(frozen=True)
@@ -78,47 +83,63 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
     searches = searching.planned(experiment.methods, base)
     store = Store(Path(folder))
 
-    def stage() -> tuple[list[Cell], dict[str, Any]]:
-        """Cells and description of the methods that can plan by now."""
-        ready = dataclasses.replace(
-            experiment, methods=searching.completed(experiment.methods, searches, store.searches)
-        )
-        cells = cells_of(ready, base)
+    def stage() -> tuple[list[Cell], dict[str, Any], training_stage.Jobs]:
+        """Cells, description and trainings of the methods that can plan by now."""
+        complete = searching.completed(experiment.methods, searches, store.searches)
+        ready = dataclasses.replace(experiment, methods=training_stage.factored(complete, experiment.trainings))
+        jobs = training_stage.jobs_of(ready.methods, base, ready)
+        cells = cells_of(ready, base, {place: job.key for place, job in jobs.items()})
         found = {"searches": searching.described(searches, store.searches)} if searches else {}
-        return cells, describe(ready, base, cells) | found
+        return cells, describe(ready, base, cells) | found, jobs
 
-    cells, description = stage()
+    cells, description, jobs = stage()
     store = Store.create(folder)
     created = _previous(store, experiment, progress) or now()
     failed: list[tuple[Cell, str]] = []
 
     def save() -> None:
         content = {**description, "created": created}
-        store.write_run({**content, "ledger": ledger(content, [(c.planned(), store.cell(c.key)) for c in cells])})
+        trained = training_stage.described(jobs, store)
+        content |= {"trainings": trained} if trained else {}
+        records = {one["key"]: store.training(one["key"]) for one in trained}
+        planned = [(cell.planned(), store.cell(cell.key)) for cell in cells]
+        store.write_run({**content, "ledger": ledger(content, planned, records)})
 
     def missing_cells() -> tuple[list[Cell], int]:
         """What is to be computed, short lengths first, out of how many."""
         unique = {cell.key: cell for cell in reversed(cells)}  # methods with equal plans share cells; the first runs it
         order = {id(cell): i for i, cell in enumerate(cells)}
         missing = [cell for cell in unique.values() if not store.done(cell.key)]
-        return sorted(missing, key=lambda cell: (cell.length, order[id(cell)])), len(unique)
+        weights = {key: i for i, key in enumerate(dict.fromkeys(cell.training for cell in cells))}  # few changes
+        return sorted(missing, key=lambda c: (c.length, weights[c.training], order[id(c)])), len(unique)
 
     save()
     unfinished = [one for one in searches if not searching.finished(store.searches, one.key)]
     missing, total = missing_cells()
-    if missing or unfinished:
+    if missing or unfinished or training_stage.missing(jobs, store):
         try:
-            with engine.open() as session_of:
+            with ExitStack() as opened:
+                session_of = opened.enter_context(engine.open()) if unfinished else None
                 for one in unfinished:
+                    assert session_of is not None
                     searching.run_in(experiment, one, base, session_of(one.method), store.searches, progress.say)
                 if unfinished:
-                    cells, description = stage()
+                    cells, description, jobs = stage()
                     save()
                     missing, total = missing_cells()
+                if training_stage.missing(jobs, store):
+                    session_of = None
+                    opened.close()  # what the model held is for the training now
+                    texts = training_stage.texts_of(experiment.tests)
+                    training_stage.run_missing(jobs, store, lambda job: engine.train(job, store, texts), progress.say)
+                    save()
+                if missing and session_of is None:
+                    session_of = opened.enter_context(engine.open())
                 progress.start(missing, total)
                 for cell in missing:
+                    assert session_of is not None
                     progress.begin(cell)
-                    content, prompts = measure(cell, session_of, engine.name)
+                    content, prompts = measure(cell, session_of, engine.name, store)
                     for text in prompts:
                         store.put_prompt(text)
                     store.put_cell(cell.key, content)
@@ -132,7 +153,9 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
     return Outcome(store, total, len(missing), tuple(failed), tuple(unsearched))
 
 
-def measure(cell: Cell, session_of: Sessions, engine: str) -> tuple[dict[str, Any], list[str]]:
+def measure(
+    cell: Cell, session_of: Sessions, engine: str, store: Store | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """One cell: (what is stored, the prompts that its rows name). Whatever goes wrong in it is a failed cell."""
     memory = PeakMemory()
     started = time.perf_counter()
@@ -142,7 +165,11 @@ def measure(cell: Cell, session_of: Sessions, engine: str) -> tuple[dict[str, An
     session = None
     before = 0
     try:
-        session = session_of(cell.method)
+        if cell.training:
+            assert store is not None
+            session = session_of(cell.method, store.training_folder(cell.training))
+        else:
+            session = session_of(cell.method)
         before = session.token_forwards
         plan_hash, difference = session.prove(cell.length)
         proof = {str(cell.length): {"plan_hash": plan_hash, "max_difference": difference}}
@@ -228,7 +255,7 @@ def _method(method: Method, rope: RopeSpec, lengths: Sequence[int]) -> dict[str,
         "label": method.label,
         "extender": method.extender.name,
         "parameters": plain(method.extender.parameters()),
-        "summary": summary(type(method.extender)),
+        "summary": summary(type(getattr(method.extender, "inner", method.extender))),
         "varies": len({plan.hash for plan in plans.values()}) > 1,
         "plans": {
             str(length): {
@@ -239,7 +266,7 @@ def _method(method: Method, rope: RopeSpec, lengths: Sequence[int]) -> dict[str,
             }
             for length, plan in plans.items()
         },
-    }
+    } | training_stage.of_method(method)
 
 
 def summary(cls: type[Any]) -> str:

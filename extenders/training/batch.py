@@ -1,0 +1,41 @@
+"""What one forward pass of training gets. Tensor suffixes: B rows, S positions."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A micro-batch: rows of one sequence class under one RoPE plan.
+
+    `positions_BS` is what RoPE sees and need not be consecutive. Attention never crosses a document's start:
+    `starts` holds them for every row, 0 first. A target of weight 0 is not scored.
+    """
+
+    kind: str  # sequence class, by which loss curves are kept apart
+    rope: str  # name of the plan that these rows run with
+    ids_BS: Tensor
+    positions_BS: Tensor
+    targets_BS: Tensor
+    weights_BS: Tensor  # float32
+    starts: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        shape = self.ids_BS.shape
+        shapes = {tensor.shape for tensor in (self.positions_BS, self.targets_BS, self.weights_BS)}
+        assert shapes == {shape} and len(self.starts) == shape[0], "the parts of a batch have different shapes"
+        assert all(row and row[0] == 0 and list(row) == sorted(set(row)) for row in self.starts), self.starts
+
+    @property
+    def tokens(self) -> int:
+        return self.ids_BS.numel()
+
+    def to(self, device: torch.device) -> "Batch":
+        names = ("ids_BS", "positions_BS", "targets_BS", "weights_BS")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def unscored(self) -> "Batch":
+        """The same rows with no target that counts: what a process runs when it has fewer rows than the others."""
+        return replace(self, weights_BS=torch.zeros_like(self.weights_BS))

@@ -1,0 +1,308 @@
+"""One method, one recipe, one seed → trained weights in a store, with what they cost.
+
+    DIR/trainings/<key>.json   what was trained on what, the curve, the cost; written whole once finished or failed
+    DIR/trainings/<key>/       weights.safetensors, and a checkpoint while it is unfinished
+
+The key covers all that changes the weights: the model's own, the plans, recipe, budget, documents and seed. It leaves
+out names, paths and how many rows run together. Stopped at any moment, a training goes on where it was.
+"""
+
+import dataclasses
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extenders.base import Extender, RopePlan, RopeSpec
+from extenders.training.recipe import RECIPES, Lora, Recipe
+from extenders.training.schedule import Schedule, schedule
+from harness.parameters import hint
+from harness.store import Store, key_of
+
+VERSION = 1  # raised when the same settings train otherwise
+TOKENS_PER_STEP = 16_384
+POCKET_RATE = 5e-4  # AdamW, for models of a few million weights; papers' rates are for billions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a user may say about a training; what is left out is the recipe's."""
+
+    tokens: int  # the budget: a run stops before it would train on more
+    corpus: str = ""  # see harness.training_data; "pocket" for the shipped models
+    tokens_per_step: int = 0  # 0: 16,384, or one sequence of the target length where that is longer
+    learning_rate: float | None = None
+    schedule: str | None = None
+    warmup: float | None = None  # share of the tokens
+    mix: dict[str, float] | None = None  # share of every portion by name
+    lora: int = 0  # rank; 0: as the recipe has it
+    float32: bool = False  # no bf16 autocast
+    checkpointing: bool = False  # compute activations again instead of storing them
+    micro_tokens: int = 0  # tokens of one forward pass; 0: 16,384
+
+
+@dataclass(frozen=True)
+class Training:
+    """A recipe with its budget and data: one value of the factor `training`."""
+
+    label: str
+    recipe: Recipe
+    settings: Settings
+
+    @property
+    def short(self) -> dict[str, Any]:
+        return {"recipe": self.recipe.name, "tokens": self.settings.tokens}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a training for one method and one seed on one model."""
+
+    training: Training
+    label: str  # of the method with its training
+    extender: Extender
+    seed: int
+    rope: RopeSpec
+    plan: Schedule
+    identity: Mapping[str, Any]
+    key: str
+
+    @property
+    def words(self) -> str:
+        return f"{self.label} · training seed {self.seed}"
+
+    def plans(self) -> dict[str, RopePlan]:
+        """Every plan of the run by the name that its sequences say."""
+        return plans_of(self.extender, self.rope, self.plan)
+
+
+def training_of(name: object, settings: Settings, label: str = "", pocket: bool = False) -> Training:
+    """The training of a recipe's name with settings. `pocket`: the model is a shipped one, which has defaults."""
+    if name not in RECIPES:
+        raise ValueError(f"no training recipe is named {name!r}; {hint(name, [*RECIPES, 'none'])}")
+    recipe = RECIPES[str(name)]
+    if settings.mix is not None:
+        recipe = recipe.with_mix(settings.mix)
+    rate = settings.learning_rate or (POCKET_RATE if pocket else recipe.learning_rate)
+    changes: dict[str, Any] = {"learning_rate": rate}
+    changes |= {key: value for key in ("schedule", "warmup") if (value := getattr(settings, key)) is not None}
+    if settings.lora:
+        changes["lora"] = dataclasses.replace(recipe.lora or Lora(), rank=settings.lora, alpha=2.0 * settings.lora)
+    corpus = settings.corpus or ("pocket" if pocket else "")
+    if not corpus:
+        raise ValueError(f"training {name}: name a corpus (a folder of texts, a .jsonl file or dataset:NAME)")
+    for key in ("tokens", "tokens_per_step", "micro_tokens", "lora"):
+        value = getattr(settings, key)
+        if value < 0 or (key == "tokens" and value < 1):
+            raise ValueError(f"training {name}: {key} must be a whole number above 0, got {value}")
+    settings = dataclasses.replace(settings, corpus=corpus)
+    return Training(label or str(name), dataclasses.replace(recipe, **changes), settings)
+
+
+def job_of(
+    training: Training, label: str, extender: Extender, weights_hash: str, rope: RopeSpec, seed: int, data: Any
+) -> Job:
+    """The training of one method and seed; `data` identifies the documents (harness.training_data.identity).
+
+    Raises ValueError for what cannot be trained: a budget under one step, a method without a plan for a stage.
+    """
+    settings, target = training.settings, extender.target_length
+    per_step = settings.tokens_per_step or max(TOKENS_PER_STEP, target)
+    plan = schedule(training.recipe, settings.tokens, per_step, rope.trained_length, target)
+    recipe = {key: value for key, value in dataclasses.asdict(training.recipe).items() if key not in WORDS}
+    identity = {
+        "training": VERSION,
+        "weights": weights_hash,
+        "window": rope.trained_length,
+        "target": target,
+        "plans": {name: one.hash for name, one in plans_of(extender, rope, plan).items()},
+        "recipe": recipe,
+        "tokens": settings.tokens,
+        "tokens_per_step": per_step,
+        "data": data,
+        "seed": seed,
+        "float32": settings.float32,
+    }
+    return Job(training, label, extender, seed, rope, plan, identity, key_of(identity))
+
+
+WORDS = ("name", "source", "deviations", "original_inside")  # of a recipe; they change no weight
+
+
+def plans_of(extender: Extender, rope: RopeSpec, plan: Schedule) -> dict[str, RopePlan]:
+    """Plans by the names that sequences say: the original RoPE, and the method's for every stage's target."""
+    found: dict[str, RopePlan] = {}
+    for place in (place for step in plan for place in step):
+        if place.rope in found:
+            continue
+        if place.portion.rope == "original":
+            found[place.rope] = RopePlan.as_trained(rope)
+        elif place.target == extender.target_length:
+            found[place.rope] = extender.plan(rope, place.target)
+        else:
+            found[place.rope] = _towards(extender, place.target).plan(rope, place.target)
+    return found
+
+
+def _towards(extender: Extender, target: int) -> Extender:
+    if getattr(extender, "searched", None) is not None:
+        raise ValueError(
+            f"{extender.name} was searched for {extender.target_length} tokens and has no plan for a stage of "
+            f"{target}; search it for both, or use a recipe of one stage"
+        )
+    return dataclasses.replace(extender, target_length=target)
+
+
+Say = Callable[[str], None]
+
+
+def run_job(job: Job, store: Store, model: Any, tokenizer: Any, tests: Sequence[str], say: Say) -> dict[str, Any]:
+    """Train `model` (freshly loaded, it is changed in place) and store weights and record; gives the record.
+
+    A training that diverges is recorded as failed, with its last good checkpoint beside it. Under torchrun all
+    processes call this, and the first one writes.
+    """
+    from extenders.training.loop import Diverged
+    from harness.memory import PeakMemory
+    from harness.provenance import provenance
+
+    memory = PeakMemory()
+    started = time.perf_counter()
+    folder = store.training_folder(job.key)
+    content: dict[str, Any] = {
+        "identity": job.identity,
+        "recipe": {**dataclasses.asdict(job.training.recipe), "label": job.training.label},
+        "status": "failed",
+        "error": "",
+        "traceback": "",
+    }
+    first = True
+    try:
+        found, first = _trained(job, folder, model, tokenizer, tests, say)
+        content |= found
+        content["status"] = "done"
+    except Diverged as problem:
+        content |= {"error": str(problem), "traceback": traceback.format_exc(), "step": problem.step}
+        content["cost"] = {"seconds": round(time.perf_counter() - started, 3)}
+    content.setdefault("cost", {})["peak_memory_bytes"] = memory.peak()
+    content["provenance"] = provenance()
+    if first:
+        store.put_training(job.key, content)
+        if content["status"] == "done":
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+    return content
+
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def _trained(
+    job: Job, folder: Path, model: Any, tokenizer: Any, tests: Sequence[str], say: Say
+) -> tuple[dict[str, Any], bool]:
+    """(what is recorded, whether this process writes)."""
+    import torch
+
+    from extenders.training import lora as adapters
+    from extenders.training.loop import train, whole
+    from harness.distributed import decoder_layers, shard, world
+    from harness.progress import spoken
+    from harness.rope import applied
+    from harness.trained import write_weights
+    from harness.training_data import Encoder, TrainingBatches, corpus
+    from harness.training_model import Objective, Plans, document_kernel, training_flops
+
+    recipe, settings = job.training.recipe, job.training.settings
+    with world() as here, applied(model, job.rope) as rotary, document_kernel(model):
+        source = corpus(settings.corpus, Encoder(tokenizer), job.seed, tests)
+        micro = settings.micro_tokens or TOKENS_PER_STEP
+        batches = TrainingBatches(job.plan, source, job.rope.trained_length, job.seed, micro, here.rank, here.size)
+        model.train()
+        total = sum(parameter.numel() for parameter in model.parameters())
+        if recipe.lora is not None:
+            adapters.attach(model, recipe.lora, f"lora {job.seed}")
+        if settings.checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        objective = Objective(model, recipe.group)
+        trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+        if here.size > 1:
+            shard(objective, decoder_layers(model))
+        plans = Plans(rotary, job.plans())
+        checkpoint = folder / CHECKPOINT
+        saved = _read_checkpoint(checkpoint, job.key)
+        if saved is not None and here.first:
+            say(f"{job.words}: going on after step {saved['outcome']['steps']}")
+        shown = 0.0
+
+        def report(now: Any) -> None:
+            nonlocal shown
+            if here.first and (time.monotonic() - shown > 15 or now.step == now.steps):
+                shown = time.monotonic()
+                losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in now.losses.items())
+                say(
+                    f"{job.words} · step {now.step}/{now.steps} · {now.tokens:,} tokens · loss {losses} nats · "
+                    f"{now.tokens_per_second:,.0f} tokens/s · {spoken(now.seconds_left)}"
+                )
+
+        outcome = train(
+            objective,
+            batches,
+            recipe,
+            prepare=plans,
+            state=saved,
+            save=lambda state: _write_checkpoint(checkpoint, job.key, state) if here.first else None,
+            report=report,
+            half=not settings.float32,
+        )
+        plans.prove_again()
+        model.eval()
+        scale = recipe.lora.scale if recipe.lora is not None else 1.0
+        tensors = {name: whole(p) for name, p in model.named_parameters() if p.requires_grad}
+        weights = write_weights(folder, tensors, scale) if here.first else {}
+        if here.size == 1:
+            adapters.merge_into(model, scale)
+        sequences: dict[str, int] = {}
+        for place in (place for step in job.plan for place in step):
+            sequences[place.portion.name] = sequences.get(place.portion.name, 0) + 1
+        longest = max(place.size for step in job.plan for place in step)
+        names = [name for name in trained]
+        record = {
+            "data": {"corpus": settings.corpus, "order": outcome.order, "sequences": sequences, **source.facts()},
+            "trainable": {"parameters": sum(trained.values()), "of": total, "names": names},
+            "plans": plans.proofs,
+            "curve": outcome.curve,
+            "weights": weights,
+            "cost": {
+                "seconds": round(outcome.seconds, 3),
+                "tokens": outcome.tokens,
+                "scored_weight": round(outcome.scored, 3),
+                "flops": training_flops(model, outcome.tokens, longest, sum(trained.values()), total),
+                "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),
+                "processes": here.size,
+                "threads": torch.get_num_threads(),
+            },
+        }
+        return record, here.first
+
+
+def _read_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
+    import torch
+
+    if not path.is_file():
+        return None
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception:  # a damaged file: the training begins anew
+        return None
+    return saved if saved.pop("key", None) == key else None
+
+
+def _write_checkpoint(path: Path, key: str, state: Mapping[str, Any]) -> None:
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    torch.save({**state, "key": key}, partial)
+    os.replace(partial, path)

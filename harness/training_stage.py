@@ -1,0 +1,189 @@
+"""The training stage of a run: methods × trainings → the same methods with trained weights, trained where missing.
+
+A training is done for each seed of the experiment, and the cells of a seed use the weights of that seed. A method with
+training `none` keeps its cells, keys and label.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from extenders.training.switched import OriginalInside
+from harness import parameters
+from harness.cells import Base
+from harness.experiment import PATHS, Experiment, Method, Test
+from harness.store import Store
+from harness.training import Job, Settings, Training, job_of, training_of
+
+NONE = "none"
+Jobs = Mapping[tuple[str, int], Job]  # by the label of the trained method and the seed
+
+
+def read(where: str, listed: Any, shared: Any, folder: Path, pocket: bool) -> tuple[Training | None, ...]:
+    """The factor `training` of an experiment file; None stands for no training.
+
+    `shared` are settings of all entries, which an entry may override. `pocket`: the model is a shipped one.
+    """
+    if not isinstance(listed, list) or not listed:
+        raise ValueError(f"{where} must be a list of recipes or {NONE}, got {listed!r}")
+    if shared is not None and not isinstance(shared, dict):
+        raise ValueError(f"{where}_settings must be a mapping of settings, got {shared!r}")
+    found: list[Training | None] = []
+    for entry in listed:
+        name, given = (entry, {}) if isinstance(entry, str) else _pair(where, entry)
+        if name == NONE:
+            if given:
+                raise ValueError(f"{where}: {NONE} takes no settings, got {', '.join(map(str, given))}")
+            found.append(None)
+            continue
+        found.append(one(f"{where}: {name}", name, {**(shared or {}), **given}, folder, pocket))
+    labels = [NONE if training is None else training.label for training in found]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise ValueError(f"{where}: two entries are labelled {twice[0]!r}; give one of them another 'label'")
+    return tuple(found)
+
+
+def one(where: str, name: object, given: Mapping[str, Any], folder: Path, pocket: bool) -> Training:
+    """The training of a recipe's name with what a user wrote. Raises ValueError that begins with `where`."""
+    given = dict(given)
+    label = given.pop("label", name)
+    if not isinstance(label, str) or not label.strip():
+        raise ValueError(f"{where}: label must be a text, got {label!r}")
+    mix = given.get("mix")
+    if mix is not None and not (
+        isinstance(mix, dict) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in mix.values())
+    ):
+        raise ValueError(f"{where}: mix must give portions shares, as in {{short: 0.3, long: 0.7}}, got {mix!r}")
+    corpus = given.get("corpus")
+    if isinstance(corpus, str) and corpus and (folder / corpus).exists():
+        given["corpus"] = str(folder / corpus)
+    settings = parameters.make(where, Settings, given, {})
+    try:
+        return training_of(name, settings, label, pocket)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _pair(where: str, entry: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise ValueError(f"{where}: an entry is a recipe or {{recipe: {{setting: value}}}}, got {entry!r}")
+    name, given = next(iter(entry.items()))
+    if not isinstance(name, str) or not (given is None or isinstance(given, dict)):
+        raise ValueError(f"{where}: an entry is a recipe or {{recipe: {{setting: value}}}}, got {entry!r}")
+    return name, given or {}
+
+
+def factored(methods: Sequence[Method], trainings: Sequence[Training | None]) -> tuple[Method, ...]:
+    """Every method with every training; `none` also without one, because retention is measured against it.
+
+    After a recipe with mixed windows a method runs the original RoPE inside the window.
+    """
+    found = []
+    for method in methods:
+        untrained = () if None in trainings or method.extender.name != NONE else (None,)
+        for training in (*untrained, *trainings) or (None,):
+            if training is None:
+                found.append(method)
+                continue
+            extender = method.extender
+            if training.recipe.original_inside:
+                extender = OriginalInside(target_length=extender.target_length, inner=extender)
+            label = f"{method.label} + {training.label}"
+            found.append(dataclasses.replace(method, label=label, extender=extender, training=training))
+    labels = [method.label for method in found]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise ValueError(f"two methods are labelled {twice[0]!r} once trained; give one of them another 'label'")
+    return tuple(found)
+
+
+def jobs_of(methods: Sequence[Method], base: Base, experiment: Experiment) -> dict[tuple[str, int], Job]:
+    """The trainings that these methods need, by label and seed. Raises ValueError for what cannot be trained."""
+    trained = [method for method in methods if method.training is not None]
+    if not trained:
+        return {}
+    from harness.training_data import identity
+
+    tests = texts_of(experiment.tests)
+    data: dict[str, Any] = {}
+    found = {}
+    for method in trained:
+        training = method.training
+        assert training is not None
+        corpus = training.settings.corpus
+        if corpus not in data:
+            data[corpus] = identity(corpus, tests)
+        inner = method.extender.inner if isinstance(method.extender, OriginalInside) else method.extender
+        for seed in experiment.seeds:
+            try:
+                job = job_of(training, method.label, inner, base.weights_hash, base.rope, seed, data[corpus])
+            except ValueError as error:
+                raise ValueError(f"training of {method.label!r}: {error}") from error
+            found[method.label, seed] = job
+    return found
+
+
+def texts_of(tests: Sequence[Test]) -> list[str]:
+    """The texts that tests read from the user's files, which training must not contain."""
+    texts = []
+    for test in tests:
+        for name, value in test.task.parameters().items():
+            if name in PATHS and isinstance(value, str) and value and Path(value).exists():
+                root = Path(value)
+                files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+                texts += [file.read_text(encoding="utf-8", errors="replace") for file in files]
+    return texts
+
+
+def missing(jobs: Jobs, store: Store) -> list[Job]:
+    """The trainings that are not done, each once: methods with equal plans share theirs."""
+    found = {}
+    for job in jobs.values():
+        record = store.training(job.key)
+        if record is None or record["status"] != "done":
+            found.setdefault(job.key, job)
+    return list(found.values())
+
+
+def described(jobs: Jobs, store: Store) -> list[dict[str, Any]]:
+    """The trainings as run.json lists them."""
+    rows = []
+    for (label, seed), job in jobs.items():
+        record = store.training(job.key) or {"status": "missing", "error": ""}
+        recipe = job.training.label
+        rows.append(
+            {
+                "method": label,
+                "base_method": label.removesuffix(f" + {recipe}"),
+                "recipe": recipe,
+                "seed": seed,
+                "key": job.key,
+                "status": record["status"],
+                "error": record["error"],
+            }
+        )
+    return rows
+
+
+def of_method(method: Method) -> dict[str, Any]:
+    """What run.json says about a method's training: nothing when it has none."""
+    if method.training is None:
+        return {}
+    base = method.label.removesuffix(f" + {method.training.label}")
+    budget = method.training.settings.tokens
+    return {"training": {"base_method": base, "recipe": method.training.label, "tokens": budget}}
+
+
+def run_missing(jobs: Jobs, store: Store, train: Callable[[Job], Any], say: Callable[[str], None]) -> None:
+    """Train what is missing, one by one, and say what each cost. A failed one is recorded, and the rest goes on."""
+    todo = missing(jobs, store)
+    for number, job in enumerate(todo, start=1):
+        say(f"training {number} of {len(todo)}: {job.words}, {job.training.settings.tokens:,} tokens")
+        record = train(job)
+        if record["error"]:
+            say(f"{job.words}: FAILED: {record['error']}")
+        else:
+            cost = record["cost"]
+            say(f"{job.words}: trained on {cost['tokens']:,} tokens in {cost['seconds']:.0f} s")
