@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-LISTS = ("extenders", "tests", "experiments", "models", "factors")
+LISTS = ("extenders", "tests", "experiments", "models", "factors", "recipes")
 
 
 @app.callback()
@@ -182,7 +182,7 @@ def search(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="extenders, tests, experiments, models or factors.")] = "extenders",
+    what: Annotated[str, typer.Argument(help="extenders, tests, experiments, models, factors or recipes.")] = "extenders",
 ) -> None:
     """What there is to choose from."""
     from harness import listing
@@ -237,6 +237,43 @@ def pretrain(
         make(name, folder, shown)
     write_card(folder, name)
     print(folder)
+
+
+@app.command()
+def train(
+    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
+    recipe: Annotated[str, typer.Option(help="See: ropebench list recipes.")],
+    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    tokens: Annotated[int, typer.Option(help="The budget; training stops before it would use more.")],
+    seed: Annotated[int, typer.Option(help="Of the data's order and of everything drawn.")] = 0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="SETTING=VALUE, as corpus, learning_rate, lora; repeatable.")
+    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    out: Annotated[Path, typer.Option(help="Result store that keeps weights and record.")] = Path("results/train"),
+    save_model: Annotated[Path | None, typer.Option(help="Also write the whole trained model to this folder.")] = None,
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+) -> None:
+    """Fine-tune a model under one method's plan; goes on where it stopped. Several GPUs: under torchrun."""
+    from harness.train_command import train_alone
+
+    settings = _values(set_ or [], "--set")
+    if "tokens" in settings:
+        raise ValueError("--set tokens: say it with --tokens")
+    record = train_alone(
+        extender, _values(parameter or [], "-p"), recipe, {**settings, "tokens": tokens}, model, target_length, out,
+        seed=seed, save_model=save_model, trained_length=trained_length,
+        say=lambda line: print(_clean(line), file=sys.stderr, flush=True),
+    )  # fmt: skip
+    if record["error"]:
+        _fail(record["error"], 1)
+    cost = record["cost"]
+    print(f"{'kept from before' if record['kept'] else 'trained'}: {out}/trainings/{record['key']}")
+    print(f"{cost['tokens']:,} tokens in {cost['seconds']:.0f} s, {len(record['curve'])} steps")
+    for point in (record["curve"][0], record["curve"][-1]):
+        losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in point["loss"].items())
+        print(f"step {point['step']}: {losses} nats per token")
 
 
 @app.command()

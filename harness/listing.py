@@ -54,10 +54,19 @@ def factors() -> Iterator[Entry]:
         yield f"published:{name}", f"{one.method} for {one.model}", [reach, one.source]
 
 
+def recipes() -> Iterator[Entry]:
+    from extenders.training.recipe import RECIPES
+
+    for name, recipe in RECIPES.items():
+        portions = ", ".join(f"{one.share:.0%} {one.name}" for one in recipe.portions)
+        yield name, f"{portions} of the tokens", [recipe.source, *(f"deviation: {one}" for one in recipe.deviations)]
+
+
 ALL: dict[str, Callable[[], Iterator[Entry]]] = {
     "extenders": methods,
     "tests": tests,
     "experiments": experiments,
     "models": models,
     "factors": factors,
+    "recipes": recipes,
 }
