@@ -440,6 +440,7 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can h
     "sums": (sums, 64),
     "natural": (natural, 64),
 }
+SMALL = ("quiz", "sums", "counted")  # sequences of many documents
 
 
 def sequence(rng: random.Random, name: str, budget: int, count: text.TokenCount) -> Pieces:

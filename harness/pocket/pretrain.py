@@ -68,11 +68,7 @@ class Batches:
             added = self.encode(text)
             ids += added
             weights += [weight] * len(added)
-            if added[-1] == self.end and kind in (
-                "quiz",
-                "sums",
-                "counted",
-            ):  # every small document starts as at evaluation
+            if added[-1] == self.end and kind in data.SMALL:  # every small document starts as at evaluation
                 ids.append(self.begin)
                 weights.append(0.0)
         missing = max(0, length + 1 - len(ids))
