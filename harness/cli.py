@@ -182,7 +182,9 @@ def search(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="extenders, tests, experiments, models, factors or recipes.")] = "extenders",
+    what: Annotated[
+        str, typer.Argument(help="extenders, tests, experiments, models, factors or recipes.")
+    ] = "extenders",
 ) -> None:
     """What there is to choose from."""
     from harness import listing
