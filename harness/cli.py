@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from harness.experiment import Experiment
     from harness.store import Store
 
 app = typer.Typer(
@@ -118,6 +119,67 @@ def report(
     from harness.store import Store
 
     _report(Store.open(folder), out, date)
+
+
+@app.command()
+def compare(
+    base: Annotated[str, typer.Argument(help="A result store; with --preset also a method, or its file.")],
+    candidate: Annotated[str, typer.Argument(help="The one that must not be worse.")],
+    margin: Annotated[float | None, typer.Option(help="Largest drop let through, in points; 1 unless given.")] = None,
+    preset: Annotated[str | None, typer.Option(help="ci: its margin; two methods are run at its size first.")] = None,
+    base_label: Annotated[str | None, typer.Option(help="Method in the base; all methods unless given.")] = None,
+    candidate_label: Annotated[str | None, typer.Option(help="Method in the candidate.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="A condition that may differ; repeatable.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a comment for a pull request there.")] = None,
+    model: Annotated[str | None, typer.Option(help="Another model than the preset's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Results of the preset; results/PRESET-BASE-CANDIDATE.")] = None,
+) -> None:
+    """The gate: is a candidate as good as its base, up to a margin? 0 passed, 1 failed, 2 cannot compare."""
+    from harness.compare import is_store, preset_experiment
+    from harness.parameters import hint
+    from reports import gate, gate_words
+
+    if preset is not None and preset not in gate.PRESETS:
+        raise ValueError(f"no preset is named {preset!r}; {hint(preset, list(gate.PRESETS))}")
+    folders = Path(base), Path(candidate)
+    if preset and not (is_store(base) or is_store(candidate)):
+        plan = preset_experiment(preset, base, candidate, _from_here(model) if model else None)
+        folders = (out or Path("results") / plan.name,) * 2
+        base_label, candidate_label = (method.label for method in plan.methods)
+        _run_quietly(plan, folders[0])
+    allowed = gate.PRESETS[preset] if preset and margin is None else gate.MARGIN if margin is None else margin
+    try:
+        answer = gate.compare(*folders, allowed, base_label, candidate_label, allow or [])
+    except gate.CannotCompare as refusal:
+        gate_words.write(refusal, junit, markdown)
+        raise
+    gate_words.write(answer, junit, markdown)
+    _print_table(gate_words.HEAD, gate_words.lines(answer))
+    for note in answer.notes:
+        print(_clean(f"note: {note}"))
+    print(_clean(gate_words.summary(answer)))
+    raise typer.Exit(answer.exit_code)
+
+
+@app.command()
+def preflight(
+    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
+    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+) -> None:
+    """Check a plan on a model in about a minute, before GPU-days are spent on it. 0 good, 1 a check failed."""
+    from harness.preflight import preflight as check
+
+    given = _values(parameter or [], "-p")
+    found = check(extender, given, _from_here(model), target_length, trained_length)
+    _print_table(["tokens before", "unextended, nats", f"{extender}, nats"], found.rows)
+    _print_table(["", "check", "found"], [["ok" if c.ok else "FAILED", c.name, c.found] for c in found.checks])
+    for failed in found.failed:
+        print(_clean(f"failed: {failed.name}: {failed.reason}"))
+    raise typer.Exit(1 if found.failed else 0)
 
 
 @app.command()
@@ -289,6 +351,19 @@ def card(
     from harness.store import Store
 
     print(write_card(folder, name, Store.open(scores) if scores else None))
+
+
+def _run_quietly(plan: "Experiment", folder: Path) -> None:
+    """Compute what the store misses. Raises ValueError when a cell failed."""
+    from harness.engine import LocalEngine
+    from harness.progress import progress
+    from harness.run import run as run_cells
+
+    shown = progress()
+    outcome = run_cells(plan, folder, LocalEngine(plan, shown), shown)
+    if outcome.failed:
+        cell, reason = outcome.failed[0]
+        raise ValueError(f"{len(outcome.failed)} cells failed, first {cell.words}: {reason}")
 
 
 def _report(store: "Store", out: Path | None, date: str | None) -> None:

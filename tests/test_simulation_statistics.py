@@ -25,7 +25,7 @@ def rate(name: str, happens: Draw, runs: int) -> float:
 
 
 def held(name: str, happens: Draw, runs: int, truth: float, slack: float) -> None:
-    luck = 3.3 * math.sqrt(truth * (1 - truth) / runs) if runs < 3000 else 0.0
+    luck = 3.3 * math.sqrt(truth * (1 - truth) / runs) if runs < 2000 else 0.0
     assert rate(name, happens, runs) == pytest.approx(truth, abs=slack + luck)
 
 
@@ -55,7 +55,7 @@ def test_null_binary(runs: int) -> None:
     held("null binary", lambda rng, i: statistics.p_value([alike(rng, 100, 0.6, 0.6)], "") < 0.05, runs, 0.05, 0.01)
 
 
-@both(600, 8000)
+@both(200, 4000)
 def test_null_partial_credit(runs: int) -> None:
     held(
         "null partial",
@@ -66,7 +66,7 @@ def test_null_partial_credit(runs: int) -> None:
     )
 
 
-@both(600, 8000)
+@both(200, 4000)
 def test_null_average_over_tests(runs: int) -> None:
     def flagged(rng: np.random.Generator, i: int) -> bool:
         tests = [alike(rng, 40, 0.8, 0.8), shares(rng, 20), alike(rng, 30, 0.4, 0.4)]
@@ -84,7 +84,7 @@ def test_null_losses(runs: int) -> None:
     held("null losses", flagged, runs, 0.05, 0.01)
 
 
-@both(300, 4000)
+@both(200, 4000)
 def test_corrected_grids_keep_the_family_quiet(runs: int) -> None:
     """21 pairs of seven equal methods: uncorrected most grids hold a false alarm, after Holm at most 5 % do."""
 
@@ -93,7 +93,7 @@ def test_corrected_grids_keep_the_family_quiet(runs: int) -> None:
         p_values = [statistics.mcnemar(scores[:, a], scores[:, b]) for a in range(7) for b in range(a)]
         return min(statistics.holm(p_values)) < 0.05
 
-    assert rate("family", flagged, runs) <= 0.05 + (0.045 if runs < 3000 else 0.005)
+    assert rate("family", flagged, runs) <= 0.05 + (0.045 if runs < 2000 else 0.005)
 
 
 # ---- intervals ----
@@ -105,7 +105,7 @@ def covers(ends: tuple[float | None, float | None], truth: float) -> bool:
     return low <= truth <= high
 
 
-@both(500, 8000)
+@both(200, 4000)
 @pytest.mark.parametrize("n", [25, 100])
 def test_bootstrap_of_partial_scores(runs: int, n: int) -> None:
     def covered(rng: np.random.Generator, i: int) -> bool:
@@ -115,7 +115,7 @@ def test_bootstrap_of_partial_scores(runs: int, n: int) -> None:
     held(f"partial {n}", covered, runs, 0.95, 0.015)
 
 
-@both(500, 8000)
+@both(200, 4000)
 @pytest.mark.parametrize("n", [25, 100])
 def test_paired_bootstrap_of_partial_scores(runs: int, n: int) -> None:
     def covered(rng: np.random.Generator, i: int) -> bool:
