@@ -115,13 +115,13 @@ class LocalEngine:
             yield session_of
 
     def train(self, job: "Job", store: "Store", tests: Sequence[str]) -> dict[str, Any]:
-        """Train a fresh copy of the model, in float32 with bf16 products; `tests` are texts to keep out."""
+        """Train a fresh copy of the model; `tests` are texts to keep out."""
         from harness.model import load_model
-        from harness.training import run_job
+        from harness.training import dtype_of, run_job
 
         one = self._experiment
         loaded = load_model(
-            one.model_source, dtype="float32", local_files_only=False, trained_length=one.trained_length
+            one.model_source, dtype=dtype_of(job.training), local_files_only=False, trained_length=one.trained_length
         )
         return run_job(job, store, loaded.model, loaded.tokenizer, tests, self._progress.say)
 

@@ -36,7 +36,7 @@ def train_alone(
     from harness.experiment import load_method, user_folders
     from harness.model import load_model
     from harness.model_files import shipped_models
-    from harness.training import job_of, run_job
+    from harness.training import dtype_of, job_of, run_job
     from harness.training_data import identity
     from harness.training_stage import one
 
@@ -48,7 +48,7 @@ def train_alone(
     with world() as here:
         if here.size > 1 and save_model is not None:
             raise ValueError("--save-model works in one process; the weights are in the store in any case")
-        loaded = load_model(model, dtype="float32", trained_length=trained_length)
+        loaded = load_model(model, dtype=dtype_of(training), trained_length=trained_length)
         label = f"{extender} + {training.label}"
         data = identity(training.settings.corpus)
         job = job_of(training, label, method, loaded.weights_hash, loaded.spec, seed, data)

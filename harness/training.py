@@ -162,8 +162,8 @@ Say = Callable[[str], None]
 def run_job(job: Job, store: Store, model: Any, tokenizer: Any, tests: Sequence[str], say: Say) -> dict[str, Any]:
     """Train `model` (freshly loaded, it is changed in place) and store weights and record; gives the record.
 
-    A training that diverges is recorded as failed, with its last good checkpoint beside it. Under torchrun all
-    processes call this, and the first one writes.
+    A training that diverges or breaks is recorded as failed, with its last good checkpoint beside it. Under torchrun
+    all processes call this, and the first one writes. Raises ValueError for documents that do not fit.
     """
     from extenders.training.loop import Diverged
     from harness.memory import PeakMemory
@@ -184,8 +184,11 @@ def run_job(job: Job, store: Store, model: Any, tokenizer: Any, tests: Sequence[
         found, first = _trained(job, folder, model, tokenizer, tests, say)
         content |= found
         content["status"] = "done"
-    except Diverged as problem:
-        content |= {"error": str(problem), "traceback": traceback.format_exc(), "step": problem.step}
+    except Exception as problem:
+        if isinstance(problem, ValueError) and not isinstance(problem, Diverged):
+            raise  # the user can mend it
+        words = str(problem) if isinstance(problem, Diverged) else f"{type(problem).__name__}: {problem}"
+        content |= {"error": " ".join(words.split())[:400], "traceback": traceback.format_exc()}
         content["cost"] = {"seconds": round(time.perf_counter() - started, 3)}
     content.setdefault("cost", {})["peak_memory_bytes"] = memory.peak()
     content["provenance"] = provenance()
@@ -197,6 +200,11 @@ def run_job(job: Job, store: Store, model: Any, tokenizer: Any, tests: Sequence[
 
 
 CHECKPOINT = "checkpoint.pt"
+
+
+def dtype_of(training: Training) -> str:
+    """What a model is loaded in for a training: float32, but for LoRA the checkpoint's own on a GPU."""
+    return "auto" if training.recipe.lora is not None and not training.settings.float32 else "float32"
 
 
 def _trained(

@@ -28,10 +28,12 @@ from extenders.training.schedule import Place, Schedule
 from harness.packing import Document, Packed, batch, pack, skip
 
 GENERATED: dict[str, dict[str, float]] = {  # kinds of harness.pocket.data with their weights
-    "pocket": {"retrieval": 4, "lines": 2, "codes": 2, "tracked": 1, "chains": 1, "documents": 1, "common": 0.5,
-               "frequent": 0.5, "quiz": 1, "stories": 2},
+    "pocket": {"retrieval": 3, "several": 2, "exact": 1, "lines": 1, "codes": 2, "tracked": 1, "chains": 1,
+               "documents": 1, "single": 1, "common": 0.5, "counted": 0.5, "frequent": 0.5, "quiz": 0.7, "sums": 0.3, "stories": 2},
     "stories": {"stories": 1},
 }  # fmt: skip
+CLOSED_BOOK = ("quiz", "sums")  # hold nothing to look back for, so long documents are not made of them
+LONGEST_CLOSED = 512  # tokens
 SHORTEST = 64  # tokens of a generated document; what is left of a sequence is filled with stories
 MOST_DOCUMENTS = 20_000  # read from a dataset
 NGRAM = 13  # words; a document that shares so many in a row with a test is left out (the usual choice since GPT-3)
@@ -103,7 +105,9 @@ class Generated:
     def _kind(self, rng: random.Random, length: int) -> str:
         from harness.pocket.data import MAKERS
 
-        kinds = {k: w for k, w in GENERATED[self.name].items() if k in MAKERS and MAKERS[k][1] <= length}
+        kinds = {kind: share for kind, share in GENERATED[self.name].items() if MAKERS[kind][1] <= length}
+        if length > LONGEST_CLOSED:
+            kinds = {kind: share for kind, share in kinds.items() if kind not in CLOSED_BOOK}
         return rng.choices(list(kinds), list(kinds.values()))[0]
 
     def _made(self, rng: random.Random, kind: str, length: int) -> Document:

@@ -53,7 +53,9 @@ def attach(model: nn.Module, lora: Lora, seed: str) -> None:
         raise ValueError(f"no parameter of this model has {missing[0]!r} in its name; name parts that it has")
     model.requires_grad_(False)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in also)
+        if name in also:
+            parameter.data = parameter.data.float()  # small steps would be lost in bf16
+            parameter.requires_grad_(True)
     for name, module in chosen:
         above, _, last = name.rpartition(".")
         generator = torch.Generator().manual_seed(_number(f"{seed}/{name}"))
