@@ -29,7 +29,8 @@ from harness.packing import Document, Packed, batch, pack, skip
 
 GENERATED: dict[str, dict[str, float]] = {  # kinds of harness.pocket.data with their weights
     "pocket": {"retrieval": 3, "several": 2, "exact": 1, "lines": 1, "codes": 2, "tracked": 1, "chains": 1,
-               "documents": 1, "single": 1, "common": 0.5, "counted": 0.5, "frequent": 0.5, "quiz": 0.7, "sums": 0.3, "stories": 2},
+               "documents": 1, "single": 1, "common": 0.5, "counted": 0.5, "frequent": 0.5, "quiz": 0.7, "sums": 0.3,
+               "stories": 2},
     "stories": {"stories": 1},
 }  # fmt: skip
 CLOSED_BOOK = ("quiz", "sums")  # hold nothing to look back for, so long documents are not made of them
