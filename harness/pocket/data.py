@@ -207,13 +207,18 @@ def chains(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     return pieces
 
 
+def again(shown: list[str], word: str) -> int:
+    """Where a word stands for the second time. Answers are given in this order: of all orders it is the one that can
+    be read off the list, because at its first place nothing tells a word that it will come again."""
+    return shown.index(word, shown.index(word) + 1)
+
+
 def common(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     number, most = (10, 6) if budget > 400 else (5, 4)
     task = counting.CommonWords(number, rng.randrange(3, most + 1), 1)
     made = counting.common_words(task, rng, budget - 5 * number - 14, count, held_out=False)
     shown = re.findall(r"\d+\. (\S+)", made.prompt)
-    # in the order of first appearance: one right answer among all orders, so that it can be learned
-    ordered = sorted(made.references, key=shown.index)
+    ordered = sorted(made.references, key=lambda word: again(shown, word))
     return answered(made.prompt, " " + " ".join(f"{i}. {word}" for i, word in enumerate(ordered, start=1)), [])
 
 
@@ -264,7 +269,7 @@ def counted(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
             drawn = rng.sample([word for word in words.all_words() if words.for_training(word)], often + once)
             listed = drawn[:often] * rng.randrange(2, 5) + drawn[often:]
             rng.shuffle(listed)
-            answer = sorted(drawn[:often], key=listed.index)
+            answer = sorted(drawn[:often], key=lambda word: again(listed, word))
             prompt = " ".join(f"{i}. {word}" for i, word in enumerate(listed, start=1)) + said.cwe_prefix
             answer = [f"{i}. {word}" for i, word in enumerate(answer, start=1)]
         else:

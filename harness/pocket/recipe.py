@@ -43,6 +43,10 @@ LAST = {"lines": 1.0, "retrieval": 5.0, "several": 3.0, "exact": 2.0, "chains": 
         "sums": 2.0, "stories": 0.7, "natural": 0.5}  # fmt: skip
 
 
+LATER = {"lines": 1.0, "retrieval": 4.0, "several": 5.0, "exact": 2.0, "chains": 1.0, "tracked": 2.5, "told": 0.5,
+         "single": 0.5, "documents": 5.0, "common": 3.0, "frequent": 2.5, "counted": 3.0, "codes": 0.7, "quiz": 1.0,
+         "sums": 2.0, "stories": 0.7, "natural": 0.5}  # fmt: skip
+
 # The same steps closer together, as the first model showed that they can be; written before pocket-phi was trained.
 SHORTER = (
     Phase(0, {64: 0.7, 128: 0.3}, {"pairs": 7.0, "told": 2.0, "quiz": 0.5, "stories": 0.5}),
@@ -69,14 +73,14 @@ class Recipe:
 
     name: str
     config: dict[str, Any]
-    steps: int = 3500
+    steps: int = 4200
     tokens_per_step: int = 8192
     seed: int = 0
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 60
-    # (end, span): the rate is at most (end - step) / span; slowly at first, then to zero at the last step
-    decay: tuple[tuple[int, int], ...] = ((4000, 3000), (3500, 1800))
+    # (step, rate), joined by straight lines: slowly at first, then to zero at the last step
+    decay: tuple[tuple[int, float], ...] = ((1000, 1.0), (2750, 0.417), (3000, 0.278), (3500, 0.278), (4200, 0.0))
     phases: tuple[Phase, ...] = field(
         default=(
             Phase(0, {64: 0.7, 128: 0.3}, FIRST),
@@ -85,6 +89,7 @@ class Recipe:
             Phase(1500, {128: 0.25, 256: 0.55, 512: 0.2}, FOURTH),
             Phase(2000, {64: 0.1, 128: 0.35, 256: 0.4, 512: 0.15}, FIFTH),
             Phase(2600, {128: 0.1, 256: 0.4, 512: 0.5}, LAST),
+            Phase(3000, {128: 0.1, 256: 0.4, 512: 0.5}, LATER),
         )
     )
 
@@ -92,8 +97,12 @@ class Recipe:
         return [phase for phase in self.phases if phase.start <= step][-1]
 
     def rate(self, step: int) -> float:
-        """The share of the full learning rate at a step: linear up, flat, then along the lowest line of `decay`."""
-        return min(1.0, (step + 1) / self.warmup, *((end - step) / span for end, span in self.decay))
+        """The share of the full learning rate at a step: linear up, flat, then along the lines of `decay`."""
+        points = ((0, 1.0), *self.decay)
+        for (start, high), (end, low) in zip(points, points[1:], strict=False):
+            if step <= end:
+                return min((step + 1) / self.warmup, high + (low - high) * (step - start) / (end - start))
+        return 0.0
 
 
 def _shape(**changes: Any) -> dict[str, Any]:
@@ -137,7 +146,7 @@ RECIPES = {
             rope_parameters={"rope_type": "default", "rope_theta": theta(PHI3_SHARE)},
         ),
         steps=2600,
-        decay=((4000, 3000), (2600, 1200)),
+        decay=((1000, 1.0), (1650, 0.78), (2600, 0.0)),
         phases=SHORTER,
     ),
 }
