@@ -158,7 +158,7 @@ class Passkey(AnswerTask):
             raise ValueError(f"passkey: key_line must hold {{key}}, got {self.key_line!r}")
 
     def make(self, rng: random.Random, budget: int, count: text.TokenCount, depth: float) -> text.Sample:
-        own = {"control": self.control, "key_line": self.key_line, "question": self.question}
+        control, key_line, question = self.control, self.key_line, self.question
         if self.profile == "landmark":
-            return landmark_prompt(rng, budget, count, **own)
-        return passkey_prompt(rng, budget, count, depth=depth, **own)
+            return landmark_prompt(rng, budget, count, control=control, key_line=key_line, question=question)
+        return passkey_prompt(rng, budget, count, depth=depth, control=control, key_line=key_line, question=question)
