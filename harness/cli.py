@@ -183,6 +183,20 @@ def preflight(
 
 
 @app.command()
+def published(
+    out: Annotated[Path | None, typer.Option(help="Write to this Markdown file instead of printing.")] = None,
+) -> None:
+    """Published tables looked at again: a ranking that one task decides, ablations against their noise."""
+    from harness.store import write_whole
+    from reports.reanalysis import markdown
+
+    if out is None:
+        print(markdown(), end="")
+    else:
+        write_whole(out, markdown())
+
+
+@app.command()
 def plan(
     extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
     model: Annotated[
@@ -240,6 +254,84 @@ def search(
     for content in results:
         for line in search_command.table(content, out):
             print(_clean(line))
+
+
+@app.command()
+def generate(
+    test: Annotated[list[str], typer.Argument(help="Tests or suites; see: ropebench list tests.")],
+    length: Annotated[list[int], typer.Option(help="Prompt plus new tokens, in tokens; repeatable.")],
+    model: Annotated[str, typer.Option(help="Shipped model, folder or hub name; only its tokenizer is read.")],
+    out: Annotated[Path, typer.Option(help="Folder of the files.")],
+    samples: Annotated[int, typer.Option(help="Of every test at every length.")] = 20,
+    seed: Annotated[list[int] | None, typer.Option(help="0 unless given; repeatable.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the tests; repeatable.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0 decides by itself.")] = 0,
+    cache: Annotated[bool, typer.Option(help="Keep the samples for the next time.")] = True,
+) -> None:
+    """Write tests as files: samples as JSONL, and lm-eval tasks that run and score them with any backend."""
+    from harness.generate import command
+    from harness.generate import generate as write
+
+    given = _values(parameter or [], "-p")
+    settings: dict[str, Any] = {"seeds": seed or [0], "parameters": given, "workers": workers, "cached": cache}
+    made = write(test, out, model=model, lengths=length, samples=samples, **settings, say=_progress_line)
+    whole = [one for one in made if one.file]
+    how = [f"{one.seconds:.1f} s" if one.seconds else "from the cache" for one in whole]
+    _print_table(["samples", "made in"], [[str(one.file), words] for one, words in zip(whole, how, strict=True)])
+    if whole:
+        print(f"run them with: {command(whole, out, model)}")
+    if len(whole) < len(made):
+        _fail(f"{len(made) - len(whole)} of {len(made)} could not be made", 1)
+
+
+@app.command("search-study")
+def search_study(
+    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
+    target_length: Annotated[int, typer.Option(help="What the methods are to reach, in tokens.")],
+    forwards: Annotated[
+        int, typer.Option(help="Budget of the official procedures, in prompts; 14080 is their full size.")
+    ] = 1000,
+    seed: Annotated[list[int] | None, typer.Option(help="Search seed; repeatable. 0 to 4.")] = None,
+    texts: Annotated[int, typer.Option(help="Held-out texts that winners are compared on.")] = 64,
+    samples: Annotated[int | None, typer.Option(help="Texts per candidate of the official procedures; 10.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Only this row; repeatable.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+) -> None:
+    """Compare search procedures on held-out needles; stopped, it goes on where it was."""
+    from harness.progress import progress
+    from harness.search_study import markdown, study
+
+    seeds = seed or [0, 1, 2, 3, 4]
+    content = study(model, target_length, out, progress(), forwards, seeds, texts, samples, row or [], trained_length)
+    print(_clean_lines(markdown(content)))
+
+
+@app.command()
+def export(
+    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
+    model: Annotated[
+        str, typer.Option(help="Shipped model, local folder or hub name; only its configuration is read.")
+    ],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; printed unless given.")] = None,
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+) -> None:
+    """Write a plan as keys of a model's config.json (transformers' longrope form)."""
+    import json
+
+    from harness import export as exports
+
+    content, notes = exports.export(extender, _values(parameter or [], "-p"), model, target_length, trained_length)
+    text = json.dumps(content, indent=1)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if out is None:
+        print(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+        print(out)
 
 
 @app.command("list")
@@ -396,6 +488,14 @@ def _print_table(head: list[str], rows: list[list[str]]) -> None:
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     for row in cells:
         print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _progress_line(line: str) -> None:
+    print(_clean(line), file=sys.stderr, flush=True)
+
+
+def _clean_lines(text: str) -> str:
+    return "\n".join(_clean(line) for line in text.splitlines())
 
 
 def _clean(text: str) -> str:

@@ -120,10 +120,8 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
         try:
             with ExitStack() as opened:
                 session_of = opened.enter_context(engine.open()) if unfinished else None
-                for one in unfinished:
-                    assert session_of is not None
-                    searching.run_in(experiment, one, base, session_of(one.method), store.searches, progress.say)
-                if unfinished:
+                if session_of is not None:
+                    searching.run_all(experiment, unfinished, base, session_of, store.searches, progress.say)
                     cells, description, jobs = stage()
                     save()
                     missing, total = missing_cells()

@@ -133,23 +133,33 @@ def finished(folder: Path, key: str) -> bool:
     return content is not None and content["status"] == "done"
 
 
-def run_in(
-    experiment: Experiment, search: Search, base: Base, session: Any, folder: Path, say: Callable[[str], None]
+def run_all(
+    experiment: Experiment,
+    searches: Sequence[Search],
+    base: Base,
+    session_of: Callable[[Method], Any],
+    folder: Path,
+    say: Callable[[str], None],
 ) -> None:
-    """One search of an experiment, with progress, on texts apart from the experiment's tests."""
-    label = search.method.label
+    """The searches of an experiment, with progress, on texts apart from the experiment's tests."""
+    known: list[frozenset[int]] = []
 
     def avoid() -> frozenset[int]:
-        return evaluation_passages(experiment, session.lm, lambda test: lengths_of(test, experiment, base.rope))
+        if not known:
+            lm = session_of(searches[0].method).lm
+            known.append(evaluation_passages(experiment, lm, lambda test: lengths_of(test, experiment, base.rope)))
+        return known[0]
 
-    with search_progress(label) as progress:
-        content = run_search(search, base, session, folder, avoid, progress)
-    cost = content["cost"]
-    if content["error"]:
-        say(f"the search of {label} failed: {content['error']}")
-    else:
-        loss = "" if content["loss"] is None else f", loss {content['loss']:.4f} nats"
-        say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s{loss}")
+    for search in searches:
+        label = search.method.label
+        with search_progress(label) as progress:
+            content = run_search(search, base, session_of(search.method), folder, avoid, progress)
+        cost = content["cost"]
+        if content["error"]:
+            say(f"the search of {label} failed: {content['error']}")
+        else:
+            loss = "" if content["loss"] is None else f", loss {content['loss']:.4f} nats"
+            say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s{loss}")
 
 
 def result(folder: Path, key: str) -> dict[str, Any] | None:
@@ -206,6 +216,7 @@ def run_search(
             "candidates": work.candidates,
             "evaluations": work.evaluations,
         },
+        "evaluation_passages_avoided": work.avoided,
         "measured_now": session.token_forwards - before,
         "provenance": {**provenance(), "date": now()},
     }
@@ -238,6 +249,7 @@ class Work:
         self._documents: dict[int, Documents] = {}
         self._problems: list[Problem] = []
         self._measured = False
+        self.avoided: int | None = None  # passages of evaluation text that search texts were compared with
         self.seconds = 0.0  # of all sittings
         self.held_out: dict[str, float | None] = {}
         self.held_out_samples = 0
@@ -300,7 +312,8 @@ class Work:
 
     def _texts(self, length: int) -> Documents:
         if length not in self._documents:
-            one = self._extender
+            one, avoid = self._extender, self._avoid()
+            self.avoided = len(avoid)
             self._documents[length] = Documents(
                 self._session.lm,
                 length,
@@ -308,7 +321,7 @@ class Work:
                 one.search_seed,
                 one.documents,
                 self._session.start_ids,
-                avoid=self._avoid(),
+                avoid=avoid,
             )
         return self._documents[length]
 

@@ -55,8 +55,12 @@ class Operators(Protocol):
 
 
 def grid(start: float, end: float, step: float = STEP) -> int:
-    """How many points start, start + step, … lie below `end`."""
-    return max(0, math.ceil((end - start) / step - 1e-9))
+    """How many points start, start + step, … lie below `end`, counted in floats as numpy.arange does.
+
+    The rounding matters: from 1.0 to 1.0 + step there are two points, which is how the released mutation gets away
+    from a flat vector.
+    """
+    return max(0, math.ceil((end - start) / step))
 
 
 def drawn(rng: random.Random, start: float, end: float, step: float = STEP) -> float | None:

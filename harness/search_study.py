@@ -1,0 +1,302 @@
+"""Do searches find what they should, and what does it cost: procedures against each other on held-out needles.
+
+Every row is a procedure with a budget; it searches once per seed. All winners, and the closed forms, are then measured
+on the same held-out texts, which no search has seen. The table gives the mean loss, its paired difference to the first
+row with an interval over texts, and the cost. Everything is kept on disk, so a study goes on where it stopped; rows
+with small budgets come first.
+
+    DIR/searches/…            results and trajectories, as in a result store
+    DIR/held-out.losses.jsonl losses on the held-out texts by plan
+    DIR/study.json, table.md, table.csv
+"""
+
+import csv
+import io
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import extenders.base
+from extenders.base import RopePlan, RopeSpec
+from extenders.search import fast
+from extenders.search.problem import HELD_OUT, Problem, finite
+from harness import searching
+from harness.cells import Base, check
+from harness.engine import LocalEngine
+from harness.experiment import Experiment, Method
+from harness.progress import Progress
+from harness.search_documents import Documents
+from harness.search_progress import search_progress
+from harness.store import canonical, write_whole
+
+TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
+RESAMPLES = 2000
+CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3")
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """A row of the study: a method with settings, and its budget in prompts of the target length."""
+
+    name: str
+    extender: str
+    forwards: int
+    parameters: Mapping[str, Any]
+
+
+def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
+    """The rows: ours at a tenth and at the whole of `forwards`, the official procedures at the whole, tuned baselines
+    at a tenth (what ours has there), and the ablations at a tenth.
+
+    `samples` is the number of texts a candidate of the official procedures is measured on (theirs unless given).
+    """
+    tenth = max(1, forwards // 10)
+    official = {} if samples is None else {"search_samples": samples}
+    rows = [
+        Procedure("fast, a tenth", "longrope2", tenth, {}),
+        *(Procedure(f"{name}, a tenth", name, tenth, {}) for name in
+          ("yarn_tuned", "yarn_rcd", "ntk_rcd", "abf", "pi_tuned")),
+        Procedure("fast, plain perplexity, a tenth", "longrope2", tenth, {"fitness": "perplexity"}),
+        Procedure("fast, all pairs, a tenth", "longrope2", tenth, {"search_all": True}),
+        Procedure("longrope fast, a tenth", "longrope", tenth, {"fitness": "needle"}),
+        Procedure("fast", "longrope2", forwards, {}),
+        Procedure("released code", "longrope2", forwards, {"searcher": "released", **official}),
+        Procedure("paper", "longrope2", forwards, {"searcher": "paper", **official}),
+        Procedure("released code, plain perplexity", "longrope2", forwards,
+                  {"searcher": "released", "fitness": "perplexity", **official}),
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: row.forwards)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A winner: which row, which seed, its plan at the target length, what it cost."""
+
+    row: str
+    seed: int
+    plan: RopePlan
+    critical_pair: float | None
+    cost: Mapping[str, Any]
+
+
+def methods(rows: Sequence[Procedure], seeds: Sequence[int], target_length: int) -> list[Method]:
+    found = []
+    for row in rows:
+        for seed in seeds:
+            settings = {"budget": row.forwards * target_length, "search_seed": seed, **row.parameters}
+            cls = extenders.base.load(row.extender)
+            found.append(Method(f"{row.name} · seed {seed}", cls(target_length=target_length, **settings)))
+    return found
+
+
+def study(
+    model: str,
+    target_length: int,
+    folder: Path,
+    progress: Progress,
+    forwards: int = 1000,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    texts: int = 64,
+    samples: int | None = None,
+    only: Sequence[str] = (),
+    trained_length: int | None = None,
+) -> dict[str, Any]:
+    """Run what is missing of the study and write its table; returns study.json's content.
+
+    `forwards` is the budget of the official procedures in prompts of the target length (14,080 is the released code at
+    full size), `only` names rows, `texts` is the number of held-out texts.
+    """
+    rows = [row for row in procedures(forwards, samples) if not only or row.name in only]
+    if not rows:
+        known = ", ".join(row.name for row in procedures(forwards, samples))
+        raise ValueError(f"no row of the study is named {', '.join(only)}; there are {known}")
+    experiment = Experiment(
+        name="search study",
+        model=model,
+        target_length=target_length,
+        lengths=(target_length,),
+        methods=tuple(methods(rows, seeds, target_length)),
+        tests=(),
+        trained_length=trained_length,
+    )
+    engine = LocalEngine(experiment, progress)
+    base = engine.base()
+    check(experiment, base.rope)
+    searches = searching.planned(experiment.methods, base)
+    place = folder / "searches"
+    with engine.open() as session_of:
+        for one in searches:
+            if not searching.finished(place, one.key):
+                with search_progress(one.method.label) as shown:
+                    content = searching.run_search(one, base, session_of(one.method), place, progress=shown)
+                progress.say(f"{one.method.label}: {content['error'] or content['loss']}")
+        held_out = HeldOut(session_of(experiment.methods[0]), folder, target_length, texts)
+        found = list(_found(rows, searches, seeds, place, base))
+        closed = _closed(base.rope, target_length)
+        losses = {name: held_out.losses(plan) for name, plan in closed.items()}
+        winners = [(one, held_out.losses(one.plan)) for one in found]
+    content = summary(rows, winners, losses, base, target_length)
+    write_whole(folder / "study.json", json.dumps(content, indent=1, sort_keys=True) + "\n")
+    write_whole(folder / "table.md", markdown(content))
+    write_whole(folder / "table.csv", comma_separated(content))
+    return content
+
+
+def _found(
+    rows: Sequence[Procedure], searches: Sequence[searching.Search], seeds: Sequence[int], place: Path, base: Base
+) -> Iterator[Found]:
+    names = [(row.name, seed) for row in rows for seed in seeds]
+    for (name, seed), search in zip(names, searches, strict=True):
+        content = searching.result(place, search.key)
+        if content is not None and content["status"] == "done":
+            method = search.method.extender
+            assert isinstance(method, searching.SearchedExtender)
+            plan = method.with_found(content["found"]).plan(base.rope, method.target_length)
+            yield Found(name, seed, plan, content["found"].get("critical_pair"), content["cost"])
+
+
+def _closed(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:
+    """Plans that need no search."""
+    made = {name: extenders.base.load(name)(target_length=target_length) for name in CLOSED}
+    plans = {name: one.plan(rope, target_length) for name, one in made.items()}
+    nobody = Problem(rope, target_length, lambda pairs: [], budget=0)
+    return {**plans, **{name: plan for name, plan in fast.baselines(nobody).items() if name not in plans}}
+
+
+class HeldOut:
+    """Losses of plans on the study's texts, kept on disk by plan."""
+
+    def __init__(self, session: searching.Measures, folder: Path, length: int, texts: int) -> None:
+        self._session, self._texts = session, texts
+        self._documents = Documents(session.lm, length, "needle", TEXTS_SEED, start=session.start_ids)
+        self._path = folder / "held-out.losses.jsonl"
+        self._known: dict[tuple[str, int], float] = {}
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
+        for line in lines:
+            try:
+                plan, text, loss = json.loads(line)
+            except (json.JSONDecodeError, ValueError):
+                continue  # cut off by a kill
+            self._known[plan, text] = math.inf if loss is None else loss
+
+    def losses(self, plan: RopePlan) -> list[float]:
+        """One loss for each text, in nats per scored token."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        for text in range(self._texts):
+            if (plan.hash, text) not in self._known:
+                [loss] = self._session.plan_losses([(plan, self._documents[HELD_OUT + text])])
+                self._known[plan.hash, text] = math.inf if math.isnan(loss) else loss
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(("\n" if self._cut() else "") + canonical([plan.hash, text, finite(loss)]) + "\n")
+        return [self._known[plan.hash, text] for text in range(self._texts)]
+
+    def _cut(self) -> bool:
+        """Whether the file's last line was cut off."""
+        if not self._path.is_file() or not self._path.stat().st_size:
+            return False
+        with self._path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) != b"\n"
+
+
+def summary(
+    rows: Sequence[Procedure],
+    winners: Sequence[tuple[Found, list[float]]],
+    closed: Mapping[str, list[float]],
+    base: Base,
+    target_length: int,
+) -> dict[str, Any]:
+    """All numbers of the study: by row the mean over seeds of every text's loss, and what follows from it."""
+    by_text: dict[str, list[float]] = {}
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        own = [(one, losses) for one, losses in winners if one.row == row.name]
+        if own:
+            by_text[row.name] = [sum(column) / len(own) for column in zip(*(losses for _, losses in own), strict=True)]
+            lines.append(
+                {
+                    "row": row.name,
+                    "extender": row.extender,
+                    "parameters": dict(row.parameters),
+                    "forwards": row.forwards,
+                    "seeds": [one.seed for one, _ in own],
+                    "losses_of_seeds": [finite(sum(losses) / len(losses)) for _, losses in own],
+                    "critical_pairs": [one.critical_pair for one, _ in own],
+                    "token_forwards": sum(one.cost["token_forwards"] for one, _ in own) / len(own),
+                    "candidates": sum(one.cost["candidates"] for one, _ in own) / len(own),
+                    "seconds": sum(one.cost["seconds"] for one, _ in own) / len(own),
+                    "plans": [one.plan.hash for one, _ in own],
+                }
+            )
+    for name, losses in closed.items():
+        by_text[name] = losses
+        lines.append({"row": name, "extender": name, "parameters": {}, "forwards": 0, "seeds": [], "token_forwards": 0})
+    first = lines[0]["row"]
+    for line in lines:
+        losses = by_text[line["row"]]
+        line["loss"] = finite(sum(losses) / len(losses))
+        line["losses_of_texts"] = [finite(loss) for loss in losses]
+        line["behind_first"] = difference(losses, by_text[first]) if line["row"] != first else None
+    return {
+        "weights": base.weights_hash,
+        "target_length": target_length,
+        "trained_length": base.rope.trained_length,
+        "theoretical_critical_pair": base.rope.critical_pair,
+        "texts": len(next(iter(by_text.values()))),
+        "unit": "nats per answer token, held-out needles",
+        "rows": lines,
+    }
+
+
+def difference(losses: Sequence[float], reference: Sequence[float]) -> list[float] | None:
+    """[mean, low, high] of the paired difference with its 95 % bootstrap interval over texts; None where infinite."""
+    gaps = [a - b for a, b in zip(losses, reference, strict=True)]
+    if not all(math.isfinite(gap) for gap in gaps):
+        return None
+    rng = random.Random("search study")
+    means = sorted(sum(rng.choices(gaps, k=len(gaps))) / len(gaps) for _ in range(RESAMPLES))
+    return [sum(gaps) / len(gaps), means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]]
+
+
+HEAD = ("row", "held-out loss", "behind the first row [95 %]", "forwards", "candidates", "seconds", "critical pair")
+
+
+def table(content: Mapping[str, Any]) -> list[list[str]]:
+    """Rows of text, best first."""
+    rows = []
+    for line in sorted(content["rows"], key=lambda one: math.inf if one["loss"] is None else one["loss"]):
+        gap = line["behind_first"]
+        pairs = [pair for pair in line.get("critical_pairs", []) if pair is not None]
+        rows.append(
+            [
+                line["row"],
+                "not finite" if line["loss"] is None else f"{line['loss']:.4f}",
+                "-" if gap is None else f"{gap[0]:+.4f} [{gap[1]:+.4f}, {gap[2]:+.4f}]",
+                str(round(line["token_forwards"] / content["target_length"])),
+                str(round(line["candidates"])) if line["seeds"] else "-",
+                str(round(line["seconds"])) if line["seeds"] else "-",
+                ", ".join(f"{pair:.1f}" for pair in pairs) or "-",
+            ]
+        )
+    return rows
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    seeds = max((len(line["seeds"]) for line in content["rows"]), default=0)
+    words = (
+        f"Held-out needle loss at {content['target_length']} tokens (window {content['trained_length']}), "
+        f"{content['texts']} texts, {seeds} search seeds; forwards are prompts of the target length; "
+        f"theoretical critical pair {content['theoretical_critical_pair']}.\n"
+    )
+    rows = [HEAD, ["---"] * len(HEAD), *table(content)]
+    return words + "\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def comma_separated(content: Mapping[str, Any]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([HEAD, *table(content)])
+    return out.getvalue()

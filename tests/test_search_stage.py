@@ -1,0 +1,318 @@
+"""The search stage on a fake model: resumed to the candidate, keyed by content, part of a run; and its texts."""
+
+import json
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import ROPE, Count, FakeEngine, FakeSession, Quiet, experiment, methods
+from fakes import FakeLM, story
+
+from extenders.base import RopePlan
+from extenders.longrope2 import LongRope2
+from extenders.ntk_rcd import NtkRcd
+from extenders.search.problem import HELD_OUT
+from harness import cli, search_documents, searching
+from harness.experiment import Method, Test
+from harness.run import run
+from harness.search_documents import PASSAGE, Documents, Recorder, evaluation_passages, passages
+from harness.store import Store
+from tasks.corpora.words import for_training
+from tasks.needle import Needle
+from tasks.perplexity import Perplexity
+
+TARGET = 256
+
+
+class SearchSession(FakeSession):
+    """A session whose losses are a formula; `stop_after` forward passes it is killed."""
+
+    stop_after: int | None = None
+    broken = False
+
+    def __init__(self, method: Method) -> None:
+        super().__init__(method)
+        self.passes = 0
+
+    start_ids = (7,)
+
+    def rows_at_once(self, length: int) -> int:
+        return 2
+
+    def plan_losses(self, rows: Sequence[tuple[RopePlan, Any]]) -> list[float]:
+        if self.stop_after is not None and self.passes >= self.stop_after:
+            raise KeyboardInterrupt
+        self.passes += 1
+        self.token_forwards += sum(len(document.ids) for _, document in rows)
+        return [math.nan if self.broken else self.loss(plan, document) for plan, document in rows]
+
+    @staticmethod
+    def loss(plan: RopePlan, document: Any) -> float:
+        wanted = (1.0, 1.7, 2.9, 5.0)
+        pairs = zip(plan.rescale_factors(ROPE), wanted, strict=True)
+        noise = random.Random(document.text).gauss(1, 0.2)  # FakeLM numbers tokens as it meets them
+        return sum(math.log(a / b) ** 2 for a, b in pairs) * noise
+
+
+class SearchEngine(FakeEngine):
+    session: type[SearchSession] = SearchSession
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        self.opened += 1
+        yield self.session
+
+
+def searched(**parameters: Any) -> Method:
+    return Method("longrope2", LongRope2(target_length=TARGET, budget=60 * TARGET, **parameters))
+
+
+def one_search(method: Method | None = None) -> tuple[searching.Search, Any]:
+    base = SearchEngine().base()
+    [search] = searching.planned([method or searched()], base)
+    return search, base
+
+
+def search_in(folder: Path, session: SearchSession | None = None, method: Method | None = None) -> dict[str, Any]:
+    search, base = one_search(method)
+    return searching.run_search(search, base, session or SearchSession(search.method), folder)
+
+
+def files(folder: Path, key: str) -> tuple[dict[str, Any], str, list[Any]]:
+    """Result, trajectory and stored losses, without times."""
+    content = json.loads((folder / f"{key}.json").read_text())
+    content["cost"].pop("seconds")
+    for name in ("measured_now", "provenance", "evaluation_passages_avoided"):
+        content.pop(name)
+    losses = [json.loads(line)["losses"] for line in (folder / f"{key}.losses.jsonl").read_text().splitlines()]
+    return content, (folder / f"{key}.jsonl").read_text(), losses
+
+
+def test_a_search_writes_what_it_found(tmp_path: Path) -> None:
+    content = search_in(tmp_path)
+    assert content["status"] == "done" and set(content["found"]) == {"factors", "critical_pair"}
+    assert content["rescale_factors"] == pytest.approx(content["found"]["factors"])
+    assert content["loss"] is not None and {"ntk", "yarn", "flat"} < set(content["held_out"])
+    cost = content["cost"]
+    assert cost["token_forwards"] == cost["evaluations"] * TARGET <= 60 * TARGET
+    assert content["measured_now"] > 0.8 * cost["token_forwards"]  # texts are a little shorter than the target
+    lines = Store(tmp_path.parent).trajectory("x") or [
+        json.loads(line) for line in (tmp_path / f"{content['key']}.jsonl").read_text().splitlines()
+    ]
+    assert {"candidate", "parent", "operator", "loss", "samples", "factors", "plan", "spent"} <= set(lines[0])
+    assert searching.finished(tmp_path, content["key"])
+
+
+def test_a_search_that_is_killed_anywhere_ends_at_the_same_winner(tmp_path: Path) -> None:
+    key = search_in(tmp_path / "whole")["key"]
+    whole = files(tmp_path / "whole", key)
+    passes = len(whole[2])
+    for stop in range(0, passes, max(1, passes // 7)):
+        folder = tmp_path / f"killed {stop}"
+        session = SearchSession(searched())
+        session.stop_after = stop
+        with pytest.raises(KeyboardInterrupt):
+            search_in(folder, session)
+        assert not searching.finished(folder, key)
+        if stop:  # a kill in the middle of a line
+            with (folder / f"{key}.losses.jsonl").open("a") as file:
+                file.write('{"losses":[[256,"00')
+        again = SearchSession(searched())
+        assert search_in(folder, again)["key"] == key
+        assert again.passes == passes - stop  # nothing is measured twice
+        assert files(folder, key) == whole
+
+
+def test_a_key_covers_what_changes_a_search_and_nothing_else() -> None:
+    def key(label: str = "a", weights: str = "w" * 16, **parameters: Any) -> str:
+        method = Method(label, LongRope2(target_length=TARGET, **parameters))
+        [search] = searching.planned([method], SearchEngine(weights).base())
+        return search.key
+
+    assert key() == key("b")
+    different = [key(weights="v" * 16), key(search_seed=1), key(budget=9999), key(fitness="perplexity"), key()]
+    assert len(set(different)) == 5
+
+
+def test_given_numbers_need_no_search() -> None:
+    assert searching.planned([searched(factors=[1.0, 2.0, 3.0, 4.0]), *methods("pi")], SearchEngine().base()) == []
+
+
+def with_searches(*found: Method, **changes: Any) -> Any:
+    return experiment(methods=(*methods("none", "pi"), *(found or (searched(),))), seeds=(0,), **changes)
+
+
+def test_a_run_searches_first_and_evaluates_what_was_found(tmp_path: Path) -> None:
+    outcome = run(with_searches(), tmp_path, SearchEngine(), Quiet())
+    assert (outcome.total, outcome.failed, outcome.unsearched) == (8, (), ())  # longrope2 is `none` within the window
+    store = Store.open(tmp_path)
+    content = store.run()
+    [entry] = content["searches"]
+    assert entry["label"] == "longrope2" and entry["status"] == "done"
+    result = store.search(entry["key"])
+    assert result is not None and store.trajectory(entry["key"])
+    [method] = [one for one in content["methods"] if one["label"] == "longrope2"]
+    assert method["parameters"]["factors"] == result["found"]["factors"]
+    found = [a / b for a, b in zip(ROPE.inv_freq, method["plans"]["256"]["inv_freq"], strict=True)]
+    assert found == pytest.approx(result["rescale_factors"])
+    conditions = {one["condition"]: one["values"] for one in content["ledger"]["conditions"]}
+    assert conditions["search token-forwards"] == {
+        "none": 0, "pi": 0, "longrope2": result["cost"]["token_forwards"],
+    }  # fmt: skip
+    assert conditions["search trials"]["longrope2"] == result["cost"]["candidates"]
+
+    engine = SearchEngine()
+    assert run(with_searches(), tmp_path, engine, Quiet()).computed == 0 and engine.opened == 0
+    cheaper = with_searches(searched(), Method("rcd", NtkRcd(target_length=TARGET, budget=20 * TARGET)))
+    assert run(cheaper, tmp_path, SearchEngine(), Quiet()).computed == 3  # only the new method's
+
+
+def test_a_search_that_fails_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SearchSession, "broken", True)
+    progress = Quiet()
+    outcome = run(with_searches(), tmp_path, SearchEngine(), progress)
+    assert outcome.total == 6 and not outcome.failed
+    [(label, reason)] = outcome.unsearched
+    assert label == "longrope2" and "NaN or infinite for every one of" in reason
+    assert any("the search of longrope2 failed" in line for line in progress.said)
+    content = Store.open(tmp_path).run()
+    assert content["searches"][0]["status"] == "failed" and {m["label"] for m in content["methods"]} == {"none", "pi"}
+    monkeypatch.setattr(SearchSession, "broken", False)
+    (tmp_path / "searches" / f"{content['searches'][0]['key']}.losses.jsonl").unlink()
+    again = run(with_searches(), tmp_path, SearchEngine(), Quiet())
+    assert again.computed == 2 and not again.unsearched
+
+
+def test_status_before_a_search_is_done(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SearchSession, "stop_after", 3)
+    with pytest.raises(KeyboardInterrupt):
+        run(with_searches(), tmp_path, SearchEngine(), Quiet())
+    assert cli.answer(["status", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "search of longrope2: missing; its cells are planned when it is done" in said and "pi" in said
+    monkeypatch.setattr(SearchSession, "stop_after", None)
+    assert run(with_searches(), tmp_path, SearchEngine(), Quiet()).unsearched == ()
+    assert cli.answer(["status", str(tmp_path)]) == 0
+    assert "search of longrope2: done" in capsys.readouterr().out
+
+
+# --- texts ----------------------------------------------------------------------------------------------------------
+
+
+def documents(**more: Any) -> Documents:
+    return Documents(FakeLM(), more.pop("length", 400), **more)
+
+
+@pytest.mark.parametrize("needles", [1, 3])
+def test_needle_texts_score_the_answers_only(needles: int) -> None:
+    lm = FakeLM()
+    made = Documents(lm, 400, needles=needles, start=(0,))
+    for sample in range(6):
+        one = made[sample]
+        assert 300 <= len(one.ids) <= 400 and one.ids[0] == 0
+        answers = "".join(lm.pieces[one.ids[place]] for place in one.scored).split()
+        assert len(answers) == needles
+        text = lm.decode(one.ids[1:])
+        for answer in answers:
+            assert answer.isdigit() and for_training(answer)  # of the half that evaluation never asks for
+            assert text.count(answer) == 2 and answer in one.text
+
+
+def test_depths_and_sources_are_spread() -> None:
+    made = documents()
+    places = []
+    for sample in range(11):
+        one = made[sample]
+        answer = one.text
+        number = max((word.strip(".") for word in answer.split() if word.strip(".").isdigit()), key=len)
+        places.append(one.text.index(number) / len(one.text))
+    assert min(places) < 0.2 and max(places) > 0.75
+    assert len({round(place, 1) for place in places}) >= 7
+    assert {made[sample].source for sample in range(4)} == {"world stories", "world portraits"}
+    assert len({made[sample].text for sample in (*range(6), *range(HELD_OUT, HELD_OUT + 6))}) == 12
+
+
+def test_plain_texts_score_every_token_but_the_first() -> None:
+    one = documents(fitness="perplexity", start=(0,))[3]
+    assert len(one.ids) == 400 and one.scored == tuple(range(2, 400))
+
+
+def test_a_sample_is_the_same_text_whoever_asks() -> None:
+    first, second = documents(seed=1), documents(seed=1)
+    assert second[5].text == first[5].text and documents(seed=2)[5].text != first[5].text
+
+
+def write_files(folder: Path, count: int, words: int = 2000) -> Path:
+    folder.mkdir()
+    for i in range(count):
+        rng = random.Random(f"file {i}")
+        text = ""
+        while len(text.split()) < words:
+            text += story(rng) + "\n"
+        (folder / f"{i}.txt").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("fitness", ["needle", "perplexity"])
+def test_users_files_are_split_between_search_and_check(tmp_path: Path, fitness: str) -> None:
+    made = documents(folder=str(write_files(tmp_path / "mine", 6)), fitness=fitness)
+    searching_on = {made[sample].source for sample in range(12)}
+    checked_on = {made[sample].source for sample in range(HELD_OUT, HELD_OUT + 12)}
+    assert len(searching_on) == 4 and len(checked_on) == 2 and not searching_on & checked_on
+
+
+def test_wrong_files(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not a folder"):
+        documents(folder=str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="holds 1 .txt and .md files and a search needs at least two"):
+        documents(folder=str(write_files(tmp_path / "one", 1)))
+    with pytest.raises(ValueError, match=r"0.txt has \d+ tokens and a search at 40000 needs as many"):
+        documents(folder=str(write_files(tmp_path / "short", 3)), length=40000)
+
+
+def test_passages_find_common_text_and_not_common_sentences() -> None:
+    words = [f"w{i}" for i in range(200)]
+    assert passages(" ".join(words)) & passages("before " + " ".join(words[60 : 60 + PASSAGE]))
+    assert not passages(" ".join(words)) & passages("before " + " ".join(words[60 : 59 + PASSAGE]) + " after")
+    assert passages("two words") & passages(" two\nwords ") and not passages("")
+
+
+def test_search_texts_never_meet_evaluation_texts(tmp_path: Path) -> None:
+    """The world's own text stays apart by itself; a user's file that a test reads too is refused by name."""
+    folder = str(write_files(tmp_path / "shared", 3))
+    tests = (Test("needle", Needle(), 6), Test("perplexity", Perplexity(), 3))
+    lm = FakeLM()
+    one = experiment(tests=tests, target_length=600, lengths=(600,))
+    avoid = evaluation_passages(one, lm, lambda test: (600,))
+    assert len(avoid) > 500
+    for fitness in ("needle", "perplexity"):
+        made = Documents(lm, 600, fitness, avoid=avoid)
+        for sample in (*range(8), *range(HELD_OUT, HELD_OUT + 4)):
+            assert not passages(made[sample].text) & avoid
+    reading = experiment(tests=(Test("perplexity", Perplexity(folder=folder), 3),), target_length=2000)
+    read = evaluation_passages(reading, lm, lambda test: (2000,))
+    with pytest.raises(ValueError, match=r"\.txt shares a passage of 50 words with a test of this experiment"):
+        Documents(lm, 600, "perplexity", folder=folder, avoid=read)[0]
+
+
+def test_a_text_of_the_world_that_meets_evaluation_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = documents()[0].text
+    avoid = frozenset(passages(first))
+    again = documents(avoid=avoid)[0].text
+    assert again != first and not passages(again) & avoid
+    monkeypatch.setattr(search_documents, "REDRAWS", 1)
+    with pytest.raises(ValueError, match="1 search texts in a row share passages"):
+        documents(avoid=avoid)[0]
+
+
+def test_a_recorder_notes_what_tests_ask() -> None:
+    recorder = Recorder(FakeLM())
+    assert list(recorder.generate(["one"], 4))[0].text == "" and recorder.texts == ["one"]
+    assert recorder.losses(recorder.encode("a b c")) == [0.0, 0.0]
+    assert list(recorder.answer_losses([("a", "b")])) == [(0.0, False)] and recorder.texts[-1] == "ab"
+    broken = experiment(tests=(Test("count", Count(broken_at=1), 2), Test("needle", Needle(), 2)), lengths=(20,))
+    assert evaluation_passages(broken, FakeLM(), lambda test: (20,)) == frozenset()  # too short: its cells will say so

@@ -1,0 +1,89 @@
+"""The study of search procedures on a fake model: resumable, paired, and its table says what was measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import Quiet
+from test_search_stage import SearchEngine, SearchSession
+
+from harness import search_study
+from harness.search_study import difference, markdown, procedures, study
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> list[SearchEngine]:
+    made: list[SearchEngine] = []
+
+    def engine(*_: Any) -> SearchEngine:
+        made.append(SearchEngine())
+        return made[-1]
+
+    monkeypatch.setattr(search_study, "LocalEngine", engine)
+    return made
+
+
+ROWS = ("fast, a tenth", "ntk_rcd, a tenth", "released code")
+
+
+def run(folder: Path) -> dict[str, Any]:
+    return study("fake", 256, folder, Quiet(), forwards=150, seeds=(0, 1), texts=6, samples=4, only=ROWS)
+
+
+def test_a_study_compares_on_texts_that_no_search_has_seen(tmp_path: Path, engines: list[SearchEngine]) -> None:
+    content = run(tmp_path)
+    rows = {line["row"]: line for line in content["rows"]}
+    assert set(rows) == {*ROWS, *search_study.CLOSED, "flat"}
+    fast, released = rows["fast, a tenth"], rows["released code"]
+    assert fast["seeds"] == [0, 1] and len(fast["critical_pairs"]) == 2
+    assert fast["token_forwards"] <= 15 * 256 < released["token_forwards"] <= 150 * 256
+    assert fast["behind_first"] is None and len(fast["losses_of_texts"]) == 6
+    assert fast["loss"] == pytest.approx(sum(fast["losses_of_seeds"]) / 2)
+    gap = sum(a - b for a, b in zip(released["losses_of_texts"], fast["losses_of_texts"], strict=True)) / 6
+    mean, low, high = released["behind_first"]
+    assert mean == pytest.approx(gap) and low <= mean <= high
+    table = (tmp_path / "table.md").read_text()
+    assert table == markdown(content) and "6 texts, 2 search seeds" in table and "| ntk_rcd, a tenth |" in table
+    assert (tmp_path / "table.csv").read_text().count("\n") == len(rows) + 1
+
+
+def test_a_study_goes_on_where_it_stopped(
+    tmp_path: Path, engines: list[SearchEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(tmp_path / "whole")
+    monkeypatch.setattr(SearchSession, "stop_after", 20)
+    for _ in range(3):  # every sitting ends early
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "parts")
+    with (tmp_path / "parts" / "held-out.losses.jsonl").open("a") as file:
+        file.write('["0')
+    monkeypatch.setattr(SearchSession, "stop_after", None)
+    parts = run(tmp_path / "parts")
+    for content in (whole, parts):
+        for line in content["rows"]:
+            line.pop("seconds", None)
+    assert parts == whole
+    before = (tmp_path / "parts" / "held-out.losses.jsonl").read_bytes()
+    again = json.loads(json.dumps(run(tmp_path / "parts")))
+    assert (tmp_path / "parts" / "held-out.losses.jsonl").read_bytes() == before
+    assert again["rows"][0]["loss"] == whole["rows"][0]["loss"]
+
+
+def test_procedures_have_the_budgets_that_they_are_compared_at() -> None:
+    rows = {row.name: row for row in procedures(14080)}
+    assert rows["fast, a tenth"].forwards == rows["yarn_tuned, a tenth"].forwards == 1408
+    assert rows["fast"].forwards == rows["released code"].forwards == rows["paper"].forwards == 14080
+    assert [row.forwards for row in procedures(500)] == sorted(row.forwards for row in procedures(500))
+
+
+def test_differences_are_paired() -> None:
+    shared = [5.0, 1.0, 9.0, 3.0] * 8
+    gap = difference([value + 0.5 for value in shared], shared)
+    assert gap == pytest.approx([0.5, 0.5, 0.5])
+    assert difference([1.0, float("inf")], [1.0, 1.0]) is None
+
+
+def test_unknown_rows(tmp_path: Path, engines: list[SearchEngine]) -> None:
+    with pytest.raises(ValueError, match="no row of the study is named slow; there are fast, a tenth, "):
+        study("fake", 256, tmp_path, Quiet(), only=("slow",))
