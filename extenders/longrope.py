@@ -31,7 +31,7 @@ from extenders.search.operators import Genome
 from extenders.search.problem import Candidate, Problem
 from extenders.search.progressive import progressive
 from extenders.search.searched import SearchedExtender
-from extenders.search.shapes import monotone, power_ramp, released_start, seeds
+from extenders.search.shapes import monotone, power_ramp, released_start, seeds, upper_critical_pair
 
 SAMPLES = 5  # texts a candidate, the paper's up to 256k tokens
 
@@ -148,7 +148,7 @@ class LongRope(SearchedExtender):
         most = operators.MAXIMUM_MARGIN * scale
         last = max(pairs - 1, 1)
         axes = (
-            Axis("low", 0.0, float(last)),
+            Axis("low", 0.0, float(upper_critical_pair(rope))),
             Axis("width", 0.0, float(last)),
             Axis("top", 1.0, most),
             Axis("power", -1.0, 1.0),

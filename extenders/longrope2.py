@@ -141,7 +141,7 @@ class LongRope2(SearchedExtender):
         pairs, factor = len(rope.inv_freq), self.factor(rope)
         last = float(max(pairs - 1, 1))
         axes = (
-            Axis("low", 0.0, last),
+            Axis("low", 0.0, float(upper_critical_pair(rope))),
             Axis("width", 0.0, last),
             Axis("top", 1.0, 2 * factor),
             Axis("power", -1.0, 1.0),

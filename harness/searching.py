@@ -321,7 +321,8 @@ class Work:
                 one.search_seed,
                 one.documents,
                 self._session.start_ids,
-                avoid=avoid,
+                one.needles,
+                avoid,
             )
         return self._documents[length]
 

@@ -161,6 +161,7 @@ def test_progressive_extension_without_training() -> None:
         (LongRope2, {"critical_pair": 0.0}, "critical_pair must be a number above 0"),
         (LongRope2, {"short_attention": 1}, "short_attention must be true or false"),
         (LongRope2, {"search_all": True, "critical_pair": 9.0}, "leave one of the two out"),
+        (LongRope2, {"needles": 0}, "needles must be in 1 … 20"),
         (LongRope2, {"search_seed": -1}, "search_seed must be a whole number"),
         (YarnRcd, {"critical_pair": "x"}, "critical_pair must be a number above 0"),
     ],

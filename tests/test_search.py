@@ -147,6 +147,10 @@ def test_nan_is_the_worst_candidate() -> None:
         assert found.plan(ROPE, TARGET).rescale_factors(ROPE)[-1] <= 12
         assert any(line["loss"] is None for line in lines) or name == "longrope"
 
+    asked = problem(9, Losses(lambda plan, sample: math.nan if sample == 1 else 1.0))
+    [one] = asked.measure([asked.candidate(RopePlan.as_trained(ROPE), "one text in three")], 3)
+    assert one.loss == math.inf  # so that it sorts behind every number
+
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_nan_everywhere_is_one_clear_error(variant: str) -> None:

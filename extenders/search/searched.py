@@ -32,6 +32,7 @@ class SearchedExtender(Extender):
     budget: int | None = None  # token-forwards
     search_samples: int | None = None  # texts a candidate is measured on in the end; None: as the searcher has it
     search_seed: int = 0
+    needles: int = 1  # hidden in one text and asked for one after the other: more answers for one forward pass
     documents: str = ""  # folder of .txt and .md files to search on; "": the invented world
 
     def __post_init__(self) -> None:
@@ -45,6 +46,9 @@ class SearchedExtender(Extender):
                 if value < 1:
                     raise ValueError(f"{name} must be at least 1, got {value}")
         check_whole("search_seed", self.search_seed)
+        check_whole("needles", self.needles)
+        if not 1 <= self.needles <= 20:
+            raise ValueError(f"needles must be in 1 … 20, got {self.needles}")
 
     @property
     def searched(self) -> bool:
