@@ -26,6 +26,9 @@ def tests() -> Iterator[Entry]:
         where = "at the trained length" if task.lengths == "window" else "at every length"
         unit = "score 0 to 1, higher is better" if task.unit == "score" else f"{task.unit} per token, lower is better"
         yield name, summary(type(task)), [f"{task.category}, {unit}, {where}", *given]
+    for name in tasks.base.needing_data():
+        rows = tasks.base.expand(name)
+        yield name, summary(type(tasks.base.make(rows[0]))), ["needs its data: the hub, or its cache", *rows]
 
 
 def experiments() -> Iterator[Entry]:

@@ -139,6 +139,11 @@ def names() -> list[str]:
     return sorted(_files()) + sorted(rows)
 
 
+def needing_data() -> list[str]:
+    """Names that stand for tests whose data come from elsewhere, and which `names` therefore leaves out."""
+    return [f"{suite.SUITE}/{paper}" for suite in _suites() for paper in getattr(suite, "PAPERS", ())]
+
+
 def expand(name: str) -> list[str]:
     """The tests that a name stands for: itself, a suite, or the rows of a suite that share a beginning.
 

@@ -42,7 +42,7 @@ def named(name: str) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError):
         raise ValueError(f"there is no scoring function {name!r} in this ropebench; update it") from None
-    if not inspect.isfunction(found) or found.__module__ != module or len(inspect.signature(found).parameters) != 2:
+    if not inspect.isfunction(found) or found.__module__ != module or not _takes_two(found):
         raise ValueError(f"{name!r} is no scoring function; one takes an answer and what a right answer says")
     return found
 
@@ -56,3 +56,8 @@ def name_of(task: Task) -> str:
         raise ValueError(f"{task.name} does not say how an answer is scored; give its class a `scoring`")
     named(name)
     return name
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    kinds = [one.kind for one in inspect.signature(function).parameters.values()]
+    return kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2

@@ -66,6 +66,16 @@ def test_a_paper_is_its_tests_with_its_shots():
     assert tasks.base.make("short/longrope2-paper/gsm8k", num_fewshot=8).num_fewshot == 8
 
 
+def test_papers_are_listed_with_their_tests():
+    from harness import listing
+
+    entries = {name: details for name, _, details in listing.tests()}
+    assert entries["short/longrope-paper"][1:] == tasks.base.expand("short/longrope-paper")
+    assert set(tasks.base.needing_data()) <= set(entries) and not set(tasks.base.needing_data()) & set(
+        tasks.base.names()
+    )
+
+
 def test_only_drawn_shots_depend_on_the_seed():
     def seeded(name, **given):
         return tasks.base.make(name, **given).seeded

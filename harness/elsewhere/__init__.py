@@ -1,0 +1,1 @@
+"""What `ropebench generate` puts beside its samples so that the stock lm_eval runs them."""

@@ -1,0 +1,121 @@
+"""A test's prompts without a model: what each asks, what a right answer says, and which function scores it.
+
+The test runs as it always does, over a stand-in that writes nothing down but what it was asked, so every test that
+keeps the contract works and sample i is the same text here and in `ropebench run`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harness.cells import task_identity
+from harness.store import Store, canonical, key_of
+from harness.tokens import Tokens
+from tasks.base import Generation, Row, Task
+from tasks.scoring import name_of, score
+
+PROBES = 2  # samples of a test whose prompt comes back as the answer, to compare the scoring function with the test
+
+
+class Recorder:
+    """Implements `tasks.base.LM` with a tokenizer alone: answers with nothing, or with the prompt while it probes."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self.prompts: list[tuple[str, int]] = []  # (prompt, new tokens) since the last row
+        self.documents: list[tuple[list[int], int]] = []  # (token ids, first scored position) since the last row
+        self.probes = PROBES
+
+    @property
+    def added_tokens(self) -> int:
+        return self.tokens.added_tokens
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokens.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.tokens.decode(ids)
+
+    def plan_hash(self, length: int) -> str:
+        return ""
+
+    def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
+        for prompt in prompts:
+            self.prompts.append((prompt, new_tokens))
+            self.probes -= 1
+            yield Generation(prompt if self.probes >= 0 else "", 0, True, 0.0, "")
+
+    def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
+        self.documents.append((list(ids), start))
+        return [1.0] * (len(ids) - start)
+
+    def answer_losses(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[float, bool]]:
+        raise ValueError("a test that compares the losses of given answers cannot be written as prompts")
+
+
+def recorded(task: Task, tokens: Tokens, length: int, seed: int, samples: int) -> Iterator[dict[str, Any]]:
+    """Samples 0 … samples-1 as JSON objects, one by one. Raises ValueError for a test that has no prompts to write."""
+    lm = Recorder(tokens)
+    shared = {**task_identity(task), "length": length, "seed": seed}
+    scoring = name_of(task) if task.unit == "score" else ""
+    count = 0
+    for row in task.run(lm, length, seed, samples):
+        one = _loss(lm, task, row) if task.unit == "nats" else _answer(lm, task, row, scoring)
+        lm.prompts, lm.documents = [], []
+        name = key_of({**shared, "sample": row.sample, "prompt": Store.prompt_name(row.prompt)})[:16]
+        yield {
+            "id": name,
+            "test": task.name,
+            "version": task.version,
+            "parameters": shared["parameters"],
+            "length": length,
+            "seed": seed,
+            "sample": row.sample,
+            **one,
+            "prompt_tokens": row.prompt_tokens,
+            "added_tokens": tokens.added_tokens,
+            "depth": row.depth,
+            "extra": row.extra,
+        }
+        count += 1
+    if count != samples:
+        raise ValueError(f"{task.name} gave {count} samples at {length} tokens, {samples} were asked for")
+
+
+def _answer(lm: Recorder, task: Task, row: Row, scoring: str) -> dict[str, Any]:
+    """A prompt that is to be answered."""
+    if [prompt for prompt, _ in lm.prompts] != [row.prompt]:
+        raise ValueError(f"{task.name} does not ask one question a sample, so it cannot be written as prompts")
+    again = score(scoring, row.generation, row.references, depth=row.depth, extra=row.extra)
+    if again != row.score:
+        raise ValueError(
+            f"{task.name}: {scoring} scores sample {row.sample} with {again} and the test itself with {row.score}; "
+            "give the test's class a `scoring` that names its function"
+        )
+    [(_, new_tokens)] = lm.prompts
+    if new_tokens != task.new_tokens:
+        raise ValueError(f"{task.name} says that an answer has {task.new_tokens} new tokens and asks for {new_tokens}")
+    return {
+        "prompt": row.prompt,
+        "references": list(row.references),
+        "new_tokens": new_tokens,
+        "stops": [],
+        "scoring": scoring,
+    }
+
+
+def _loss(lm: Recorder, task: Task, row: Row) -> dict[str, Any]:
+    """A document whose loss is to be measured: given are the tokens before the first scored one, scored is the rest."""
+    if len(lm.documents) != 1:
+        raise ValueError(f"{task.name} reads a document in several passes here, so it cannot be written as prompts")
+    [(ids, start)] = lm.documents
+    given, scored = lm.decode(ids[:start]), lm.decode(ids[start:])
+    if lm.encode(given + scored) != ids or lm.encode(given) != ids[:start] or given != given.rstrip():
+        raise ValueError(
+            f"{task.name}: the text of sample {row.sample} does not give its tokens back when it is encoded again, so "
+            "another program would score other tokens"
+        )
+    return {"prompt": given, "scored": scored, "scored_tokens": len(ids) - start, "new_tokens": 0, "stops": []}
+
+
+def as_line(one: dict[str, Any]) -> str:
+    return canonical(one) + "\n"
