@@ -57,12 +57,16 @@ class Encoder:
         from harness.lm import _added_before
 
         self.tokenizer = tokenizer
+        self._raw = getattr(tokenizer, "backend_tokenizer", None)
         begin = tokenizer.bos_token_id
         self.begin: list[int] = _added_before(tokenizer) or ([] if begin is None else [begin])
         self.end: list[int] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
 
     def ids(self, text: str, *, special: bool = False) -> list[int]:
         """`special`: the text may hold end tokens by name, as the pocket data do."""
+        if special and self._raw is not None:  # the same tokens, without what the wrapper around it costs a call
+            made: list[int] = self._raw.encode(text, add_special_tokens=False).ids
+            return made
         found: list[int] = self.tokenizer(
             text, add_special_tokens=False, verbose=False, split_special_tokens=not special
         ).input_ids
@@ -78,6 +82,7 @@ class Generated:
 
     def __init__(self, name: str, encoder: Encoder, seed: int) -> None:
         self.name, self.encoder, self.seed = name, encoder, seed
+        self._counted: dict[str, int] = {}  # generators count the same sentences over and over
 
     def documents(self, portion: Portion, index: int, size: int, bounds: tuple[int, int]) -> Iterator[Document]:
         rng = random.Random(f"training {self.name} {self.seed} {portion.name} {index}")
@@ -127,7 +132,13 @@ class Generated:
         return Document(tuple(ids[:length]), tuple(weights[:length]))
 
     def _count(self, text: str) -> int:
-        return len(self.encoder.ids(text, special=True))
+        if len(text) > 400:
+            return len(self.encoder.ids(text, special=True))
+        if text not in self._counted:
+            if len(self._counted) > 100_000:
+                self._counted.clear()
+            self._counted[text] = len(self.encoder.ids(text, special=True))
+        return self._counted[text]
 
 
 class Texts:

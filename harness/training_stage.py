@@ -139,7 +139,7 @@ def texts_of(tests: Sequence[Test]) -> list[str]:
 
 def missing(jobs: Jobs, store: Store) -> list[Job]:
     """The trainings that are not done, each once: methods with equal plans share theirs."""
-    found = {}
+    found: dict[str, Job] = {}
     for job in jobs.values():
         record = store.training(job.key)
         if record is None or record["status"] != "done":

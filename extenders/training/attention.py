@@ -30,8 +30,9 @@ def document_attention(
     rows = []
     for row, own in enumerate(starts):
         ends = [*own[1:], length]
+        one = slice(row, row + 1)
         parts = [
-            _causal(*(tensor[row : row + 1, :, a:b] for tensor in (query_BHSD, key_BKSD, value_BKSD)), scale)
+            _causal(query_BHSD[one, :, a:b], key_BKSD[one, :, a:b], value_BKSD[one, :, a:b], scale)
             for a, b in zip(own, ends, strict=True)
         ]
         rows.append(torch.cat(parts, dim=2))

@@ -82,7 +82,7 @@ def train(
     prepare: Callable[[Batch], AbstractContextManager[Any] | None],
     state: State | None = None,
     save: Callable[[State], None] | None = None,
-    every_seconds: float = 60.0,
+    every_seconds: float = 30.0,
     report: Callable[[Progress], None] = lambda _: None,
     half: bool = True,
 ) -> Outcome:
@@ -90,7 +90,7 @@ def train(
 
     `prepare(batch)` pins the batch's RoPE plan before its forward pass; a context that it returns holds for forward
     and backward (context parallelism). `half`: bf16 autocast. `state` continues a run, `save` is given the state every
-    `every_seconds` and at the end. Raises Diverged.
+    `every_seconds` (0: every step), more seldom where saving is slow. Raises Diverged.
     """
     device = next(objective.parameters()).device
     world = _World(device)
@@ -105,7 +105,7 @@ def train(
         _restore(state, trained, optimiser, outcome)
     began, before = time.monotonic(), outcome.tokens
     sat = outcome.seconds
-    saved_at = began
+    saved_at, took = began, 0.0
     streak = 0
     starts = {kind: value for point in reversed(outcome.curve) for kind, value in point["loss"].items()}
     total = batches.tokens_until(batches.steps)
@@ -121,7 +121,21 @@ def train(
             loss = sum(losses[kind] * weights[kind] for kind in losses) / scored
             norm = _norm(trained.values(), recipe.clip)
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise Diverged(step, f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
+                raise Diverged(step + 1, f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
+            for kind, value in losses.items():
+                starts.setdefault(kind, value)
+            above = all(value > starts[kind] + 0.1 + 0.25 * abs(starts[kind]) for kind, value in losses.items())
+            streak = streak + 1 if above else 0
+            if streak >= STREAK:
+                raise Diverged(step + 1, f"the loss was above its start of {loss_words(starts)} for {STREAK} steps")
+            # weights are kept once a loss has shown that they are good, so before this step changes them
+            wait = max(every_seconds, 20 * took) if every_seconds else 0.0  # at most a twentieth of the time
+            due = time.monotonic() - saved_at > wait
+            if save is not None and streak == 0 and world.any(due):
+                outcome.seconds = sat + time.monotonic() - began
+                saved_at = time.monotonic()
+                save(_state(trained, optimiser, outcome))
+                took = time.monotonic() - saved_at
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.step()
@@ -141,19 +155,9 @@ def train(
                     "gradient_norm": round(norm, 5),
                 }
             )
-            for kind, value in losses.items():
-                starts.setdefault(kind, value)
-            above = all(value > starts[kind] + 0.1 + 0.25 * abs(starts[kind]) for kind, value in losses.items())
-            streak = streak + 1 if above else 0
-            if streak >= STREAK:
-                raise Diverged(step, f"the loss was above its start of {loss_words(starts)} for {STREAK} steps")
             speed = (outcome.tokens - before) / (now - began)
             left = (total - outcome.tokens) / speed
             report(Progress(outcome.steps, batches.steps, outcome.tokens, losses, speed, left))
-            due = now - saved_at > every_seconds or outcome.steps == batches.steps
-            if save is not None and streak == 0 and world.any(due):  # a state that may be diverging is not kept
-                saved_at = now
-                save(_state(trained, optimiser, outcome))
     return outcome
 
 
