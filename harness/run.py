@@ -28,7 +28,7 @@ from harness.training import Job
 from tasks.base import LM, Row
 
 
-class Session(Protocol):
+class Session(searching.Measures, Protocol):
     """One method on the loaded model."""
 
     @property

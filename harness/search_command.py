@@ -34,9 +34,9 @@ def search(
         raise ValueError(f"{extender} has nothing to search; its plan follows from the model's configuration")
     made = []
     for seed in seeds:
-        one = parameters.make(extender, cls, {"search_seed": seed, **given}, {"target_length": target_length})
-        made.append(Method(extender if len(seeds) == 1 else f"{extender} seed {seed}", one))
-    if all(one.extender.searched for one in made):
+        method = parameters.make(extender, cls, {"search_seed": seed, **given}, {"target_length": target_length})
+        made.append(Method(extender if len(seeds) == 1 else f"{extender} seed {seed}", method))
+    if method.searched:
         raise ValueError(f"{extender} has all its numbers already; leave out those that are to be searched")
     experiment = Experiment(
         name="search",

@@ -24,6 +24,7 @@ import extenders.base
 from extenders.base import RopePlan, RopeSpec
 from extenders.search import fast
 from extenders.search.problem import HELD_OUT, Problem, finite
+from extenders.search.searched import SearchedExtender
 from harness import searching
 from harness.cells import Base, check
 from harness.engine import LocalEngine
@@ -154,7 +155,7 @@ def _found(
         content = searching.result(place, search.key)
         if content is not None and content["status"] == "done":
             method = search.method.extender
-            assert isinstance(method, searching.SearchedExtender)
+            assert isinstance(method, SearchedExtender)
             plan = method.with_found(content["found"]).plan(base.rope, method.target_length)
             yield Found(name, seed, plan, content["found"].get("critical_pair"), content["cost"])
 
