@@ -40,6 +40,11 @@ class Grid:
     def unit_of(self, column: int) -> str:
         return self.column_units[column] if self.column_units else self.unit
 
+    def same_n(self, column: int) -> int:
+        """The number of samples where all numbers of a column have the same, else 0."""
+        counts = {line.numbers[column].estimate.n for line in self.lines if line.numbers[column].estimate}
+        return counts.pop() if len(counts) == 1 else 0
+
     @property
     def empty(self) -> bool:
         return all(number.estimate is None for line in self.lines for number in line.numbers)

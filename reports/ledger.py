@@ -75,5 +75,13 @@ def _condition(entry: Mapping[str, Any], labels: Sequence[str]) -> Condition:
         own = wrong if not equal and list(written.values()).count(common) * 2 <= len(labels) else own
         value = values.get(label)
         full = "not recorded" if value is None else value if isinstance(value, str) else canonical(value)
-        places.append(Place(full if len(full) <= 18 else f"{full[:12]}…", own, full))
+        text = _rounded(value) or full
+        places.append(Place(text if len(text) <= 18 else f"{text[:12]}…", own, full))
     return Condition(str(entry.get("condition", "")), colour, word, must, tuple(places))
+
+
+def _rounded(value: Any) -> str:
+    """A number as people read it, '' for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"

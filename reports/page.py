@@ -1,39 +1,28 @@
-"""The report: one HTML file that opens from disk without network or server, and its tables as files beside it.
-
-The same store and date give the same bytes.
+"""The report: one HTML file that opens from disk without network or server; tables, figures and a setup paragraph for a
+paper beside it. The same store and date give the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.store import Store, write_whole
-from reports import figures, frame, results, samples, style, tables
+from reports import beside, figures, findings, frame, paper, plates, results, samples, stages, style, tradeoffs
 from reports.frame import Frames
-from reports.grid import Grid, Line, interval, shown
+from reports.grid import Line, interval, shown
 from reports.ledger import audit
-from reports.scores import Scores
+from reports.scores import CONTROL, Scores
 from reports.verdict import verdict
 
 TEMPLATE = Path(__file__).parent / "template"
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure of the page with what stands below it."""
-
-    svg: Markup
-    caption: str
-
-
 def write_report(store: Store, out: Path | None = None, date: str | None = None) -> Path:
-    """Write report.html and tables/ into `out` (default: the store's own folder); returns the page's path.
+    """Write report.html, tables/ and paper/ into `out` (default: the store's own folder); returns the page's path.
 
     `date` is printed as it is given; the default is the day on which the run was made, so that writing again changes
     nothing.
@@ -42,6 +31,12 @@ def write_report(store: Store, out: Path | None = None, date: str | None = None)
     frames = frame.read(store)
     scores = Scores(frames)
     context = build(store, scores, str(frames.run.get("created", ""))[:10] if date is None else date)
+    paper.write(folder, frames, context["grids"], context["drawings"], context["audit"], context["claims"])
+    write_whole(folder / "report.html", render(context))
+    return folder / "report.html"
+
+
+def render(context: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE),
         autoescape=True,
@@ -50,14 +45,10 @@ def write_report(store: Store, out: Path | None = None, date: str | None = None)
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(shown=shown, interval=interval)
+    environment.globals.update(shown=shown, interval=interval, points=findings.points)
     environment.filters["groupby_kept"] = _groups
-    page = environment.get_template("page.html").render(context)
-    for grid in context["grids"]:
-        for ending, convert in (("csv", tables.to_csv), ("md", tables.to_markdown), ("tex", tables.to_latex)):
-            write_whole(folder / "tables" / f"{grid.name}.{ending}", convert(grid))
-    write_whole(folder / "report.html", page)
-    return folder / "report.html"
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    return environment.get_template("page.html").render(context)
 
 
 def _plain(value: object) -> object:
@@ -80,21 +71,29 @@ def build(store: Store, scores: Scores, date: str) -> dict[str, Any]:
     by_test = [(length, results.by_test(scores, length)) for length in lengths]
     answer = verdict(scores, found, kept)
     colour, _ = figures.looks(scores)
-    totals = cost_totals(frames)
+    searches, trainings = stages.searches(store, frames.run), stages.trainings(store, frames.run)
+    totals = tradeoffs.cost_totals(frames, searches, trainings)
+    drawings = plates.drawn(plates.plates(scores, found, kept, answer.column, totals, searches, trainings))
+    heats = plates.heats(scores)
     methods = [_method(method, frames, colour) for method in frames.run["methods"]]
-    drawings = _drawings(scores, found, kept, answer.column, totals)
+    fairness = audit(frames.run.get("ledger") or {}, frames.labels)
+    packed = samples.collect(store, scores)
+    claims = beside.published(scores, found)
     sections = {
-        "compared": "What was compared",
         "summary": "Methods over lengths",
-        "needles": "Needles by depth" if drawings["heat"] else "",
+        "differences": "Which differences are real",
+        "needles": "Needles by depth" if heats else "",
         "tests": "Test by test" if by_test else "",
+        "effective": "Effective length and ranks",
         "loss": "Perplexity" if losses else "",
         "short": "Short context",
-        "rescale": "Rescale factors" if drawings["rescale"] else "",
+        "rescale": "Rescale factors",
+        "search": "Search and training",
         "cost": "Cost",
         "fairness": "Same conditions?",
         "failures": "How answers fail",
-        "versions": "Versions and hardware",
+        "published": "Published numbers",
+        "compared": "What was compared",
     }
     return {
         "name": str(frames.run.get("name", "")),
@@ -105,6 +104,8 @@ def build(store: Store, scores: Scores, date: str) -> dict[str, Any]:
         "trained": frames.trained_length,
         "pocket": frames.pocket,
         "methods": methods,
+        "number": {method["label"]: i for i, method in enumerate(methods)},
+        "number_of": {method["label"]: i for i, method in enumerate(methods)},
         "dots": {method["label"]: method["colour"] for method in methods},
         "sections": [(name, title) for name, title in sections.items() if title],
         "labels": frames.labels,
@@ -113,35 +114,57 @@ def build(store: Store, scores: Scores, date: str) -> dict[str, Any]:
         "planned": len(frames.cells),
         "verdict": answer,
         "judged": found.lengths[answer.column] if found.lengths else frames.target_length,
+        "glance": _glance(found, answer.column),
         "summary": found,
+        "differences": findings.differences(scores, found, answer.column, answer.leader),
+        "reaches": findings.reaches(scores, found),
+        "ranks": findings.rank_stability(scores, found, answer.column),
         "by_test": by_test,
         "losses": losses,
+        "loss_lengths": {grid.name: [int(c.replace(",", "")) for c in grid.columns] for grid in losses},
         "kept": kept,
         "grids": [found.grid, *[grid for _, grid in by_test], *losses, *([kept] if kept else [])],
         "drawings": drawings,
+        "heats": heats,
+        "searches": searches,
+        "trainings": trainings,
         "totals": totals.reset_index().to_dict("records"),
-        "audit": audit(frames.run.get("ledger") or {}, frames.labels),
-        "environment": _flat((frames.run.get("ledger") or {}).get("environment") or {}),
+        "paid": bool(searches or trainings),
+        "audit": fairness,
+        "claims": claims,
+        "environment": flat((frames.run.get("ledger") or {}).get("environment") or {}),
         "proved": _proved(frames),
-        "failures": failures(frames, found.lengths[answer.column] if found.lengths else 0),
+        "failures": failures(frames),
         "broken": frames.cells[frames.cells["status"] == "failed"].to_dict("records"),
         "missing": frames.cells[frames.cells["status"] == "missing"].groupby("label", sort=False).size().to_dict(),
-        "data": Markup(samples.for_script(samples.collect(store, scores))),
+        "data": Markup(samples.for_script(packed.index)),
+        "blocks": [Markup(block) for block in packed.blocks],
         "css": Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),
         "script": Markup((TEMPLATE / "page.js").read_text(encoding="utf-8")),
+        "panel_script": Markup((TEMPLATE / "panel.js").read_text(encoding="utf-8")),
     }
 
 
+def _glance(found: results.Summary, column: int) -> list[tuple[str, Any]]:
+    """(method, number) at the length that is judged, best first; those without a number last."""
+    numbers = [(line.label, line.numbers[column]) for line in found.grid.lines] if found.lengths else []
+    return sorted(numbers, key=lambda one: -one[1].estimate.mean if one[1].estimate else 1.0)
+
+
 def _method(method: Mapping[str, Any], frames: Frames, colour: Mapping[str, str]) -> dict[str, Any]:
-    plan = figures.target_plan(dict(method), frames.target_length) or {}
+    plan = figures.target_plan(method, frames.target_length) or {}
     parameters = ", ".join(
-        f"{name} = {_brief(value)}" for name, value in sorted((method.get("parameters") or {}).items())
+        f"{name} = {_brief(value)}"
+        for name, value in sorted((method.get("parameters") or {}).items())
+        if value is not None
     )
+    training = method.get("training")
     return {
         "label": method["label"],
         "extender": method.get("extender", ""),
         "summary": method.get("summary", ""),
         "parameters": parameters,
+        "training": str(training.get("recipe", "")) if isinstance(training, Mapping) else "",
         "attention_factor": plan.get("attention_factor"),
         "keep_first": plan.get("keep_first"),
         "hash": plan.get("hash", ""),
@@ -154,108 +177,40 @@ def _brief(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """(name, value) of nested settings, names joined by a dot."""
-    flat: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     for name, value in sorted(values.items()):
-        flat += _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", str(value))]
-    return flat
+        found += flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", str(value))]
+    return found
 
 
-def _drawings(
-    scores: Scores, found: results.Summary, kept: Grid | None, column: int, totals: pd.DataFrame
-) -> dict[str, Any]:
-    frames = scores.frames
-    colour, _ = figures.looks(scores)
-    cells = frames.cells
-    deep = cells[(cells["category"] == "retrieval") & ~cells["task"].str.startswith("ruler")]["task"].unique()
-    heat = [(str(task), figures.heat_maps(scores, str(task))) for task in deep]
-    position = [
-        (task, figures.loss_by_position(scores, task)) for task in dict.fromkeys(t for t, _ in scores.tests("nats"))
-    ]
-    return {
-        "curves": _drawing(
-            figures.curves(scores, found),
-            "Average score of the long-context tests against length; bands are 95 % intervals.",
-        ),
-        "heat": [
-            d
-            for task, svg in heat
-            if (
-                d := _drawing(
-                    svg, f"{task}: right answers in %, by depth of the target (down) and length in tokens (across)."
-                )
-            )
-        ],
-        "position": [
-            d
-            for task, drawn in position
-            if drawn
-            and (
-                d := _drawing(
-                    drawn[0], f"{task}: mean loss by position in documents of {results.tokens(drawn[1])} tokens."
-                )
-            )
-        ],
-        "rescale": _drawing(
-            figures.rescale_factors(frames, colour),
-            "Above: how far each rotary pair is slowed down at the target length (λ, log scale). Below: the share of "
-            "its period that one training window covers. From the critical pair on, no full period was seen.",
-        ),
-        "cost": _drawing(
-            figures.cost(totals, colour), "What the evaluation of each method cost, all finished cells together."
-        ),
-        "trade": _drawing(
-            figures.short_against_long(kept, found, column, colour),
-            "Short context kept against long-context score: up and to the right is better. Bars are 95 % intervals.",
-        ),
-    }
-
-
-def _drawing(svg: str | None, caption: str) -> Drawing | None:
-    return None if svg is None else Drawing(Markup(style.themed(svg, caption)), caption)
-
-
-def cost_totals(frames: Frames) -> pd.DataFrame:
-    """One line for each method: cells done and planned, seconds, token-forwards, highest peak memory in bytes."""
-    cells = frames.cells
-    groups = cells.groupby("label")
-    totals = pd.DataFrame(
-        {
-            "done": (cells["status"] == "done").groupby(cells["label"]).sum(),
-            "planned": groups.size(),
-            "seconds": groups["seconds"].sum(min_count=1),
-            "token_forwards": groups["token_forwards"].sum(min_count=1),
-            "peak_memory_bytes": groups["peak_memory_bytes"].max(),
-        }
-    )
-    totals.index.name = "label"
-    return totals.reindex(frames.labels)
-
-
-def failures(frames: Frames, length: int) -> dict[str, Any]:
-    """How wrong answers of the long tests went wrong at one length: for each method, the share of all its answers."""
-    rows = frames.rows[
-        (frames.rows["length"] == length) & (frames.rows["unit"] == "score") & (frames.rows["category"] != "short")
-    ]
+def failures(frames: Frames) -> dict[str, Any]:
+    """How wrong answers of the long tests went wrong: for each method and length, the share of all its answers."""
+    rows = frames.rows[(frames.rows["unit"] == "score") & ~frames.rows["category"].isin(["short", CONTROL])]
     named = rows.assign(failure=rows["failure"].where(rows["failure"] != "", other=None))
-    kinds = [
-        str(kind)
-        for kind in named["failure"].value_counts().sort_index().sort_values(ascending=False, kind="stable").index
-    ]
+    counts = named["failure"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    kinds = [str(kind) for kind in counts.index]
+    lengths = sorted(int(length) for length in rows["length"].unique())
+    groups = dict(tuple(named.groupby(["label", "length"])))
     lines = []
     for label in frames.labels:
-        own = named[named["label"] == label]
-        shares = [float((own["failure"] == kind).mean()) if len(own) else None for kind in kinds]
-        lines.append(
-            {
-                "label": label,
-                "n": len(own),
-                "wrong": float((own["score"] < 1).mean()) if len(own) else None,
-                "shares": shares,
-            }
-        )
-    return {"kinds": [samples.visible(kind) for kind in kinds], "lines": lines}
+        places = []
+        for length in lengths:
+            own = groups.get((label, length))
+            if own is None:
+                places.append(None)
+                continue
+            shares = own["failure"].value_counts(normalize=False)
+            places.append(
+                {
+                    "n": len(own),
+                    "wrong": float((own["score"] < 1).mean()),
+                    "shares": [float(shares.get(kind, 0)) / len(own) for kind in kinds],
+                }
+            )
+        lines.append({"label": label, "places": places})
+    return {"kinds": [samples.visible(kind) for kind in kinds], "lengths": lengths, "lines": lines}
 
 
 def _proved(frames: Frames) -> tuple[int, int]:

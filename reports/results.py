@@ -7,7 +7,7 @@ import numpy as np
 
 from reports import statistics
 from reports.grid import Grid, Line, Number
-from reports.scores import Ranked, Scores, Test, rank
+from reports.scores import CONTROL, Ranked, Scores, Test, rank
 from reports.statistics import Estimate
 
 GROUPS = {
@@ -15,6 +15,7 @@ GROUPS = {
     "tracking": "Tracking (held out)",
     "counting": "Counting (held out)",
     "qa": "Question answering (held out)",
+    CONTROL: "Controls (in no average)",
 }
 ORIGINAL, SAME_PLAN = "original", "same plan as the original"
 MARKS_NOTE = (
@@ -82,10 +83,11 @@ def by_test(scores: Scores, length: int) -> Grid:
     lines: list[tuple[str, str, Sequence[Test]]] = [
         (task, GROUPS.get(category[task], str(category[task])), [(task, length)]) for task, _ in tests
     ]
+    lines += [(task, GROUPS[CONTROL], [(task, n)]) for task, n in scores.controls() if n == length]
     ruler = [test for test in tests if test[0].startswith("ruler")]
     held_out = [test for test in tests if category[test[0]] != "retrieval"]
     averages = {
-        "retrieval": [test for test in tests if test not in held_out],
+        "search-aligned": [test for test in tests if test not in held_out],
         "held out": held_out,
         f"RULER, {len(ruler)} tests": ruler,
     }
@@ -197,6 +199,9 @@ def _kept(scores: Scores, label: str, base: str, tests: Sequence[Test], unit: st
     if below <= 0:
         return Number(None, "missing", "the unextended model scores 0, so there is no ratio", own.keys)
     low, high = statistics.ratio_interval(pairs, f"retention {label} {tests}")
+    if low == high:  # a bootstrap of equal scores has no width; the interval of the own score has
+        mine = statistics.average([statistics.estimate(a, f"retention {label} {i}") for i, (a, _) in enumerate(pairs)])
+        low, high = (None if end is None else end * len(pairs) / below for end in (mine.low, mine.high))
     return Number(Estimate(above / below, low, high, n), "done", _same(pairs), own.keys)
 
 

@@ -14,6 +14,7 @@ from reports.grid import Number
 from reports.statistics import Array, Comparison
 
 SIGNIFICANT = 0.05
+CONTROL = "control"  # the category of tests that must not be averaged
 Test = tuple[str, int]  # task and length
 
 
@@ -55,9 +56,18 @@ class Scores:
         }
 
     def tests(self, unit: str | None = None, short: bool = False) -> list[Test]:
-        """All planned tests in the planned order; `short` asks for the short-context ones, else the long ones."""
+        """All planned tests in the planned order; `short` asks for the short-context ones, else the long ones.
+
+        Controls (a needle test without its needle, say) are in neither: they show what luck gives, and count nowhere.
+        """
         cells = self.frames.cells
         chosen = cells[((cells["category"] == "short") == short) & ((cells["unit"] == unit) | (unit is None))]
+        chosen = chosen[chosen["category"] != CONTROL]
+        return list(dict.fromkeys(zip(chosen["task"].astype(str), chosen["length"].astype(int), strict=True)))
+
+    def controls(self) -> list[Test]:
+        """The planned controls, in the planned order."""
+        chosen = self.frames.cells[self.frames.cells["category"] == CONTROL]
         return list(dict.fromkeys(zip(chosen["task"].astype(str), chosen["length"].astype(int), strict=True)))
 
     def number(self, label: str, test: Test) -> Number:

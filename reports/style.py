@@ -8,8 +8,10 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,11 +21,13 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc6ea5", "#c98a00", "#4ba3d9", "#7a
 NEUTRAL = "#7d848c"  # the unextended model
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LOW, MIDDLE, HIGH = "#b4532a", "#f1e9da", "#1d6f86"  # scores from 0 to 1: rust over sand to teal
+WIDE, NARROW = 9.4, 4.1  # inches: a desk's column and a phone's
 
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", NEUTRAL: "series-none"} | {
     colour: f"series-{i}" for i, colour in enumerate(SERIES)
 }
 _SETTINGS = {
+    "pdf.fonttype": 42,
     "svg.fonttype": "none",  # text stays text: small, searchable, in the page's own font
     "font.family": "sans-serif",
     "font.size": 9,
@@ -80,11 +84,30 @@ def to_svg(figure: Figure) -> str:
     return out.getvalue()
 
 
+def to_pdf(figure: Figure) -> bytes:
+    """The figure as PDF with embedded TrueType fonts and without a date."""
+    out = io.BytesIO()
+    metadata = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
+    figure.savefig(out, format="pdf", transparent=True, metadata=metadata)
+    return out.getvalue()
+
+
+def standalone(svg: str) -> str:
+    """The SVG as a file of its own: without the names that only the page needs."""
+    return re.sub(r' id="m\d+"', "", svg)
+
+
 def themed(svg: str, description: str) -> str:
-    """The SVG as an element of the page: no header, the page's colours and font, and a description that is read out."""
+    """The SVG as an element of the page: no header, the page's colours and font, and a description that is read out.
+
+    What belongs to method i is marked data-m="i", so the page can hide it.
+    """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.S)
+    body = re.sub(r' id="m(\d+)"', r' data-m="\1"', body)
     body = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", body)  # figure_1, axes_1 …: would stand in the page many times
+    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.S)
+    body = re.sub(r"\n\s+", "\n", body)
     body = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--sans)", body)
     body = re.sub(r"font-family: [^;\"]*", "font-family: var(--sans)", body)
     for colour, variable in _VARIABLES.items():
@@ -95,6 +118,17 @@ def themed(svg: str, description: str) -> str:
     body = re.sub(r'(<svg[^>]*?) height="[\d.]+pt"', r"\1", body)
     safe = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return body.replace("<svg", f'<svg role="img" aria-label="{safe}" style="max-width: {width:.0f}px"', 1).strip()
+
+
+@dataclass(frozen=True)
+class End:
+    """Where the line of a method ends, in data units."""
+
+    method: int
+    label: str
+    x: float
+    y: float
+    colour: str
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
@@ -135,20 +169,28 @@ def margins(figure: Figure, left: float, right: float, bottom: float, top: float
     )
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, str]], gap: float = 11.5) -> None:
-    """Write (label, x, y, colour) at the right of lines that end at (x, y); `gap` is in points.
+def tag(artist: Artist, method: int) -> None:
+    """Say which method this part of a figure belongs to."""
+    artist.set_gid(f"m{method}")
+
+
+def label_ends(axes: Axes, ends: Sequence[End], gap: float = 11.5) -> None:
+    """Write names at the right of lines; `gap` is in points. Names are in ink, their leaders in the line's colour.
 
     Call it last: it needs the final limits and margins.
     """
     axes.autoscale_view()
     scale = 72 / axes.figure.dpi  # pixels to points
-    heights = [float(axes.transData.transform((x, y))[1]) * scale for _, x, y, _ in ends]
-    for (label, x, y, colour), height, moved in zip(ends, heights, spread(heights, gap), strict=True):
-        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 2}
-        axes.annotate(
-            label, (x, y), xytext=(10, moved - height), textcoords="offset points", color=colour, va="center",
-            fontsize=8.5, annotation_clip=False, arrowprops=leader if abs(moved - height) > 3 else None,
+    right = float(axes.transAxes.transform((1, 0))[0]) * scale
+    places = [axes.transData.transform((end.x, end.y)) * scale for end in ends]
+    for end, place, moved in zip(ends, places, spread([float(p[1]) for p in places], gap), strict=True):
+        leader = {"arrowstyle": "-", "color": end.colour, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 2}
+        offset = (max(14.0, right - float(place[0]) + 14), moved - float(place[1]))
+        note = axes.annotate(
+            end.label, (end.x, end.y), xytext=offset, textcoords="offset points", color=INK, va="center", fontsize=8.5,
+            annotation_clip=False, arrowprops=leader,
         )  # fmt: skip
+        tag(note, end.method)
 
 
 def variable(colour: str) -> str:

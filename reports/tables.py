@@ -1,4 +1,7 @@
-"""A grid as CSV (one number per line, to compute with), Markdown (for a message) and LaTeX (for a paper)."""
+"""A grid as CSV (one number per line, to compute with), Markdown (for a message) and LaTeX (for a paper).
+
+Bold is only what is significantly ahead of every other method; `=` marks what is tied with the highest.
+"""
 
 import csv
 import io
@@ -7,6 +10,7 @@ from itertools import groupby
 
 from reports.grid import Grid, Number, interval, shown
 
+MOST_INTERVALS = 6  # columns of a LaTeX table with intervals
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -23,6 +27,18 @@ LATEX_SPECIAL = {
     "–": "--",
     "…": r"\ldots{}",
     "λ": r"$\lambda$",
+    "θ": r"$\theta$",
+    "±": r"$\pm$",
+    "·": r"$\cdot$",
+    "→": r"$\rightarrow$",
+    "×": r"$\times$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+    '"': "''",
 }
 
 
@@ -44,13 +60,13 @@ def to_csv(grid: Grid) -> str:
 
 def to_markdown(grid: Grid) -> str:
     heads = [grid.corner, *_heads(grid)]
-    lines = [f"**{_markdown(grid.title)}**", "", "| " + " | ".join(map(_markdown, heads)) + " |"]
+    lines = [f"**{markdown(grid.title)}**", "", "| " + " | ".join(map(markdown, heads)) + " |"]
     lines.append("|" + "|".join([":--", *["--:"] * len(grid.columns)]) + "|")
     for line in grid.lines:
         label = f"{line.label} ({line.group})" if line.group == "Averages" else line.label
         numbers = [_markdown_number(number, grid.unit_of(i)) for i, number in enumerate(line.numbers)]
-        lines.append("| " + " | ".join([_markdown(label), *numbers]) + " |")
-    lines += ["", *(_markdown(note) for note in grid.notes)]
+        lines.append("| " + " | ".join([markdown(label), *numbers]) + " |")
+    lines += ["", *(markdown(note) for note in grid.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -62,48 +78,65 @@ def _markdown_number(number: Number, unit: str) -> str:
     return f"{value} {interval(number.estimate, unit)} n={number.estimate.n}"
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
     """Text inside a table of Markdown: no markup, no new column, no new line."""
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def to_latex(grid: Grid) -> str:
-    """A `table` environment; needs the packages booktabs and, for `=` marks, none."""
-    spec = "l" + "r" * len(grid.columns)
+    """A `table` environment; needs the packages booktabs and graphicx (which shrinks a table that is too wide).
+
+    Tables with many columns leave the intervals to the CSV file.
+    """
+    intervals = len(grid.columns) <= MOST_INTERVALS
+    notes = " ".join(grid.notes) if intervals else " ".join([*grid.notes, "Intervals are in the CSV file."])
+    notes = notes if intervals else notes.replace(" Brackets: 95 % interval.", "")
     lines = [
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_latex(grid.title)}. {_latex(' '.join(grid.notes))}}}",
+        rf"\caption{{{latex(grid.title)}. {latex(notes)}}}",
         rf"\label{{tab:{re.sub(r'[^a-zA-Z0-9]+', '-', grid.name)}}}",
-        rf"\begin{{tabular}}{{{spec}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}",
         r"\toprule",
-        " & ".join(map(_latex, [grid.corner, *_heads(grid)])) + r" \\",
-        r"\midrule",
+        " & ".join(map(latex, [grid.corner, *grid.columns])) + r" \\",
     ]
+    if grid.column_notes:
+        small = [rf"{{\scriptsize {latex(note)}}}" if note else "" for note in ("", *grid.column_notes)]
+        lines.append(" & ".join(small) + r" \\")
+    lines.append(r"\midrule")
     for i, (group, members) in enumerate(groupby(grid.lines, key=lambda line: line.group)):
         if group:
             lines += [r"\addlinespace"] * (i > 0) + [
-                rf"\multicolumn{{{len(grid.columns) + 1}}}{{l}}{{\textit{{{_latex(group)}}}}} \\"
+                rf"\multicolumn{{{len(grid.columns) + 1}}}{{l}}{{\textit{{{latex(group)}}}}} \\"
             ]
         for line in members:
-            numbers = [_latex_number(number, grid.unit_of(i)) for i, number in enumerate(line.numbers)]
-            lines.append(" & ".join([_latex(line.label), *numbers]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+            numbers = [_latex_number(number, grid.unit_of(i), intervals) for i, number in enumerate(line.numbers)]
+            lines.append(" & ".join([latex(line.label), *numbers]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
-def _latex_number(number: Number, unit: str) -> str:
+def _latex_number(number: Number, unit: str, intervals: bool) -> str:
     if number.estimate is None:
         return r"\textit{failed}" if number.status == "failed" else "--"
-    value = _latex(shown(number.estimate.mean, unit))
+    value = latex(shown(number.estimate.mean, unit))
     value = rf"\textbf{{{value}}}" if number.mark == "best" else f"{value}$^{{=}}$" if number.mark == "tie" else value
-    if number.estimate.low is None:
+    if number.estimate.low is None or not intervals:
         return value
-    return rf"{value} {{\scriptsize {_latex(interval(number.estimate, unit))}}}"
+    return rf"{value} {{\scriptsize {latex(interval(number.estimate, unit))}}}"
 
 
-def _latex(text: str) -> str:
-    return "".join(LATEX_SPECIAL.get(character, character) for character in " ".join(text.split()))
+def latex(text: str) -> str:
+    """Text inside LaTeX; a character that pdflatex has no glyph for is written as its code point."""
+    return "".join(_latex_character(character) for character in " ".join(text.split()))
+
+
+def _latex_character(character: str) -> str:
+    if character in LATEX_SPECIAL:
+        return LATEX_SPECIAL[character]
+    known = character.isascii() or character in "äöüÄÖÜßàáâãåçèéêëìíîïñòóôõøùúûýÿÀÁÂÃÅÇÈÉÊËÌÍÎÏÑÒÓÔÕØÙÚÛÝæÆœŒ"
+    return character if known else f"U+{ord(character):04X}"
 
 
 def _heads(grid: Grid) -> list[str]:

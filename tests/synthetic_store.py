@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.store import Store, key_of
+from harness.store import Store, canonical, key_of, write_whole
 
 TRAINED = 512
 PAIRS = 32
@@ -260,3 +260,84 @@ def _loss_row(store: Store, cell: Mapping[str, Any], i: int) -> dict[str, Any]:
         extra={"curve": {"edges": edges, "loss": loss}, "tokens": length, "bytes": 4 * length},
         prompt_tokens=length,
     )
+
+
+def with_stages(store: Store) -> Store:
+    """Adds a search of longrope2 and two seeds of training, as the harness writes them."""
+    run = store.run()
+    rng = random.Random("search")
+    lines, loss = [], 3.0
+    for i in range(60):
+        loss = min(loss, 3.0 - 0.02 * i + rng.gauss(0, 0.05))
+        lines.append({"candidate": i, "parent": i - 1 if i else None, "operator": "mutate", "stage": "search",
+                      "loss": None if i == 7 else loss + abs(rng.gauss(0, 0.2)), "samples": 2 + i % 3,
+                      "spent": 1000 * (i + 1), "factors": [], "parameters": {}, "plan": ""})  # fmt: skip
+    key = "5ea4c4" * 4
+    text = "\n".join(canonical(line) for line in lines)
+    write_whole(store.folder / "searches" / f"{key}.jsonl", text + '\n{"candidate": 60, "lo')  # half written
+    found = {"critical_pair": 17.5, "factors": [1.0] * PAIRS}
+    content_ = {"key": key, "status": "done", "error": "", "found": found, "loss": 1.84,
+                "held_out": {"longrope2": 1.9, "yarn": 2.3}, "held_out_samples": 8,
+                "cost": {"seconds": 61.5, "token_forwards": 60_000, "candidates": 60, "evaluations": 150}}  # fmt: skip
+    write_whole(store.folder / "searches" / f"{key}.json", canonical(content_))
+    run["searches"] = [{"label": "longrope2", "extender": "longrope2", "key": key, "status": "done", "error": ""}]
+    run["trainings"] = []
+    for seed in (0, 1):
+        key = f"{seed}7ra1"
+        curve = [{"step": i + 1, "tokens": 4096 * (i + 1), "learning_rate": 1e-3, "gradient_norm": 1.0,
+                  "loss": {"short": 2.0 / (i + 1) + 1, **({"long": 3.0 / (i + 1) + 1.2} if i % 2 else {})}}
+                 for i in range(20)]  # fmt: skip
+        trained = {"key": key, "status": "done", "error": "", "curve": curve, "trainable": {"parameters": 1000},
+                   "data": {"order": "0bde5" * 3}, "cost": {"seconds": 10.0, "tokens": 81_920}}  # fmt: skip
+        write_whole(store.folder / "trainings" / f"{key}.json", canonical(trained))
+        run["trainings"].append({"method": "longrope2", "base_method": "longrope2", "recipe": "mixed", "seed": seed,
+                                 "key": key, "status": "done", "error": ""})  # fmt: skip
+    del run["format"]
+    store.write_run(run)
+    return store
+
+
+def large(
+    folder: Path, methods: int = 7, lengths: Sequence[int] = (4096, 8192, 16384, 32768, 65536, 131072), n: int = 500
+) -> Store:
+    """The 13 RULER tasks at full size, written without the care that a real run takes for every file.
+
+    Prompts are some 6,000 characters of words drawn by Zipf's law, as hard to compress as text.
+    """
+    labels = (*METHODS, "my_idea")[:methods]
+    store = Store.create(folder)
+    cells = planned(labels, lengths, RULER, n)
+    store.write_run(run_content(cells, labels) | {"target_length": lengths[-1]})
+    (folder / "prompts").mkdir(exist_ok=True)
+    rng = random.Random("vocabulary")
+    vocabulary = [
+        "".join(rng.choice("etaoinshrdlucmfwypvbgkjqxz") for _ in range(rng.randint(2, 9))) for _ in range(4000)
+    ]
+    weights = [1 / (i + 2) for i in range(len(vocabulary))]
+    names: dict[tuple[str, int, int], tuple[str, str]] = {}
+    for cell in cells:
+        rows = []
+        for i in range(n):
+            asked = (cell["task"], cell["length"], i)
+            if asked not in names:
+                draw = random.Random(f"text {asked}")
+                code = str(draw.randrange(10**6, 10**7))
+                words = draw.choices(vocabulary, weights, k=1000)
+                words.insert(draw.randrange(1000), f"The secret code of {draw.choice(vocabulary)} is {code}.")
+                text = "A special code is hidden in the text. " + " ".join(words) + " What is the secret code? Answer:"
+                name = store.prompt_name(text)
+                (folder / "prompts" / f"{name}.txt").write_text(text, encoding="utf-8")
+                names[asked] = (name, code)
+            name, code = names[asked]
+            own = random.Random(f"own {cell['label']} {asked}")
+            right = own.random() < 0.98 - 0.12 * math.log2(cell["length"] / 4096) * (
+                1.2 - STRENGTH.get(cell["label"], 0.5)
+            )
+            said = code if right else " ".join(own.choices(vocabulary, weights, k=own.randint(0, 20)))
+            asked_of = {"prompt": name, "references": [code], "prompt_tokens": cell["length"] - 40}
+            wrong = "" if right else own.choice(["other needle", "wrong value"])
+            more = {"generation": f" {said}.", "depth": own.randrange(11) / 10, "failure": wrong}
+            rows.append(row(i, float(right), **asked_of, **more))
+        text = canonical({"key": cell["key"], **content(rows)})
+        store.cell_path(cell["key"]).write_text(text, encoding="utf-8")
+    return store

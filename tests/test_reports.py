@@ -11,9 +11,10 @@ import synthetic_store as made
 from harness.store import Store
 from reports import frame, ledger, results, samples, style, tables
 from reports.grid import Grid, Line, Number
-from reports.page import cost_totals, write_report
+from reports.page import write_report
 from reports.scores import Scores
 from reports.statistics import Estimate
+from reports.tradeoffs import cost_totals
 from reports.verdict import verdict
 
 
@@ -52,6 +53,11 @@ class Page(HTMLParser):
     def data(self) -> dict:  # type: ignore[type-arg]
         return json.loads(self.scripts[0])  # type: ignore[no-any-return]
 
+    def block(self, key: str) -> dict:  # type: ignore[type-arg]
+        """The unpacked samples of the test that a cell belongs to."""
+        blocks = re.findall(r'<script type="text/plain" id="block-\d+">([^<]*)</script>', self.source)
+        return samples.unpack(blocks[self.data["cells"][key]["b"]])
+
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Store:
@@ -80,10 +86,11 @@ def scores_of(folder: Path, planned: list[dict], values: list[list[float]], **ru
 def test_the_same_store_gives_the_same_bytes(real: Store, page: Page, tmp_path: Path) -> None:
     again = write_report(Store.open(real.folder), tmp_path)
     assert again.read_text(encoding="utf-8") == page.source
-    first = sorted((real.folder / "tables").iterdir())
-    second = sorted((tmp_path / "tables").iterdir())
-    assert [p.name for p in first] == [p.name for p in second] and len(first) > 6
-    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True))
+    for folder in ("tables", "paper", "paper/figures"):
+        first = sorted(path for path in (real.folder / folder).iterdir() if path.is_file())
+        second = sorted(path for path in (tmp_path / folder).iterdir() if path.is_file())
+        assert [p.name for p in first] == [p.name for p in second] and len(first) > 2
+        assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True))
 
 
 def test_the_date_is_as_given(tmp_path: Path) -> None:
@@ -111,18 +118,21 @@ def test_every_inner_link_leads_somewhere(page: Page, real: Store) -> None:
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
     known = set(ids) | {f"cell-{key}" for key in page.data["cells"]}
+    known |= {f"wrong-{m}-{length}" for m in range(4) for length in (512, 2048)}
     links = [a["href"] for tag, a in page.tags if tag == "a"]
-    assert {link[1:] for link in links if link and link.startswith("#")} <= known
+    assert {link[1:].partition("?")[0] for link in links if link and link.startswith("#")} <= known
     for link in links:
         assert link and (link.startswith("#") or (real.folder / link).is_file()), link
 
 
 def test_all_parts_are_there(page: Page) -> None:
-    headings = "What was compared, Methods over lengths, Needles by depth, Test by test, Perplexity, Rescale factors"
-    headings += ", Short-context retention, Cost, Same conditions?, How answers fail, Versions and hardware"
+    headings = "What was compared, Methods over lengths, Which differences are real, Needles by depth, Test by test"
+    headings += ", Effective length and ranks, Perplexity, Short context, Rescale factors, Search and training, Cost"
+    headings += ", Same conditions?, How answers fail, Published numbers, Versions and hardware"
     for heading in headings.split(", "):
         assert heading in page.text
-    assert page.source.count("<svg") == 7
+    assert page.source.count("<svg") == 2 * 5  # every figure in two widths; nothing was searched or trained
+    assert sum("heat" == attributes.get("class") for _, attributes in page.tags) == 2 * 4
     assert page.text.count("pocket numbers") >= 4
 
 
@@ -309,8 +319,9 @@ def test_methods_with_equal_plans_share_a_cell(tmp_path: Path) -> None:
     kept = results.retention(scores)
     assert kept is not None and kept.lines[1].numbers[0].why == "same plan as the original"
     assert kept.lines[1].numbers[0].estimate == Estimate(1.0, None, None, 3)
-    shown = Page(write_report(Store.open(tmp_path))).data["cells"][planned[0]["key"]]
-    assert shown["m"] == [0, 1] and [row["i"] for row in shown["r"]] == [0, 1, 2]
+    page = Page(write_report(Store.open(tmp_path)))
+    assert page.data["cells"][planned[0]["key"]]["m"] == [0, 1]
+    assert page.block(planned[0]["key"])["i"] == [0, 1, 2]
 
 
 def test_seeds_are_joined_and_a_lost_seed_is_missing(tmp_path: Path) -> None:
@@ -328,8 +339,10 @@ def test_costs_add_up(tmp_path: Path) -> None:
         cost = {"seconds": 1.0 + i, "token_forwards": 10, "peak_memory_bytes": 100 * i}
         store.put_cell(cell["key"], made.content([made.row(0, 1.0), made.row(1, 0.0)], cost))
     totals = cost_totals(frame.read(store))
-    assert list(totals.loc["none"]) == [2, 2, 4.0, 20.0, 200.0]
-    assert list(totals.loc["yarn"]) == [1, 2, 2.0, 10.0, 100.0]
+    columns = ["done", "planned", "seconds", "token_forwards", "peak_memory_bytes", "total_seconds"]
+    assert list(totals.loc["none", columns]) == [2, 2, 4.0, 20.0, 200.0, 4.0]
+    assert list(totals.loc["yarn", columns]) == [1, 2, 2.0, 10.0, 100.0, 2.0]
+    assert totals["search_seconds"].isna().all() and totals["training_token_forwards"].isna().all()
 
 
 # --- text of models
@@ -353,11 +366,11 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
     store.put_cell(planned[0]["key"], made.content(rows))
     store.put_cell(planned[1]["key"], made.failed(HOSTILE))
     page = Page(write_report(store))
-    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert [tag for tag, _ in page.tags].count("script") == 3 + 1  # data, two scripts and one block
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
-    shown = page.data["cells"][planned[0]["key"]]["r"][0]
-    assert shown["g"].startswith("</script><script>alert(1)</script><img") and "␀␛[31m" in shown["g"]
-    assert "⟨U+202E⟩" in shown["g"] and "\u202e" not in page.scripts[0]
+    said = page.block(planned[0]["key"])["x"][planned[0]["key"]]["g"][0]
+    assert said.startswith("</script><script>alert(1)</script><img") and "␀␛[31m" in said
+    assert "⟨U+202E⟩" in said and "\u202e" not in page.scripts[0]
     assert "</script" not in page.scripts[0] and "\x00" not in page.source
     assert "<script>alert(1)</script>" in page.text  # as words
 
@@ -370,10 +383,13 @@ def test_visible_keeps_lines_and_letters() -> None:
 def test_an_excerpt_shows_head_needle_and_tail() -> None:
     text = "START " + "x " * 3000 + "the code is 12345 ok " + "y " * 3000 + "What is the code?"
     found = samples.excerpt(text, ["12345"], 0.5)
-    assert len(found) <= samples.PROMPT_CHARACTERS
+    most = sum(samples.PROMPT) + 2 * len(samples.GAP)
+    assert len(found) <= most
     assert found.startswith("START") and "the code is 12345 ok" in found and found.endswith("What is the code?")
     assert samples.excerpt("short", ["x"], None) == "short"
-    assert len(samples.excerpt(text, [], None)) <= samples.PROMPT_CHARACTERS
+    assert len(samples.excerpt(text, [], None)) <= most
+    again = "example: the code is 12345. " + text
+    assert "the code is 12345 ok" in samples.excerpt(again, ["12345"], 0.5)  # not the example's
 
 
 def test_a_prompt_name_cannot_leave_its_folder(tmp_path: Path) -> None:
@@ -385,22 +401,37 @@ def test_a_prompt_name_cannot_leave_its_folder(tmp_path: Path) -> None:
     assert "secret words" not in Page(write_report(store)).source
 
 
-def test_samples_fit_their_budget(real: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_fit_their_budget(real: Store) -> None:
     scores = Scores(frame.read(real))
-    monkeypatch.setattr(samples, "BUDGET", 150_000)
-    small = samples.collect(real, scores)
-    assert small["perCell"] < samples.PER_CELL
-    assert all(len(cell["r"]) <= small["perCell"] for cell in small["cells"].values() if cell["st"] == "done")
+    all_of_it = samples.collect(real, scores)
+    whole = sum(map(len, all_of_it.blocks))
+    small = samples.collect(real, scores, whole // 2)
+    assert sum(map(len, small.blocks)) <= whole // 2
+    assert small.index["texts"] < all_of_it.index["texts"]
+    for block in map(samples.unpack, small.blocks):  # every score is there, and as many texts as fit
+        assert all(None not in cell["s"] for cell in block["x"].values())
+        assert sum(text is not None for text in block["p"]) <= small.index["texts"]
+    assert samples.collect(real, scores, 0).index["texts"] == 0
 
 
 def test_methods_show_the_same_samples_and_disagreement_first(tmp_path: Path) -> None:
     planned = cells(n=20)
     values = [[1.0] * 20, [1.0] * 17 + [0.0] * 3]
     scores = scores_of(tmp_path, planned, values)
-    data = samples.collect(scores_store := Store.open(tmp_path), scores)
-    assert scores_store.folder == tmp_path
-    shown = [[row["i"] for row in data["cells"][cell["key"]]["r"]] for cell in planned]
-    assert shown[0] == shown[1] and {17, 18, 19} <= set(shown[0]) and len(shown[0]) == samples.PER_CELL
+    store = Store.open(tmp_path)
+    for cell, own in zip(planned, values, strict=True):
+        said = [f"{cell['label']} said {value} to question {i}" for i, value in enumerate(own)]
+        rows = [made.row(i, value, generation=said[i]) for i, value in enumerate(own)]
+        store.put_cell(cell["key"], made.content(rows))
+    scores = Scores(frame.read(store))
+    full = sum(map(len, samples.collect(store, scores).blocks))
+    packed = samples.collect(store, scores, full - 1)
+    (block,) = map(samples.unpack, packed.blocks)
+    own, other = (block["x"][cell["key"]]["g"] for cell in planned)
+    kept = [i for i, said in enumerate(own) if said is not None]
+    assert kept == [i for i, said in enumerate(other) if said is not None]
+    assert {17, 18, 19} <= set(kept) and 3 <= len(kept) < 20
+    assert block["x"][planned[1]["key"]]["s"] == values[1]
 
 
 # --- tables as files
@@ -429,6 +460,7 @@ def test_latex_has_the_shape_of_booktabs() -> None:
     latex = tables.to_latex(GRID)
     for line in (
         r"\begin{tabular}{lrr}",
+        r"Method & 512 & 4,096 \\",
         r"\toprule",
         r"\midrule",
         r"\bottomrule",
@@ -438,7 +470,7 @@ def test_latex_has_the_shape_of_booktabs() -> None:
         assert line in latex
     assert r"\caption{50\% \& more\_. note}" in latex
     assert r"my\_method & \textbf{50.0} {\scriptsize [25.0, 75.0]} & -- \\" in latex
-    assert r"pi| & 25.0$^{=}$ & \textit{failed} \\" in latex
+    assert r"pi$|$ & 25.0$^{=}$ & \textit{failed} \\" in latex
     body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0]
     assert all(
         line.count(" & ") == 2 for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line

@@ -1,7 +1,8 @@
 "use strict";
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+// The page without its samples: theme, sorting, filters, contents, and the address that holds the view.
+const report = (() => {
   const root = document.documentElement;
+  const data = JSON.parse(document.getElementById("data").textContent);
 
   // Every text of a model enters the page here, as text and never as markup.
   const make = (tag, text, className) => {
@@ -21,125 +22,151 @@
     remember(root.dataset.theme);
   });
 
+  // The address: #place?off=method&length=512&q=niah&sort=table.column.up. A link inside the page keeps the filters.
+  const state = { place: "", own: new URLSearchParams(), off: new Set(), lengths: new Set(), q: "", sorts: new Map() };
+  const KEPT = ["off", "length", "q", "sort"];
+  const parse = () => {
+    const [place, query] = decodeURI(location.hash.slice(1)).split("?", 2);
+    const given = new URLSearchParams(query ?? "");
+    state.place = place;
+    state.own = new URLSearchParams([...given].filter(([name]) => !KEPT.includes(name)));
+    if (!KEPT.some((name) => given.has(name))) return;
+    const numbers = given.getAll("off").map((label) => data.methods.indexOf(label)).filter((i) => i >= 0);
+    state.off = new Set(numbers);
+    state.lengths = new Set(given.getAll("length"));
+    state.q = given.get("q") ?? "";
+    for (const entry of given.getAll("sort")) {
+      const [table, column, way] = entry.split(".");
+      state.sorts.set(table, [Number(column), way]);
+    }
+  };
+  const write = () => {
+    const query = new URLSearchParams(state.own);
+    for (const i of state.off) query.append("off", data.methods[i]);
+    for (const length of state.lengths) query.append("length", length);
+    if (state.q) query.set("q", state.q);
+    for (const [table, [column, way]] of state.sorts) query.append("sort", `${table}.${column}.${way}`);
+    const text = query.toString();
+    history.replaceState(null, "", `#${state.place}${text ? `?${text}` : ""}`);
+  };
+
   // Sorting: within each group of lines; places without a number stay last.
   const value = (row, column) => {
     const cell = row.cells[column];
-    if (column === 0) return cell.textContent.trim();
+    if (!cell) return null;
+    if (cell.dataset.sort === undefined) return cell.classList.contains("num") ? null : cell.textContent.trim();
     const number = parseFloat(cell.dataset.sort);
     return Number.isNaN(number) ? null : number;
   };
-  const sort = (table, head, column) => {
-    const down = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "ascending" : column > 0;
-    table.querySelectorAll("thead th").forEach((th) => th.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const sort = (table, column, way) => {
+    const heads = table.tHead.rows[0].cells;
+    if (!heads[column]) return;
+    for (const head of heads) head.removeAttribute("aria-sort");
+    heads[column].setAttribute("aria-sort", way === "down" ? "descending" : "ascending");
     for (const body of table.tBodies) {
       const rows = [...body.rows].filter((row) => !row.classList.contains("group"));
       rows.sort((a, b) => {
         const [x, y] = [value(a, column), value(b, column)];
         if (x === null || y === null) return (x === null) - (y === null);
-        const order = typeof x === "number" ? x - y : x.localeCompare(y);
-        return down ? -order : order;
+        const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
+        return way === "down" ? -order : order;
       });
       body.append(...rows);
     }
   };
-  document.querySelectorAll("table.sortable").forEach((table) => {
+  document.querySelectorAll("table.sortable").forEach((table, place) => {
+    const id = (table.id || `t${place}`).replace(/^table-/, "").replaceAll(".", "_");
+    table.dataset.sortId = id;
     [...table.tHead.rows[0].cells].forEach((head, column) => {
       const button = make("button");
       button.type = "button";
       button.append(...head.childNodes);
       head.append(button);
-      button.addEventListener("click", () => sort(table, head, column));
+      button.addEventListener("click", () => {
+        const now = head.getAttribute("aria-sort");
+        const way = now ? (now === "ascending" ? "down" : "up") : (head.classList.contains("num") ? "down" : "up");
+        state.sorts.set(id, [column, way]);
+        sort(table, column, way);
+        write();
+      });
     });
   });
 
-  // Samples of one cell, with those of another method beside them.
-  const panel = document.getElementById("panel");
-  const body = document.getElementById("panel-body");
-  // Methods whose plans are equal at a length share one cell.
-  const name = (cell) => cell.m.map((m) => data.methods[m] ?? m).join(" = ");
-  const score = (cell, s) => (cell.u === "nats" ? `${s.toFixed(3)} nats per token` : `${(100 * s).toFixed(1)} %`);
-  const beside = (key) => {
-    const cell = data.cells[key];
-    return Object.keys(data.cells).filter((other) => {
-      const o = data.cells[other];
-      return other !== key && o.t === cell.t && o.l === cell.l && o.s === cell.s;
-    });
-  };
-  const marked = (text, needle) => {
-    const pre = make("pre");
-    const at = needle ? text.indexOf(needle) : -1;
-    if (at < 0) { pre.textContent = text; return pre; }
-    pre.append(text.slice(0, at), make("mark", needle), text.slice(at + needle.length));
-    return pre;
-  };
-  const answer = (cell, row) => {
-    const box = make("div");
-    const more = [row.f && `failure: ${row.f}`, row.cut && "ended by the token budget"].filter(Boolean).join(", ");
-    box.append(make("h4", `${name(cell)} – ${score(cell, row.s)}${more ? ` (${more})` : ""}`));
-    if (cell.u !== "nats") box.append(make("pre", row.g ?? "(empty)"));
-    return box;
-  };
-  const show = (key, otherKey) => {
-    const cell = data.cells[key];
-    const other = data.cells[otherKey];
-    document.getElementById("panel-h").textContent = `${name(cell)} · ${cell.t} · ${cell.l.toLocaleString("en")} tokens · seed ${cell.s}`;
-    body.replaceChildren();
-    if (cell.st !== "done") {
-      body.append(make("p", `${cell.st}: ${cell.why}`, "stamp red"));
-      if (cell.tb) { const box = make("div", undefined, "sample"); box.append(make("pre", cell.tb)); body.append(box); }
-    } else {
-      body.append(make("p", `Mean ${score(cell, cell.mean)}, n = ${cell.n}. Shown: ${cell.r.length} of ${cell.n} samples, those on which methods disagree most.`, "note"));
-    }
-    const controls = make("div", undefined, "controls");
-    const picker = (title, chosen, keys, empty, change) => {
-      const label = make("label", `${title} `);
-      const select = make("select");
-      if (empty) select.append(new Option(empty, ""));
-      keys.forEach((k) => select.append(new Option(name(data.cells[k]) + (data.cells[k].st === "done" ? "" : ` (${data.cells[k].st})`), k, false, k === chosen)));
-      select.addEventListener("change", () => change(select.value));
-      label.append(select);
-      controls.append(label);
-    };
-    const group = Object.keys(data.cells).filter((k) => k === key || beside(key).includes(k));
-    group.sort((a, b) => data.cells[a].m[0] - data.cells[b].m[0]);
-    picker("Method", key, group, "", (k) => { history.replaceState(null, "", `#cell-${k}`); show(k, otherKey === k ? undefined : otherKey); });
-    if (group.length > 1) picker("beside", otherKey, group.filter((k) => k !== key), "none", (k) => show(key, k || undefined));
-    body.append(controls);
-    for (const row of cell.r ?? []) {
-      const box = make("div", undefined, "sample");
-      const head = make("h3", `Sample ${row.i}`);
-      const facts = [row.n && `${row.n.toLocaleString("en")} prompt tokens`, row.d !== undefined && `depth ${Math.round(100 * row.d)} %`].filter(Boolean);
-      head.append(make("small", facts.join(" · ")));
-      box.append(head);
-      if (row.p !== undefined && data.prompts[row.p]) box.append(marked(data.prompts[row.p], row.a && row.a.split(" | ")[0]));
-      const answers = make("div", undefined, "answers");
-      answers.append(answer(cell, row));
-      const twin = other?.r?.find((r) => r.i === row.i);
-      if (twin) answers.append(answer(other, twin));
-      if (row.a !== undefined) {
-        const reference = make("div");
-        reference.append(make("h4", "Reference"), make("pre", row.a));
-        answers.append(reference);
+  // Filters: methods, lengths and names of tests. Numbers do not change; marks and averages still count everything.
+  const chips = [];
+  const lengths = [...new Set([...document.querySelectorAll("[data-l]")].map((node) => node.dataset.l))].sort((a, b) => a - b);
+  const search = make("input");
+  const build = () => {
+    const box = make("details");
+    box.open = true;
+    box.append(make("summary", "Filters"));
+    const group = (title, entries) => {
+      const set = make("fieldset");
+      set.append(make("legend", title));
+      const line = make("div", undefined, "chips");
+      for (const [text, hidden, key, colour] of entries) {
+        const chip = make("button");
+        chip.type = "button";
+        if (colour) { const dot = make("i", undefined, "dot"); dot.style.background = colour; chip.append(dot); }
+        chip.append(text);
+        chip.addEventListener("click", () => { if (!hidden().delete(key)) hidden().add(key); write(); apply(); });
+        chips.push([chip, hidden, key]);
+        line.append(chip);
       }
-      box.append(answers);
-      body.append(box);
+      set.append(line);
+      box.append(set);
+    };
+    const colours = data.methods.map((_, i) => document.querySelector(`#table-methods tr[data-m="${i}"] .dot`)?.style.background);
+    group("Methods", data.methods.map((label, i) => [label, () => state.off, i, colours[i]]));
+    if (lengths.length > 1) group("Lengths, tokens", lengths.map((l) => [Number(l).toLocaleString("en"), () => state.lengths, l]));
+    const label = make("label", "Tests whose name holds");
+    search.type = "search";
+    search.placeholder = "niah, qa, …";
+    search.addEventListener("input", () => { state.q = search.value; write(); apply(); });
+    label.append(search);
+    box.append(label);
+    const reset = make("button", "Show all", "reset");
+    reset.type = "button";
+    reset.addEventListener("click", () => { state.off.clear(); state.lengths.clear(); state.q = ""; write(); apply(); });
+    box.append(reset);
+    document.getElementById("filters").append(box);
+    const wide = matchMedia("(min-width: 78rem)");
+    const fit = () => { box.open = wide.matches; };
+    wide.addEventListener("change", fit);
+    fit();
+  };
+  const apply = () => {
+    for (const [chip, hidden, key] of chips) chip.setAttribute("aria-pressed", String(!hidden().has(key)));
+    if (search.value !== state.q) search.value = state.q;
+    const wanted = state.q.trim().toLowerCase();
+    for (const node of document.querySelectorAll("[data-m], [data-l], [data-t]")) {
+      const { m, l, t } = node.dataset;
+      const off = (m !== undefined && state.off.has(Number(m))) || (l !== undefined && state.lengths.has(l)) ||
+        (t !== undefined && wanted !== "" && !t.toLowerCase().includes(wanted));
+      node.classList.toggle("off", off);
     }
-    if (!panel.open) panel.showModal();
-    panel.scrollTop = 0;
+    for (const table of document.querySelectorAll("table.sortable")) {
+      const chosen = state.sorts.get(table.dataset.sortId);
+      if (chosen) sort(table, ...chosen);
+    }
   };
-  const follow = () => {
-    const target = decodeURIComponent(location.hash.slice(1));
-    if (target.startsWith("cell-") && Object.hasOwn(data.cells, target.slice(5))) { show(target.slice(5)); return; }
-    if (panel.open) panel.close();
-    const place = target && document.getElementById(target);
-    if (place instanceof HTMLDetailsElement) { place.open = true; place.scrollIntoView(); }
+
+  // The contents show where the reader is.
+  const links = [...document.querySelectorAll("nav a")];
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) links.forEach((a) => a.classList.toggle("here", a.hash === `#${entry.target.id}`));
+  }, { rootMargin: "-10% 0px -80% 0px" });
+  document.querySelectorAll("main section").forEach((section) => seen.observe(section));
+
+  // On paper everything is open.
+  addEventListener("beforeprint", () => document.querySelectorAll("main details").forEach((box) => { box.open = true; }));
+
+  const goto = () => {
+    const place = state.place && document.getElementById(state.place);
+    if (!place) return;
+    for (let node = place; node; node = node.parentElement) if (node instanceof HTMLDetailsElement) node.open = true;
+    place.scrollIntoView();
   };
-  panel.addEventListener("close", () => {
-    if (location.hash.startsWith("#cell-")) history.replaceState(null, "", location.pathname + location.search);
-  });
-  panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); });
-  document.getElementById("close").addEventListener("click", () => panel.close());
-  addEventListener("hashchange", follow);
-  follow();
+  build();
+  return { data, make, state, parse, write, apply, goto };
 })();

@@ -1,0 +1,153 @@
+"""What a paper needs, beside the page: tables as CSV, Markdown and LaTeX, figures as PDF and SVG, and the paragraph on
+the experimental setup, written from the ledger. All of it is written again with the same bytes.
+
+    tables/<name>.{csv,md,tex}      every table of the page
+    paper/figures/<name>.{pdf,svg}  every figure of the page
+    paper/setup.{md,tex}            the setup, with every field of the ledger
+    paper/all.tex                   a document that holds everything; compiles as it is
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.store import canonical, write_whole
+from reports import tables
+from reports.beside import Published
+from reports.frame import Frames
+from reports.grid import Grid
+from reports.ledger import Audit, Condition
+from reports.plates import Drawing
+from reports.results import tokens
+from reports.samples import visible
+
+STATISTICS = (
+    "All methods answered the same samples. Brackets are 95 % intervals: Wilson's for 0/1 scores, a bootstrap for "
+    "partial credit, Student's t for losses. Differences are tested in pairs on the same samples (McNemar's test, or "
+    "sign flips for partial credit and averages) at the 5 % level with Holm's correction over the whole table; bold "
+    "marks only what is significantly ahead of every other method."
+)
+
+
+def write(
+    folder: Path,
+    frames: Frames,
+    grids: Sequence[Grid],
+    drawings: Mapping[str, Drawing],
+    audit: Audit,
+    published: Published,
+) -> None:
+    """Write tables/ and paper/ into `folder`."""
+    for grid in grids:
+        for ending, convert in (("csv", tables.to_csv), ("md", tables.to_markdown), ("tex", tables.to_latex)):
+            write_whole(folder / "tables" / f"{grid.name}.{ending}", convert(grid))
+    for name, drawing in drawings.items():
+        write_whole(folder / "paper" / "figures" / f"{name}.svg", drawing.svg)
+        _write_bytes(folder / "paper" / "figures" / f"{name}.pdf", drawing.pdf)
+    parts = setup(frames, audit)
+    write_whole(folder / "paper" / "setup.md", setup_markdown(parts))
+    write_whole(folder / "paper" / "setup.tex", setup_latex(parts))
+    filled = [grid for grid in grids if not grid.empty]
+    write_whole(folder / "paper" / "all.tex", document(filled, drawings))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+
+
+def setup(frames: Frames, audit: Audit) -> list[tuple[str, str]]:
+    """(heading, text) of the setup's parts, plain text. Every condition and every value of the ledger stands in it."""
+    run = frames.run
+    model = run.get("model", {})
+    lengths = sorted({int(n) for n in frames.cells["length"]})
+    seeds = sorted({int(seed) for seed in frames.cells["seed"]})
+    tests = list(dict.fromkeys(frames.cells["task"]))
+    size = f", {model['parameters']:,} parameters" if isinstance(model.get("parameters"), int) else ""
+    hashed = f", weights {model['weights_hash']}" if model.get("weights_hash") else ""
+    what = (
+        f"We extend {model.get('name', 'the model')}{size}{hashed} from its trained length of "
+        f"{tokens(frames.trained_length)} tokens to {tokens(frames.target_length)} tokens with {len(frames.labels)} "
+        f"methods: {'; '.join(map(_method, run.get('methods', [])))}."
+    )
+    if lengths:
+        plural = "s" if len(seeds) > 1 else ""
+        what += (
+            f" Tests: {', '.join(tests)}, at {', '.join(map(tokens, lengths))} tokens, "
+            f"seed{plural} {', '.join(map(str, seeds))}."
+        )
+    if frames.pocket:
+        what += " The model is a small scale model; its numbers do not compare with those of large models."
+    parts = [("Experimental setup", what)]
+    must = [one for one in audit.conditions if one.must_be_equal]
+    free = [one for one in audit.conditions if not one.must_be_equal]
+    if must:
+        parts.append(("Held equal", f"{audit.sentence} {_listed(must, run)}"))
+    if free:
+        parts.append(("What the methods change or cost", _listed(free, run)))
+    environment = (run.get("ledger") or {}).get("environment") or {}
+    if environment:
+        parts.append(("Software and hardware", "; ".join(f"{k}: {_text(v)}" for k, v in environment.items()) + "."))
+    parts.append(("Statistics", STATISTICS))
+    return [(heading, visible(text)) for heading, text in parts]
+
+
+def _method(method: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in (method.get("parameters") or {}).items() if value is not None}
+    said = ", ".join(f"{name} {_text(value)}" for name, value in sorted(given.items()))
+    kind = method.get("extender", "")
+    head = f"{method['label']}" + (f" ({kind})" if kind not in ("", method["label"]) else "")
+    return f"{head} with {said}" if said else head
+
+
+def _listed(conditions: Sequence[Condition], run: Mapping[str, Any]) -> str:
+    """Every condition with its one value, or with the value of each method where they differ."""
+    values = {str(one.get("condition")): one.get("values") or {} for one in run["ledger"]["conditions"]}
+    said = []
+    for one in conditions:
+        own = values[one.name]
+        if one.colour == "green":
+            said.append(f"{one.name}: {_text(next(iter(own.values())))}")
+        else:
+            each = ", ".join(f"{label} {_text(own.get(label))}" for label in own)
+            said.append(f"{one.name} ({one.word}): {each}")
+    return "; ".join(said) + "."
+
+
+def _text(value: Any) -> str:
+    return "not recorded" if value is None else value if isinstance(value, str) else canonical(value)
+
+
+def setup_markdown(parts: Sequence[tuple[str, str]]) -> str:
+    return "\n\n".join(f"**{tables.markdown(heading)}.** {tables.markdown(text)}" for heading, text in parts) + "\n"
+
+
+def setup_latex(parts: Sequence[tuple[str, str]]) -> str:
+    return "\n\n".join(rf"\paragraph{{{tables.latex(head)}.}} {tables.latex(text)}" for head, text in parts) + "\n"
+
+
+def document(grids: Sequence[Grid], drawings: Mapping[str, Drawing]) -> str:
+    """A whole document around the kit; a paper takes its parts with \\input and \\includegraphics."""
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage[T1]{fontenc}",
+        r"\usepackage[margin=25mm]{geometry}",
+        r"\usepackage{booktabs,graphicx}",
+        r"\sloppy",
+        r"\begin{document}",
+        r"\input{setup}",
+    ]
+    for grid in grids:
+        lines.append(rf"\input{{../tables/{grid.name}}}")
+    for i, (name, drawing) in enumerate(drawings.items()):
+        lines += [
+            r"\begin{figure}\centering",
+            rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{figures/{name}.pdf}}",
+            rf"\caption{{{tables.latex(drawing.caption)}}}",
+            r"\end{figure}",
+        ]
+        if i % 8 == 7:
+            lines.append(r"\clearpage")
+    return "\n".join([*lines, r"\end{document}"]) + "\n"

@@ -1,0 +1,109 @@
+"""Searches and trainings in a report: shown where a store has them, absent without harm, never trusted blindly."""
+
+from pathlib import Path
+
+import pytest
+import synthetic_store as made
+
+from harness.store import Store
+from reports import frame, results, stages, tradeoffs
+from reports.page import write_report
+from reports.scores import Scores
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    labels = ("none", "yarn", "longrope2")
+    return made.with_stages(made.realistic(tmp_path_factory.mktemp("stages") / "s", 4, labels, (512, 2048)))
+
+
+def test_a_search_is_read_with_its_trajectory(store: Store) -> None:
+    (search,) = stages.searches(store, store.run())
+    assert (search.label, search.status, search.loss) == ("longrope2", "done", 1.84)
+    assert search.found == {"critical_pair": 17.5} and search.held_out["yarn"] == 2.3
+    assert len(search.candidates) == 59  # one has no loss; the last line is half written
+    losses = [loss for _, loss in search.best]
+    assert losses == sorted(losses, reverse=True) and len(losses) > 3
+    assert losses[-1] == min(one.loss for one in search.candidates)
+
+
+def test_the_last_line_of_a_candidate_counts(tmp_path: Path) -> None:
+    store = made.write(tmp_path, [], {})
+    (tmp_path / "searches").mkdir()
+    first = '{"candidate": 0, "loss": 2.0, "samples": 1, "spent": 10}'
+    again = '{"candidate": 0, "loss": 2.5, "samples": 8, "spent": 30}'
+    (tmp_path / "searches" / "ab.jsonl").write_text(f"{first}\n{again}\nnonsense\n[1]\n")
+    run = {"searches": [{"label": "x", "key": "ab"}, {"label": "y", "key": "../../run"}, {"key": "no label"}, 7]}
+    known, other = stages.searches(store, run)
+    assert [(one.loss, one.samples) for one in known.candidates] == [(2.5, 8)]
+    assert other.content == {} and other.status == "missing"
+    assert stages.searches(store, {"searches": "nonsense"}) == [] and stages.trainings(store, {}) == []
+
+
+def test_trainings_are_read_by_seed(store: Store) -> None:
+    first, second = stages.trainings(store, store.run())
+    assert (first.label, first.recipe, first.seed, second.seed) == ("longrope2", "mixed", 0, 1)
+    assert first.curves["short"][0] == (4096, 3.0) and len(first.curves["long"]) == 10
+    assert first.cost("token_forwards") == 3 * 81_920
+
+
+def test_costs_of_search_and_training_are_counted(store: Store) -> None:
+    run = store.run()
+    totals = tradeoffs.cost_totals(frame.read(store), stages.searches(store, run), stages.trainings(store, run))
+    own = totals.loc["longrope2"]
+    assert own["search_token_forwards"] == 60_000 and own["training_token_forwards"] == 2 * 3 * 81_920
+    assert own["total_seconds"] == pytest.approx(own["seconds"] + 61.5 + 20.0)
+    assert totals["search_seconds"].isna().tolist() == [True, True, False]
+
+
+def test_the_page_shows_them(store: Store, tmp_path: Path) -> None:
+    page = write_report(store, tmp_path).read_text(encoding="utf-8")
+    for words in ("table-searches", "critical_pair = 17.5", "yarn 2.3000", "table-trainings", "60,000", "0bde50bd"):
+        assert words in page
+    names = {path.stem for path in (tmp_path / "paper" / "figures").iterdir()}
+    assert {"search", "training", "score-and-cost"} <= names
+    run = store.run() | {"searches": [{"label": "yarn", "key": "gone", "status": "failed", "error": "<b>boom"}]}
+    del run["format"], run["trainings"]
+    store.write_run(run)
+    page = write_report(store, tmp_path / "again").read_text(encoding="utf-8")
+    assert "&lt;b&gt;boom" in page and "<b>boom" not in page
+    assert not (tmp_path / "again" / "paper" / "figures" / "search.pdf").exists()
+
+
+def test_what_each_part_adds(tmp_path: Path) -> None:
+    """yarn 1/4, with its critical pair 2/4, searched 3/4, mixed training 4/4: each adds 25 points."""
+    labels = ("none", "yarn", "yarn-rcd", "longrope2", "longrope2 + mixed", "longrope2 + plain")
+    planned = made.planned(labels, (4096,), {"needle": "retrieval"}, 4)
+    values = [[0.0] * 4, [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 1, 0]]
+    given = {cell["key"]: [float(v) for v in own] for cell, own in zip(planned, values, strict=True)}
+    store = made.write(tmp_path, planned, given, labels=labels)
+    run = store.run()
+    kinds = ("none", "yarn", "yarn", "longrope2", "longrope2", "longrope2")
+    for method, kind in zip(run["methods"], kinds, strict=True):
+        method["extender"] = kind
+    run["methods"][2]["parameters"] = {"critical_pair": 17}
+    run["methods"][4]["training"] = {"base_method": "longrope2", "recipe": "mixed", "tokens": 10}
+    run["methods"][5]["training"] = {"base_method": "longrope2", "recipe": "plain", "tokens": 10}
+    del run["format"]
+    store.write_run(run)
+    scores = Scores(frame.read(store))
+    start, steps = tradeoffs.waterfall_steps(scores, results.summary(scores), 0)
+    assert start is not None and start.estimate is not None and start.estimate.mean == 0.25
+    assert [(step.part, step.label, step.gain.difference) for step in steps] == [
+        ("critical dimension", "yarn-rcd", 0.25),
+        ("searched factors", "longrope2", 0.25),
+        ("mixed training", "longrope2 + mixed", 0.25),
+    ]
+    assert "waterfall" in {path.stem for path in (write_report(store, tmp_path).parent / "paper" / "figures").iterdir()}
+
+
+def test_controls_count_nowhere(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn"), (4096,), {"needle": "retrieval"}, 4)
+    planned += made.planned(("none", "yarn"), (4096,), {"needle without its needle": "control"}, 4)
+    given = {cell["key"]: [1.0, 1.0, 1.0, 0.0] if i < 2 else [0.0] * 4 for i, cell in enumerate(planned)}
+    scores = Scores(frame.read(made.write(tmp_path, planned, given, labels=("none", "yarn"))))
+    summary = results.summary(scores)
+    assert summary.grid.lines[0].numbers[0].estimate is not None
+    assert summary.grid.lines[0].numbers[0].estimate.mean == 0.75
+    groups = {line.label: line.group for line in results.by_test(scores, 4096).lines}
+    assert groups == {"needle": "Retrieval", "needle without its needle": "Controls (in no average)"}
