@@ -103,6 +103,10 @@ def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> N
         state = "missing; its cells are planned when it is done" if found is None else str(found["status"])
         reason = f": {found['error']}" if found is not None and found["error"] else ""
         print(_clean(f"search of {one['label']}: {state}{reason}"))
+    for one in content.get("trainings", []):
+        found = store.training(one["key"]) or {"status": "missing", "error": ""}
+        reason = f": {found['error']}" if found["error"] else ""
+        print(_clean(f"training of {one['method']}, seed {one['seed']}: {found['status']}{reason}"))
     for reason, places in failures.items():
         print(f"failed: {_clean(reason)}")
         for place in places:
