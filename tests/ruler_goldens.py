@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("paper", type=Path, help="a checkout of RULER at e40fae1")
     parser.add_argument("--lengths", type=int, nargs="+", default=list(SAMPLES), help="in tokens")
     parser.add_argument("--rows", nargs="+", default=list(SCRIPTS), choices=list(SCRIPTS))
+    parser.add_argument("--samples", type=int, help="of every row; unless given 20 at 4k, 6 at 32k, 3 at 128k")
     parser.add_argument("--versions", nargs="+", default=["head", "paper"], choices=["head", "paper"])
     given = parser.parse_args()
     goldens = json.loads(GOLDENS.read_text()) if GOLDENS.exists() else {}
@@ -191,7 +192,8 @@ def main() -> None:
             for length in given.lengths:
                 for row in given.rows:
                     checkout = given.head if version == "head" else given.paper
-                    prompts = official(row, length, SAMPLES.get(length, 3), checkout.resolve(), folder)
+                    samples = given.samples or SAMPLES.get(length, 3)
+                    prompts = official(row, length, samples, checkout.resolve(), folder)
                     goldens[f"{version} {row} {length}"] = [digest(prompt) for prompt in prompts]
                     print(version, row, length, len(prompts), flush=True)
                     GOLDENS.write_text(json.dumps(goldens, indent=0, sort_keys=True) + "\n")

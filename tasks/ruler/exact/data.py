@@ -71,7 +71,7 @@ def _essay(path: str, stamp: float, repeats: bool) -> Essay:
 def punkt() -> Any:
     """nltk's English sentence splitter. Raises ValueError when it or its model is not here."""
     try:
-        from nltk.tokenize.punkt import PunktTokenizer
+        from nltk.tokenize.punkt import PunktTokenizer  # type: ignore[import-untyped]
 
         return PunktTokenizer("english").tokenize
     except (ImportError, LookupError):

@@ -5,6 +5,7 @@ RULER's: fact names and stories of the pocket world instead of essays, articles 
 """
 
 import random
+from collections.abc import Callable
 from functools import cache
 
 from tasks import text
@@ -34,7 +35,7 @@ def library(kind: str) -> Library:
     return _one_hop() if kind == "qa_1" else _two_hops()
 
 
-def _names(rng: random.Random) -> world.Callable[[random.Random], str]:
+def _names(rng: random.Random) -> Callable[[random.Random], str]:
     taken: set[str] = set()
 
     def name(_: random.Random) -> str:
@@ -50,7 +51,8 @@ def _names(rng: random.Random) -> world.Callable[[random.Random], str]:
 def _one_hop() -> Library:
     rng = random.Random("ruler standin one hop")
     name = _names(rng)
-    documents, questions = [], []
+    documents: list[str] = []
+    questions: list[Question] = []
     for article in range(ARTICLES):
         first = article * PARAGRAPHS
         for i in range(PARAGRAPHS):
@@ -65,7 +67,8 @@ def _one_hop() -> Library:
 def _two_hops() -> Library:
     rng = random.Random("ruler standin two hops")
     name = _names(rng)
-    documents, questions = [], []
+    documents: list[str] = []
+    questions: list[Question] = []
     for _ in range(QUESTIONS):
         asked = world.dossier(rng, 2, name)
         own = [*asked.gold, *(world.filler_document(rng, 2, name) for _ in range(CONTEXT - len(asked.gold)))]

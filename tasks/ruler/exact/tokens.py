@@ -18,7 +18,7 @@ from tasks.base import LM
 PARTS = re.compile(r"[- ]?[^0-9 \-]+| ?[0-9]+|[- ]")
 DIGITS_TO_ZERO = str.maketrans("123456789", "0" * 9)
 MEASURED_AT_ONCE = 64  # more unknown units than this are counted in one text, and not remembered
-SHORT = 5  # letters; longer parts of hexadecimal numbers hardly come twice
+SHORT = 4  # letters; longer parts of hexadecimal numbers hardly come twice
 
 _counts: "WeakKeyDictionary[LM, TokenCounts]" = WeakKeyDictionary()
 
@@ -121,13 +121,13 @@ class TokenCounts:
         for part, times in Counter(PARTS.findall(text)).items():
             known = self._units.get(part)
             if known is None:
-                if not words and len(part) > SHORT and part.strip("0 "):
+                if not words and len(part.lstrip(" -")) > SHORT and part.strip("0 "):
                     long += [part] * times
                     continue
-                known = self._units[part] = self.after("x" if part[0] in " -0123456789" else "1", part)
+                known = self._units[part] = self.after("1" if part[0].isalpha() else "x", part)
             total += times * known
-        numbers = [part for part in long if part[0] in " 0123456789"]
-        letters = [part for part in long if part[0] not in " 0123456789"]
+        numbers = [part for part in long if part[-1].isdigit()]
+        letters = [part for part in long if not part[-1].isdigit()]
         return total + self._separated("a", "0", numbers) + self._separated("0", "a", letters)
 
     def _separated(self, mark: str, other: str, parts: list[str]) -> int:

@@ -45,12 +45,12 @@ class Chains:
         names = [self.name(letters) for _ in range(HOPS + 1)]
         while len(set(names)) < HOPS + 1:
             names.append(self.name(letters))
-        # The original makes a second chain of a name too many, and draws a value for it.
         start = value or self.value()
-        for _ in range(HOPS + 1, len(names), HOPS + 1):
+        if len(names) > HOPS + 1:  # the original then begins a second chain, draws its value and fails
             value or self.value()
+            raise ValueError("two names of the chain are alike, where RULER's generator fails; use another seed")
         hops = [f"VAR {names[j + 1]} = VAR {names[j]} " for j in range(HOPS)]
-        return names[: HOPS + 1], start, [f"VAR {names[0]} = {start}", *hops]
+        return names, start, [f"VAR {names[0]} = {start}", *hops]
 
     def draft(self, size: int, template: str, example: bool = False, ending: bool = False) -> Draft:
         """One chain in `size` noise lines, without a worked example. `ending` counts the answers too."""

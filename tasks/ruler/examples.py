@@ -1,0 +1,143 @@
+"""`docs/ruler.md`: where the profiles differ, and three samples of every row, so that a person can read what is asked.
+
+    python -m tasks.ruler.examples > docs/ruler.md
+
+Prompts are made by the tests themselves, for 4,096 words and marks (512 in `ruler-pocket`; no tokenizer is needed for
+that), and shortened to their beginning, their end and what they hide.
+"""
+
+import random
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from tasks import ruler
+from tasks.ruler import exact
+
+SAMPLES, OF, AROUND, OPENING, ENDING, PLACES = 3, 12, 70, 170, 210, 5
+
+DIFFERENCES = """| | `ruler-head` | `ruler-paper` | `ruler-pocket` |
+|---|---|---|---|
+| what it is | NVIDIA's main, c3f5e3b | e40fae1, behind the published table | our own, for a window of 512 tokens |
+| comparable with | numbers made since June 2025 | the paper and its leaderboard | pocket models only |
+| size of a prompt | one size for all samples, by bisection | one size, step by step, with the answer counted | \
+every sample filled to the length |
+| a sample too long | drawn again, one step smaller | the same; vt at the same size | cannot happen |
+| new tokens | niah 128, vt 30, cwe 120, fwe 50, qa 32 | the same | niah 16 or 48, vt 30, cwe 64, fwe 24, qa 12 |
+| length counts | prefix and new tokens, no BOS | the same; fwe passes it by up to 50, vt by a few | BOS too |
+| seed | 42 + seed | 42 + seed | own |
+| sample i | same for any number of samples; depends on tokenizer and length | the same | depends on seed and i only |
+| keys held out from training | no | no | yes |
+| essays | Paul Graham's, from the start if too short | end where they end | stories of the invented world |
+| vt lines | one per line | joined by spaces, noise ends in a newline | as in head |
+| vt example | 500 tokens; names and value new in every sample | 500 tokens; drawn once, white space squeezed | \
+without noise, new in every sample |
+| vt prefix | "assigned" | misspelled | as in head |
+| cwe words | `english_words.json` above 8,166 words | stops at 8,166, so under-filled at 128k | 8,166 |
+| cwe example | a space before its answers | none | no example; words 5 times and once |
+| qa | SQuAD, HotpotQA; repeated if too short | the same; shuffled for good once all are taken | invented world |
+| score | share of references found, for qa any of them | the same | the same |
+"""
+
+INTRODUCTION = """# RULER
+
+Written by `python -m tasks.ruler.examples` from the tests themselves; do not edit.
+
+RULER (arXiv:2404.06654) has 13 tasks, and its generator changed so much since the paper that vt, cwe and fwe scores of
+different versions cannot be compared. A profile's name therefore stands in every score's name:
+
+{differences}
+The exact profiles make the prompts of NVIDIA's own generator to the byte, given the same tokenizer, word lists
+(wonderwords 3.0.1), files and seed: `tests/goldens/ruler.json` holds digests, `tests/ruler_goldens.py` makes them again
+from a checkout. All samples of a run come from one random stream, of which the search for the size takes the beginning;
+so nothing about a sample can be said without its tokenizer and length, and all 500 samples share one layout in cwe, fwe
+and qa: they are not 500 independent positions.
+
+## Data
+
+| rows | file | from |
+|---|---|---|
+| niah_single_2, niah_single_3, niah_multikey_1, niah_multivalue, niah_multiquery | `PaulGrahamEssays.json` | \
+RULER's download script; nltk's punkt_tab splits it |
+| qa_1 | `squad.json` | SQuAD dev-v2.0 |
+| qa_2 | `hotpotqa.json` | HotpotQA dev distractor |
+| cwe above 8,166 words (about 128k tokens) | `english_words.json` | RULER's checkout (git lfs pull) |
+
+Name the folder that has them, `{{ruler-head: {{folder: path/to/RULER}}}}`, or set `ROPEBENCH_RULER` to a checkout (its
+wording is read too then). `python -m tasks.ruler.fetch FOLDER` writes what the hub has. Without any of it, the rows of
+`ruler-head+standin` and `ruler-paper+standin` take their data from the invented world of the pocket models; their
+scores are no scores of RULER's and belong in no mean of its 13 tasks.
+
+A chat model takes `template: meta-llama3` (or meta-chat, Phi3, or a text with `{{task_template}}`); the answer prefix
+stands in the model's own turn then. Prompts that are too long are refused, never cut.
+
+## Samples
+
+For {length:,} words and marks ({short} in `ruler-pocket`), shortened: `[…]` stands for what was left out, and what a
+right answer says stands behind the arrow. Where data are missing here, the stand-in's sample is shown.
+"""
+
+
+class WordsLM:
+    """Words and marks in the place of tokens."""
+
+    added_tokens = 0
+
+    def encode(self, text: str) -> list[str]:
+        return re.findall(r" ?\w+|[^\w\s]|\s", text)
+
+
+def page(length: int = 4096, short: int = 512) -> str:
+    """The whole page as Markdown."""
+    parts = [INTRODUCTION.format(differences=DIFFERENCES, length=length, short=short)]
+    lm: Any = WordsLM()
+    for row, made in exact.ROWS.items():
+        own = f"ruler-head{exact.STANDIN if made.file not in ('', 'cwe') else ''}/{row}"
+        parts += ["\n".join(_section(own, _exact(own, lm, length)))]
+        parts += ["\n".join(_section(f"ruler-pocket/{row}", _pocket(row, lm, short)))]
+    parts += ["\n".join(_section("ruler-paper/vt", _exact("ruler-paper/vt", lm, length)))]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(name: str, shown: Iterator[str]) -> Iterator[str]:
+    yield from (f"### {name}", "")
+    for text in shown:
+        yield from ("```text", text, "```", "")
+
+
+def _chosen(name: str) -> list[int]:
+    return sorted(random.Random(f"examples {name}").sample(range(OF), SAMPLES))
+
+
+def _exact(name: str, lm: Any, length: int) -> Iterator[str]:
+    drafts = list(islice(exact.make(name).drafts(lm, length, 0), OF))
+    for i in _chosen(name):
+        yield shortened(drafts[i].build(), (*drafts[i].targets, *drafts[i].references), drafts[i].references)
+
+
+def _pocket(row: str, lm: Any, length: int) -> Iterator[str]:
+    for i in _chosen(row):
+        budget = length - ruler.ROWS[row].new_tokens
+        made = ruler.sample(row, 0, i, budget, lambda text: len(lm.encode(text)))
+        asked = [word for word in re.findall(r"[\w-]{4,}", made.prompt[-ENDING:]) if made.prompt.count(word) < 4]
+        yield shortened(made.prompt, (*asked, *made.references), made.references)
+
+
+def shortened(prompt: str, hidden: tuple[str, ...], references: tuple[str, ...]) -> str:
+    """The prompt's beginning and end, the first places of what it hides, and the answer."""
+    places = [prompt.find(text) for text in dict.fromkeys(hidden)][:PLACES]
+    spans = [(0, OPENING), (len(prompt) - ENDING, len(prompt))]
+    spans += [(place - AROUND, place + AROUND) for place in places if place >= 0]
+    shown, end = "", 0
+    for start, stop in sorted(spans):
+        start, stop = max(end, start), min(len(prompt), stop)
+        if stop <= end:
+            continue
+        shown += (" […] " if start > end + 8 else prompt[end:start]) + prompt[start:stop]
+        end = stop
+    return f"{shown}\n→ {' | '.join(references)}"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
