@@ -1,0 +1,164 @@
+"""The preflight passes a good plan on a real model and fails broken ones, each for its own reason."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extenders.base import Extender, RopePlan, RopeSpec, load
+from harness import cli, preflight
+from harness.experiment import Method
+from harness.model_files import shipped_models
+from harness.preflight import Check, Preflight, examine
+
+TARGET = 1024
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Any:
+    from harness.model import load_model
+
+    return load_model("pocket-llama")
+
+
+@pytest.fixture
+def without_passkeys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slowest check; one test with it is enough."""
+    monkeypatch.setattr(preflight, "_passkeys", lambda *_: Check("passkeys", "left out"))
+
+
+def method(name: str, target: int = TARGET) -> Method:
+    return Method(name, load(name)(target_length=target))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ForAnotherTheta(Extender):
+    """Yarn as it would be for a model of another rope_theta."""
+
+    times: float
+
+    def plan(self, rope: RopeSpec, length: int) -> RopePlan:
+        theta, pairs = rope.rope_theta * self.times, len(rope.inv_freq)
+        other = dataclasses.replace(rope, rope_theta=theta, inv_freq=tuple(theta ** (-i / pairs) for i in range(pairs)))
+        return load("yarn")(target_length=self.target_length).plan(other, length)
+
+
+def failed(found: Preflight) -> dict[str, str]:
+    return {check.name: check.reason for check in found.failed}
+
+
+def test_a_good_plan_passes(loaded: Any) -> None:
+    found = examine(loaded, method("yarn"))
+    assert failed(found) == {}
+    assert [check.name for check in found.checks] == [
+        "plan",
+        "rope_theta",
+        "loss inside the window",
+        "loss beyond the window",
+        "plan runs",
+        "plan matters",
+        "passkeys",
+    ]
+    assert list(found.losses) == [0, 255, 512, 767]
+    inside = [(plain, extended) for start, (plain, extended) in found.losses.items() if start < 512]
+    assert all(plain is not None and abs(extended - plain) < preflight.INSIDE / 2 for plain, extended in inside)
+    assert "not judged" not in found.checks[-1].found
+
+
+@pytest.mark.usefixtures("without_passkeys")
+@pytest.mark.parametrize("times", [1 / 50, 1 / 4, 16.0])
+def test_a_plan_for_another_rope_theta_fails(loaded: Any, times: float) -> None:
+    """A fiftieth is the classic: 10,000 where 500,000 was trained."""
+    told = failed(examine(loaded, Method("wrong", ForAnotherTheta(target_length=TARGET, times=times))))
+    assert "made for another rope_theta" in told["plan"]
+    assert "rope_theta" not in told  # the model itself is fine
+    if times < 1 / 10:
+        assert "does not fit this model" in told["loss inside the window"]
+
+
+@pytest.mark.usefixtures("without_passkeys")
+def test_a_model_whose_rope_theta_was_altered_fails(tmp_path: Path) -> None:
+    from harness.model import load_model
+
+    folder = tmp_path / "altered"
+    shutil.copytree(shipped_models()["pocket-llama"], folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"]["rope_theta"] *= 4
+    (folder / "config.json").write_text(json.dumps(config))
+    told = failed(examine(load_model(str(folder)), method("yarn")))
+    assert "it was not trained with this one" in told["rope_theta"] and "with 0.25 times that" in told["rope_theta"]
+
+
+@pytest.mark.usefixtures("without_passkeys")
+def test_an_ignored_plan_fails(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model runs unextended beyond its window: its cos and sin say so, and its losses."""
+    monkeypatch.setattr("harness.rope.Applied.use", _as_trained_only)
+    told = failed(examine(loaded, method("yarn")))
+    assert "does not run with the plan" in told["plan runs"]
+    assert "the plan is ignored" in told["plan matters"]
+
+
+def _as_trained_only(self: Any, plans: Any) -> None:
+    for _, forward in self._forwards:
+        forward.rotations[self.spec.layer_type].pin([RopePlan.as_trained(self.spec)], self.spec, each_row=False)
+
+
+@pytest.mark.slow
+def test_passkeys_fail_where_loss_sees_nothing(loaded: Any) -> None:
+    told = failed(examine(loaded, Method("wrong", ForAnotherTheta(target_length=2048, times=1 / 4))))
+    assert "half as many are wanted" in told["passkeys"]
+    assert "loss inside the window" not in told and "loss beyond the window" not in told
+
+
+@pytest.mark.slow
+def test_the_unextended_model_fails_beyond_its_window(loaded: Any) -> None:
+    """A plan that is applied and good for nothing: retrieval shows it where loss does not."""
+    told = failed(examine(loaded, method("none", 4096)))
+    assert "so nothing is extended" in told["plan"] and "the plan is ignored" in told["plan matters"]
+    assert "half as many are wanted" in told["passkeys"]
+    assert "plan runs" not in told and "rope_theta" not in told  # it runs, as planned: unextended
+
+
+def test_a_model_that_gives_nan_fails_and_says_so(tiny_model_folder: Path) -> None:
+    import torch
+
+    from harness.model import load_model
+
+    loaded = load_model(str(tiny_model_folder))
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight.fill_(float("nan"))
+    told = failed(examine(loaded, method("yarn", 128)))
+    assert "NaN" in told["rope_theta"] and "NaN" in told["loss inside the window"]
+
+
+def test_passkeys_that_a_model_cannot_do_are_not_judged(tiny_model_folder: Path) -> None:
+    from harness.model import load_model
+
+    found = examine(load_model(str(tiny_model_folder), trained_length=256), method("yarn", 512))
+    assert "not judged: 0 of 8" in found.checks[-1].found and found.checks[-1].ok
+
+
+def test_wrong_input_is_refused(tiny_model_folder: Path) -> None:
+    model = str(tiny_model_folder)
+    with pytest.raises(ValueError, match="must be above the trained length 64"):
+        preflight.preflight("yarn", {}, model, 64)
+    with pytest.raises(ValueError, match="did you mean 'yarn'"):
+        preflight.preflight("yarm", {}, model, 128)
+    with pytest.raises(ValueError, match="did you mean 'beta_fast'"):
+        preflight.preflight("yarn", {"beta_fats": 1}, model, 128)
+
+
+def test_the_command_and_its_exit_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    good = Check("plan", "abc")
+    bad = Check("passkeys", "0 of 8", "0 of 8 at 4,096 tokens: half as many are wanted")
+    words = ["preflight", "yarn", "--model", "pocket-llama", "--target-length", "4096"]
+    for checks, code in (((good,), 0), ((good, bad), 1)):
+        found = Preflight({0: (1.0, 1.1), 512: (None, 1.2)}, checks)
+        monkeypatch.setattr(preflight, "preflight", lambda *_, made=found: made)
+        assert cli.answer(words) == code
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-1] == "failed: passkeys: 0 of 8 at 4,096 tokens: half as many are wanted"
+    assert any(line.startswith("512") and line.endswith("1.200") for line in shown)
