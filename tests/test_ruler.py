@@ -1,5 +1,6 @@
 """RULER's wording, generators and scores in the pocket profile."""
 
+import hashlib
 import re
 from collections import Counter
 
@@ -16,6 +17,23 @@ def count(text: str) -> int:
 
 def sample(row: str, index: int = 0, budget: int = 480):  # type: ignore[no-untyped-def]
     return ruler.sample(row, 0, index, budget, count)
+
+
+# sha256 of the first two prompts of every row; shipped results were made with them
+POCKET = {
+    "niah_single_1": "48eab14641309e89", "niah_single_2": "5a9fbb451c0bd43a", "niah_single_3": "fff1823ece38deac",
+    "niah_multikey_1": "29a78355fb318c7b", "niah_multikey_2": "07b759bd71cbe46e", "niah_multikey_3": "a8f618a61dee9d60",
+    "niah_multivalue": "2b03261b81797606", "niah_multiquery": "b85be01d606c4395", "vt": "2cfab6b6fb7caed8",
+    "cwe": "5ea321a81d67c570", "fwe": "ad430c4cf8bc208c", "qa_1": "d70befda972cb61c", "qa_2": "66f9ee529c5f5839",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", list(ruler.ROWS))
+def test_pocket_prompts_and_identities_stay_as_they_were(row: str) -> None:
+    prompts = "\0".join(sample(row, i).prompt for i in range(2))
+    assert hashlib.sha256(prompts.encode()).hexdigest()[:16] == POCKET[row]
+    task = ruler.make(f"ruler-pocket/{row}")
+    assert (task.name, task.parameters(), task.version) == (f"ruler-pocket/{row}", {"row": row}, 1)
 
 
 def test_wording_is_the_guarded_one_and_a_changed_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
