@@ -1,4 +1,4 @@
-"""A tokenizer without its model, which is all that making prompts needs; torch is not imported."""
+"""A tokenizer without its model, which is all that making prompts needs: no weights are read."""
 
 import hashlib
 from collections.abc import Sequence

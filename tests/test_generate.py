@@ -256,6 +256,19 @@ def test_a_model_without_a_tokenizer_is_one_line(tmp_path):
         made(tmp_path / "out", tmp_path)
 
 
+def test_the_command(byte_folder, tmp_path, capsys):
+    from harness.cli import answer
+
+    words = ["--length", "400", "--samples", "1", "--model", str(byte_folder), "--out", str(tmp_path / "out")]
+    assert answer(["generate", "needle", *words]) == 0
+    out, err = capsys.readouterr()
+    assert "run them with: lm_eval run --model hf" in out and "needle · 400 tokens · 1 samples" in err
+    assert answer(["generate", "ruler-pocket/niah_single", *words]) == 1
+    assert "1 of 3 could not be made" in capsys.readouterr().err
+    assert answer(["generate", "nedle", *words]) == 2
+    assert "did you mean 'needle'" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_processes_make_the_same_bytes(byte_folder, tmp_path):
     one = made(tmp_path / "a", byte_folder, "needle", "passkey", cached=False)
