@@ -62,9 +62,11 @@ def test_prompts_are_nvidias_to_the_byte(key: str, folder: Path, lm: goldens.Gol
 
 
 def test_goldens_cover_the_rows() -> None:
-    """What NVIDIA's generator was run for: all rows at 4k, the rows without data further up."""
+    """What NVIDIA's generator was run for: all rows at 4k, at HEAD the rows without data at all three lengths."""
     local = ["niah_single_1", "niah_multikey_2", "niah_multikey_3", "vt", "fwe", "cwe"]
-    wanted = {f"head {row} 4096" for row in exact.ROWS} | {f"head {row} 32768" for row in local}
+    wanted = {f"head {row} 4096" for row in exact.ROWS} | {
+        f"head {row} {length}" for row in local for length in goldens.SAMPLES
+    }
     wanted |= {f"paper {row} 4096" for row in (*local[:1], *local[2:], "qa_1", "qa_2")}
     assert not wanted - set(GOLDENS)
 
