@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports import equivalence, power, ranks
+from reports import power, ranks
 from reports.effective_length import RULES, EffectiveLength, Rule, effective_length
 from reports.equivalence import Relation
 from reports.grid import shown
@@ -57,7 +57,7 @@ def differences(scores: Scores, found: Summary, column: int, leader: str) -> lis
         if not all(len(a) for a, _ in pairs):
             continue
         p = found.ranked.p(column, leader, line.label)
-        relation = equivalence.relation(pairs, f"{line.label} {leader} {tests}", adjusted_p=p)
+        relation = scores.relation(line.label, leader, tests, p)
         made.append(Difference(line.label, scores.compare(line.label, leader, tests), p, relation))
     return sorted(made, key=lambda one: -one.gap.difference)
 

@@ -8,6 +8,7 @@ import numpy as np
 from reports import statistics
 from reports.grid import Grid, Line, Number
 from reports.scores import CONTROL, Ranked, Scores, Test, rank
+from reports.seeds import two_level
 from reports.statistics import Estimate
 
 GROUPS = {
@@ -68,9 +69,25 @@ def summary(scores: Scores) -> Summary:
         tuple(tokens(length) for length in lengths),
         lines,
         column_notes=tuple(notes),
-        notes=(MARKS_NOTE, "Every test has equal weight; all methods are averaged over the same tests."),
+        notes=(
+            MARKS_NOTE,
+            "Every test has equal weight; all methods are averaged over the same tests.",
+            *_luck(scores),
+        ),
     )
     return Summary(grid, tuple(lengths), tuple(common), ranked)
+
+
+def _luck(scores: Scores) -> list[str]:
+    """What the intervals of trained methods know of the luck of training."""
+    trained = [str(m["label"]) for m in scores.frames.run["methods"] if isinstance(m.get("training"), dict)]
+    several = [label for label in trained if scores.by_seed(label)]
+    said = []
+    if several:
+        said.append(f"Intervals of {', '.join(several)} go by the means of the trained seeds.")
+    if len(several) < len(trained):
+        said.append("Trained with one seed, a method's interval knows nothing of the luck of training.")
+    return said
 
 
 def by_test(scores: Scores, length: int) -> Grid:
@@ -198,6 +215,11 @@ def _kept(scores: Scores, label: str, base: str, tests: Sequence[Test], unit: st
     above, below = (sum(float(np.mean(pair[side])) for pair in pairs) for side in (0, 1))
     if below <= 0:
         return Number(None, "missing", "the unextended model scores 0, so there is no ratio", own.keys)
+    if scores.by_seed(label):
+        ratios = (scores.seed_means(label, tests) / scores.seed_means(base, tests)).to_numpy(dtype=np.float64)
+        if len(ratios) > 1 and np.isfinite(ratios).all():
+            found = two_level(ratios[:, None], f"retention {label}", same_samples=False, bounded=False).estimate
+            return Number(Estimate(above / below, found.low, found.high, n), "done", "", own.keys)
     low, high = statistics.ratio_interval(pairs, f"retention {label} {tests}")
     if low == high:  # a bootstrap of equal scores has no width; the interval of the own score has
         mine = statistics.average([statistics.estimate(a, f"retention {label} {i}") for i, (a, _) in enumerate(pairs)])

@@ -20,7 +20,7 @@ import pandas as pd
 from harness.store import Store
 from reports.scores import Scores, Test
 
-BUDGET = 12_000_000  # bytes of all packed blocks together; the rest of a large page takes about 3 MB
+BUDGET = 18_500_000  # bytes of all packed blocks together; the rest of a large page takes less than 1 MB
 PROMPT = (150, 330, 240)  # characters of a prompt's head, the surroundings of the answer, and its tail
 GAP = " […] "
 ANSWER = 400  # characters of a generation or a reference

@@ -1,4 +1,9 @@
-"""Scores of all methods side by side on the same samples, and which differences between them are real."""
+"""Scores of all methods side by side on the same samples, and which differences between them are real.
+
+Seeds of an evaluation only draw more samples, which are pooled. Seeds of a training are models of their own: where a
+trained method has several, its interval and its tests go by the seeds' means, which hold the luck of samples and of
+training alike (`reports.seeds`).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,10 +13,13 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from reports import statistics
+from reports import equivalence, statistics
+from reports.equivalence import Relation
 from reports.frame import Frames
 from reports.grid import Number
-from reports.statistics import Array, Comparison
+from reports.paired import paired_t
+from reports.seeds import two_level
+from reports.statistics import Array, Comparison, Estimate
 
 SIGNIFICANT = 0.05
 CONTROL = "control"  # the category of tests that must not be averaged
@@ -55,6 +63,25 @@ class Scores:
             for test, scores in self.matrix.items()
         }
 
+    @cached_property
+    def _trained_with_seeds(self) -> frozenset[str]:
+        """The trained methods that have several seeds."""
+        trained = {str(m["label"]) for m in self.frames.run.get("methods", []) if isinstance(m.get("training"), dict)}
+        seeds = self.frames.cells.groupby("label")["seed"].nunique()
+        return frozenset(label for label in trained if int(seeds.get(label, 0)) > 1)
+
+    def by_seed(self, *labels: str) -> bool:
+        """True where intervals and tests of these methods must go by the seeds of their training."""
+        return any(label in self._trained_with_seeds for label in labels)
+
+    def seed_means(self, label: str, tests: Sequence[Test]) -> pd.Series:
+        """Average over tests for each seed that has them all."""
+        means = [self.matrix[test][label].groupby(level="seed").mean() for test in tests]
+        return pd.concat(means, axis=1).dropna().mean(axis=1)
+
+    def _of_seeds(self, values: Array, name: str, bounded: bool, n: int) -> Estimate:
+        return replace(two_level(values[:, None], name, same_samples=False, bounded=bounded).estimate, n=n)
+
     def tests(self, unit: str | None = None, short: bool = False) -> list[Test]:
         """All planned tests in the planned order; `short` asks for the short-context ones, else the long ones.
 
@@ -90,6 +117,9 @@ class Scores:
         why = "" if found >= planned else f"only {found} of {planned} samples"
         values = self._columns[test][label]
         bounded = self._units[test[0]] == "score"
+        if self.by_seed(label):
+            means = self.seed_means(label, [test]).to_numpy(dtype=np.float64)
+            return Number(self._of_seeds(means, f"{label} {test}", bounded, found), "done", why, keys)
         return Number(statistics.estimate(values[~np.isnan(values)], f"{label} {test}", bounded), "done", why, keys)
 
     def average(self, label: str, tests: Sequence[Test]) -> Number:
@@ -102,7 +132,11 @@ class Scores:
             status = "failed" if any(number.status == "failed" for _, number in absent) else "missing"
             first = f", first {absent[0][0][0]} ({absent[0][1].why})" if absent else ""
             return Number(None, status, f"{len(absent)} of {len(tests)} tests have no result{first}")
-        return Number(statistics.average([n.estimate for n in numbers if n.estimate]), "done")
+        parts = [number.estimate for number in numbers if number.estimate]
+        if self.by_seed(label):
+            means = self.seed_means(label, tests).to_numpy(dtype=np.float64)
+            return Number(self._of_seeds(means, f"{label} {tests}", True, sum(part.n for part in parts)), "done")
+        return Number(statistics.average(parts), "done")
 
     def pairs(self, first: str, second: str, tests: Sequence[Test]) -> list[tuple[Array, Array]]:
         """Scores of two methods on the samples that both have; one pair of arrays for each test."""
@@ -113,7 +147,34 @@ class Scores:
             found.append((a[both], b[both]))
         return found
 
+    def _differences(self, first: str, second: str, tests: Sequence[Test]) -> Array:
+        """First minus second for each seed, both on that seed's samples."""
+        gaps = (self.seed_means(first, tests) - self.seed_means(second, tests)).dropna()
+        return np.asarray(gaps.to_numpy(dtype=np.float64))
+
+    def p_value(self, first: str, second: str, tests: Sequence[Test]) -> float:
+        """Two-sided, not yet corrected for many comparisons."""
+        if self.by_seed(first, second):
+            return paired_t(self._differences(first, second, tests))
+        return statistics.p_value(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))
+
+    def relation(self, first: str, second: str, tests: Sequence[Test], adjusted_p: float) -> Relation:
+        """What can be said of the first method against the second."""
+        pairs, name = self.pairs(first, second, tests), f"{first} {second} {tests}"
+        plain = equivalence.relation(pairs, name, adjusted_p=adjusted_p, bounded=self.bounded(tests))
+        if not self.by_seed(first, second) or plain.word in ("better", "worse"):
+            return plain
+        gap = self.compare(first, second, tests)
+        inside = gap.low is not None and gap.high is not None and max(-gap.low, gap.high) < plain.margin
+        return Relation("same" if inside else "open", gap.difference, gap.low, gap.high, plain.margin)
+
     def compare(self, first: str, second: str, tests: Sequence[Test]) -> Comparison:
+        if self.by_seed(first, second):
+            gaps = self._differences(first, second, tests)
+            n = sum(len(a) for a, _ in self.pairs(first, second, tests))
+            found = self._of_seeds(gaps, f"{first} {second} {tests}", False, n)
+            error = float(gaps.std(ddof=1)) / len(gaps) ** 0.5 if len(gaps) > 1 else 0.0
+            return Comparison(found.mean, found.low, found.high, paired_t(gaps), n, error)
         return statistics.compare(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))
 
     def bounded(self, tests: Sequence[Test]) -> bool:
@@ -146,9 +207,7 @@ def rank(scores: Scores, lines: Sequence[Sequence[Test]], lower_is_better: bool 
         for first, second in combinations(done, 2):
             pairs = scores.pairs(first, second, tests)
             if all(len(a) for a, _ in pairs):
-                p_values[i, first, second] = statistics.p_value(
-                    pairs, f"{first} {second} {tests}", scores.bounded(tests)
-                )
+                p_values[i, first, second] = scores.p_value(first, second, tests)
     adjusted = dict(zip(p_values, statistics.holm(list(p_values.values())), strict=True))
     ranked = Ranked(numbers, adjusted)
     for i in range(len(lines)):

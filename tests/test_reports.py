@@ -332,6 +332,33 @@ def test_seeds_are_joined_and_a_lost_seed_is_missing(tmp_path: Path) -> None:
     assert numbers[1].estimate is None and "1 of 2 seeds" in numbers[1].why
 
 
+def test_seeds_of_a_training_are_models_not_samples(tmp_path: Path) -> None:
+    """Means of three trained seeds: 0.5, 0.6, 0.7. Student's t with two degrees of freedom: 0.6 ± 4.303 · 0.1 / √3."""
+    planned = cells(("none", "trained"), n=10, seeds=(0, 1, 2))
+    values = [[0.0] * 10] * 3 + [[1.0] * k + [0.0] * (10 - k) for k in (5, 6, 7)]
+    made.write(tmp_path, planned, {}, labels=("none", "trained"))
+    store = Store.open(tmp_path)
+    for cell, own in zip(planned, values, strict=True):
+        store.put_cell(cell["key"], made.content([made.row(i, value) for i, value in enumerate(own)]))
+    run = store.run()
+    pooled = Scores(frame.read(store))
+    assert not pooled.by_seed("trained", "none")
+    run["methods"][1]["training"] = {"base_method": "none", "recipe": "plain", "tokens": 10}
+    del run["format"]
+    store.write_run(run)
+    scores = Scores(frame.read(store))
+    estimate = scores.number("trained", ("needle", 4096)).estimate
+    assert estimate is not None and estimate.low is not None and estimate.high is not None
+    half = 4.302653 * 0.1 / 3**0.5
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.6, 0.6 - half, 0.6 + half), abs=1e-5)
+    assert estimate.n == 30
+    gap = scores.compare("trained", "none", [("needle", 4096)])
+    assert (gap.low, gap.high) == pytest.approx((0.6 - half, 0.6 + half), abs=1e-5)
+    assert gap.p > 5 * pooled.compare("trained", "none", [("needle", 4096)]).p  # three models, not thirty
+    notes = " ".join(results.summary(scores).grid.notes)
+    assert "Intervals of trained go by the means of the trained seeds" in notes
+
+
 def test_costs_add_up(tmp_path: Path) -> None:
     planned = made.planned(("none", "yarn"), (512, 4096), {"needle": "retrieval"}, 2)
     store = made.write(tmp_path, planned, {})

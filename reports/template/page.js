@@ -26,9 +26,9 @@ const report = (() => {
   const state = { place: "", own: new URLSearchParams(), off: new Set(), lengths: new Set(), q: "", sorts: new Map() };
   const KEPT = ["off", "length", "q", "sort"];
   const parse = () => {
-    const [place, query] = decodeURI(location.hash.slice(1)).split("?", 2);
+    const [place, query] = location.hash.slice(1).split("?", 2);
     const given = new URLSearchParams(query ?? "");
-    state.place = place;
+    try { state.place = decodeURIComponent(place); } catch { state.place = ""; }
     state.own = new URLSearchParams([...given].filter(([name]) => !KEPT.includes(name)));
     if (!KEPT.some((name) => given.has(name))) return;
     const numbers = given.getAll("off").map((label) => data.methods.indexOf(label)).filter((i) => i >= 0);
