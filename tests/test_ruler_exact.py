@@ -18,7 +18,7 @@ from tasks import ruler
 from tasks.ruler import exact, examples, fetch, scoring, timing, wording
 from tasks.ruler.exact import data, fitting, tracking
 from tasks.ruler.exact.essays import Essay
-from tasks.ruler.exact.keys import WordPairs, draw, word_pairs
+from tasks.ruler.exact.keys import WordPairs, drawer, word_pairs
 from tasks.ruler.exact.tokens import TokenCounts, counts_of
 
 GOLDENS: dict[str, list[str]] = json.loads(goldens.GOLDENS.read_text())
@@ -115,12 +115,14 @@ def test_word_pairs_of_the_real_lists() -> None:
         pairs[len(pairs)]
 
 
-def test_uuids_are_version_4_of_the_same_bits() -> None:
+def test_draws_take_the_same_bits_as_the_originals() -> None:
     import uuid
 
     left, right = random.Random("u"), random.Random("u")
     for _ in range(50):
-        assert draw("uuids", left) == str(uuid.UUID(int=right.getrandbits(128), version=4))
+        assert drawer("uuids", left)() == str(uuid.UUID(int=right.getrandbits(128), version=4))
+        assert drawer("numbers", left)() == str(right.randint(1_000_000, 9_999_999))
+        assert drawer("words", left)() == word_pairs()[right.randrange(len(word_pairs()))]
 
 
 def test_a_cut_essay_has_the_sentences_of_its_own_text(folder: Path) -> None:
@@ -386,7 +388,7 @@ def test_counts_of_values_are_the_tokenizers(lm: goldens.GoldenLM) -> None:
     assert not uneven.digits_alike
     rng = random.Random("values")
     for kind in ("numbers", "uuids", "words"):
-        values = [draw(kind, rng) for _ in range(300)]
+        values = [drawer(kind, rng)() for _ in range(300)]
         for counted in (counts, uneven):
             expected = counted.whole("x " + " ".join(values)) - counted.whole("x")
             assert counted.values(values, kind == "words") == expected

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Callable, Iterator
 
-from tasks.ruler.exact import keys
 from tasks.ruler.exact.essays import Essay
 from tasks.ruler.exact.fitting import Draft, Setting, head_size, paper_size, samples, shuffled
+from tasks.ruler.exact.keys import drawer
 from tasks.ruler.niah import Niah
 from tasks.ruler.wording import Wording, wording
 
@@ -30,9 +30,10 @@ class Needles:
             for old, new in self.said.singular:
                 self.template = self.template.replace(old, new)
             self.kind = self.kind[:-1]
-        if task.haystack == "needle":
-            # a distractor whose tokens stand for those of all the others, but for key and value
-            self.stub = (keys.draw(task.keys, random.Random("stub")), keys.draw(task.values, random.Random("stub")))
+        self.key, self.value = drawer(task.keys, self.rng), drawer(task.values, self.rng)
+        # a distractor whose tokens stand for those of all the others, but for key and value
+        stub = random.Random("stub")
+        self.stub = (drawer(task.keys, stub)(), drawer(task.values, stub)())
 
     def needle(self, key: str, value: str) -> str:
         return self.said.needle.format(type_needle_v=self.task.values, key=key, value=value)
@@ -41,8 +42,8 @@ class Needles:
         task, rng = self.task, self.rng
         hidden, values, needles = [], [], []
         for _ in range(self.hidden):
-            hidden.append(keys.draw(task.keys, rng))
-            values.append([keys.draw(task.values, rng) for _ in range(task.values_per_key)])
+            hidden.append(self.key())
+            values.append([self.value() for _ in range(task.values_per_key)])
             needles += [self.needle(hidden[-1], value) for value in values[-1]]
         needles = shuffled(needles, self.setting.random_seed)
         if task.haystack == "essay":
@@ -71,11 +72,15 @@ class Needles:
         line, drawn = self.said.noise, [("", "")]
         if task.haystack == "needle":
             line = self.needle(*self.stub)
-            drawn = [(keys.draw(task.keys, rng), keys.draw(task.values, rng)) for _ in range(size)]
+            key, value = self.key, self.value
+            drawn = [(key(), value()) for _ in range(size)]
         places = sorted(rng.sample(range(size), len(needles)), reverse=True)
 
         def context() -> str:
-            lines = [self.needle(*pair) for pair in drawn] if task.haystack == "needle" else [line] * size
+            lines = [line] * size
+            if task.haystack == "needle":
+                start, between, end = self.needle("\0", "\0").split("\0")
+                lines = [f"{start}{key}{between}{value}{end}" for key, value in drawn]
             for place, needle in zip(places, needles, strict=True):
                 lines.insert(place, needle)
             return "\n".join(lines)
