@@ -109,6 +109,5 @@ def _needed(one: Decision) -> int:
     tests = one.group.tests
     error = standard_error(tests)
     if one.group.unit == "score":
-        smallest = min(len(a) for a, _ in tests) + 2
-        error = max(error, math.sqrt(2 / smallest) / math.sqrt(smallest) / math.sqrt(len(tests)))
+        error = max(error, math.sqrt(2) / (one.n + 2))
     return max(one.n + 1, math.ceil(one.n * (2 * z * error / one.margin) ** 2))

@@ -149,8 +149,20 @@ def check(tests: Pairs) -> None:
 
 
 def difference(tests: Pairs, name: str, bounded: bool = True, level: float = LEVEL) -> Estimate:
-    """First minus second with its interval, tests with equal weight."""
+    """First minus second with its interval, tests with equal weight.
+
+    Tests of 0/1 scores with equally many samples are taken as one test: the average is the same, and one win and one
+    loss are added to all of them together instead of to each, which would make the interval too wide.
+    """
     check(tests)
+    sizes = {len(a) for a, _ in tests}
+    if (
+        len(tests) > 1
+        and len(sizes) == 1
+        and sizes != {1}
+        and all(is_binary(scores) for pair in tests for scores in pair)
+    ):
+        tests = [(np.concatenate([a for a, _ in tests]), np.concatenate([b for _, b in tests]))]
     parts = []
     for i, (a, b) in enumerate(tests):
         mean = float(np.mean(a - b))

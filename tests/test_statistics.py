@@ -186,6 +186,15 @@ def test_a_comparison_needs_the_same_samples() -> None:
         statistics.compare([(np.array([1.0, math.nan]), bits(1, 0))], "")
 
 
+def test_tests_of_one_size_are_averaged_as_one_test() -> None:
+    rng = np.random.default_rng(4)
+    tests = [((rng.random(50) < 0.7) * 1.0, (rng.random(50) < 0.6) * 1.0) for _ in range(4)]
+    first, second = (np.concatenate([pair[side] for pair in tests]) for side in (0, 1))
+    found = statistics.compare(tests, "")
+    assert (found.low, found.high) == statistics.difference_interval(first, second, "")
+    assert found.difference == pytest.approx(np.mean([np.mean(a - b) for a, b in tests])) and found.n == 200
+
+
 def test_one_sample_and_equal_scores_claim_nothing() -> None:
     alone = statistics.compare([(bits(1), bits(0))], "one")
     assert (alone.low, alone.high, alone.p) == (None, None, 0.5)
