@@ -94,6 +94,9 @@ def train(
     """
     device = next(objective.parameters()).device
     world = _World(device)
+    reshard = getattr(objective, "reshard", None)
+    if reshard is not None:  # FSDP2 leaves weights whole after a forward pass without a backward one
+        reshard()
     trained = {name: parameter for name, parameter in objective.named_parameters() if parameter.requires_grad}
     if not trained:
         raise ValueError("nothing of this model is to be trained; name parameters or adapters that train")
