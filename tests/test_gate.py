@@ -8,8 +8,12 @@ from xml.etree import ElementTree
 import gate_store
 import numpy as np
 import pytest
+from fake_engine import Count, FakeEngine, experiment
 
+import extenders
 from harness import cli
+from harness.compare import preset_experiment
+from harness.experiment import Test
 from reports import gate, gate_words
 from reports.gate import CannotCompare, compare
 from reports.noninferiority import Group, decide, margin_of
@@ -274,3 +278,39 @@ def test_the_command_and_its_exit_codes(tmp_path: Path, capsys: pytest.CaptureFi
     assert "no preset is named 'cl'" in capsys.readouterr().err
     assert cli.answer(["compare", str(tmp_path / "base"), str(tmp_path / "same"), "--preset", "ci"]) == 0
     assert f"no drop of {gate.PRESETS['ci']:g} points" in capsys.readouterr().out
+
+
+# ---- the preset ----
+
+
+def test_a_preset_is_run_with_two_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = preset_experiment("ci", "yarn", "ntk")
+    assert [method.label for method in plan.methods] == ["yarn", "ntk"]  # not the unextended model
+    assert plan.name == "ci-yarn-ntk" and plan.target_length == 2048
+    assert {test.samples for test in plan.tests if test.task.unit == "score"} == {200}
+    (tmp_path / "mine.py").write_text((Path(extenders.__file__).parent / "pi.py").read_text())
+    assert [m.label for m in preset_experiment("ci", "yarn", str(tmp_path / "mine.py")).methods] == ["yarn", "mine"]
+    monkeypatch.chdir(tmp_path)
+    assert [m.label for m in preset_experiment("ci", "mine", "pi").methods] == ["mine", "pi"]
+    assert [m.label for m in preset_experiment("ci", "none", "pi").methods] == ["none", "pi"]
+    with pytest.raises(ValueError, match="both 'yarn'"):
+        preset_experiment("ci", "yarn", "yarn")
+    with pytest.raises(ValueError, match="no extender is named 'yarm'"):
+        preset_experiment("ci", "yarm", "ntk")
+
+
+def test_the_command_runs_what_the_preset_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = FakeEngine()
+    monkeypatch.setattr("harness.engine.LocalEngine", lambda *_: engine)
+    monkeypatch.setattr("harness.compare.preset_experiment", lambda *_: experiment())
+    words = ["compare", "none", "pi", "--preset", "ci", "--out", str(tmp_path / "store")]
+    assert cli.answer(words) == 1  # equal answers, and far too few samples
+    assert "not shown" in capsys.readouterr().out and engine.opened == 1
+    assert cli.answer(words) == 1 and engine.opened == 1
+    monkeypatch.setattr(
+        "harness.compare.preset_experiment", lambda *_: experiment(tests=(Test("count", Count(empty=True), 4),))
+    )
+    assert cli.answer([*words[:-1], str(tmp_path / "broken")]) == 2
+    assert "cells failed, first" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from reports.intervals import generator
 from reports.noninferiority import Group, decide
 
 DISCORDANCE = 0.02
-LOSS_SPREAD = 0.005  # nats per token, between documents, of the difference of two nearly equal plans
+LOSS_SPREAD = 0.01  # nats per token, between documents, of the difference of two nearly equal plans
 RIGHT = 0.9  # what both sides score
 DROP = 3.0  # points; of perplexity 3 %
 
