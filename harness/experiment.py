@@ -6,8 +6,9 @@
     extenders: [none, {yarn: {beta_fast: 32}}, {pi: {label: PI}}]
     tests: [needle, {perplexity: {samples: 4, lengths: [4096]}}]
 
-Optional: name, samples (20), seeds ([0]), dtype and attention (auto), trained_length, extender_folders; crossing
-(fixed), which says what happens where a generation crosses the trained window; and what every method is trained with:
+Optional: name, samples (20, or as many as the test is known by), seeds ([0]), dtype and attention (auto),
+trained_length, extender_folders; crossing (fixed), which says what happens where a generation crosses the trained
+window; and what every method is trained with:
 
     training: [none, plain, {mixed: {learning_rate: 5e-4}}]
     training_settings: {tokens: 500000, corpus: pocket}
@@ -143,7 +144,7 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         raise ValueError(f"{where}: key {missing[0]!r} is missing; an experiment needs {', '.join(REQUIRED)}")
     target = _whole(f"{where}: target_length", content["target_length"], 2)
     lengths = _lengths(f"{where}: lengths", content["lengths"], target)
-    samples = _whole(f"{where}: samples", content.get("samples", DEFAULT_SAMPLES), 1)
+    samples = _whole(f"{where}: samples", content["samples"], 1) if "samples" in content else None
     seeds = _several(f"{where}: seeds", content.get("seeds", [0]), 0)
     trained = content.get("trained_length")
     if trained is not None and _whole(f"{where}: trained_length", trained, 1) >= target:
@@ -203,12 +204,12 @@ def _beside(key: str, value: Any, folder: Path) -> Any:
     return value
 
 
-def _tests(where: str, listed: Any, samples: int, target: int, folder: Path) -> Iterator[Test]:
+def _tests(where: str, listed: Any, samples: int | None, target: int, folder: Path) -> Iterator[Test]:
     labels: list[str] = []
     for name, given in _entries(where, listed):
         given = dict(given)
         here = f"{where}: {name}"
-        own_samples = _whole(f"{here}: samples", given.pop("samples", samples), 1)
+        own_samples = _whole(f"{here}: samples", given.pop("samples"), 1) if "samples" in given else samples
         own_lengths = given.pop("lengths", None)
         own_lengths = None if own_lengths is None else _lengths(f"{here}: lengths", own_lengths, target)
         given = {key: _beside(key, value, folder) for key, value in given.items()}
@@ -222,7 +223,9 @@ def _tests(where: str, listed: Any, samples: int, target: int, folder: Path) -> 
                 raise ValueError(f"{where}: two tests are labelled {label!r}; give one of them another 'label'")
             labels.append(label)
             task = _named(here, tasks.base.make, row, **given)
-            yield Test(label, task, own_samples, own_lengths)
+            if task.missing:  # now, and not after an hour of other tests
+                raise ValueError(f"{here}: {task.missing}")
+            yield Test(label, task, own_samples or task.default_samples or DEFAULT_SAMPLES, own_lengths)
 
 
 def _entries(where: str, listed: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -96,6 +96,9 @@ class Task:
     new_tokens: ClassVar[int] = 0  # budget of new tokens, part of the length
     seeded: ClassVar[bool] = True  # False: the seed draws nothing, so a second one would only repeat the rows
 
+    default_samples: ClassVar[int | None] = None  # where neither experiment nor test says how many
+    missing: ClassVar[str] = ""  # what the test lacks on this machine, with the remedy
+
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
         """Rows of samples 0 … samples-1 at a total length (prompt plus new tokens) of at most `length` tokens."""
         raise NotImplementedError

@@ -208,7 +208,7 @@ def test_a_model_beside_the_file_wins(tmp_path: Path) -> None:
 def test_shipped_experiments_are_good(name: str) -> None:
     one = experiment.read(experiment.find(name))
     assert one.name == name and not one.notes
-    assert max(one.lengths) == one.target_length
+    assert 2 * max(one.lengths) >= one.target_length  # the gate stops half-way, to be quick
 
 
 def test_unknown_experiments() -> None:
@@ -216,3 +216,17 @@ def test_unknown_experiments() -> None:
         experiment.find("quik")
     with pytest.raises(ValueError, match="there is no experiment file /nowhere/a.yaml"):
         experiment.find("/nowhere/a.yaml")
+
+
+def test_a_test_known_by_a_number_of_samples_takes_it_unless_told_otherwise(tmp_path: Path) -> None:
+    text = GOOD.replace("passkey, {needle", "ruler-head/vt, {needle")
+    assert [test.samples for test in read(tmp_path, text).tests] == [500, 3]
+    assert [test.samples for test in read(tmp_path, text + "samples: 7\n").tests] == [7, 3]
+    text = text.replace("ruler-head/vt", "{ruler-head/vt: {samples: 9}}")
+    assert [test.samples for test in read(tmp_path, text + "samples: 7\n").tests] == [9, 3]
+
+
+def test_missing_data_are_refused_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROPEBENCH_RULER", raising=False)
+    line = refusal(tmp_path, GOOD.replace("passkey, ", "ruler-head/qa_1, "))
+    assert "squad.json" in line and "ruler-head+standin/qa_1" in line

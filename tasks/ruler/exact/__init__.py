@@ -87,7 +87,7 @@ class RulerExact(Task):
         return ROWS[self.row].new_tokens
 
     @property
-    def default_samples(self) -> int:
+    def default_samples(self) -> int:  # type: ignore[override]
         return DEFAULT_SAMPLES
 
     @property
@@ -106,7 +106,7 @@ class RulerExact(Task):
         return OVERHANG.get((self.version_of, self.row), 0)
 
     @property
-    def missing(self) -> str:
+    def missing(self) -> str:  # type: ignore[override]
         """What the row lacks on this machine, with the remedy; "" when it can run."""
         kind = ROWS[self.row].file
         if self.standin or kind in ("", "cwe") or self.file:
