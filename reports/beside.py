@@ -1,5 +1,6 @@
 """Published numbers beside ours: which rows a report shows, and how far they compare. None of them enters a test."""
 
+import re
 from dataclasses import dataclass
 
 from reports import claims
@@ -23,7 +24,9 @@ class PublishedRow:
 
     @property
     def source(self) -> str:
-        return f"{claims.papers()[self.claim.paper].name}, {self.claim.place}"
+        """Paper and table; the number of the preprint stands in papers.csv."""
+        place = re.sub(r"^arXiv:\S+ ", "", self.claim.place)
+        return f"{claims.papers()[self.claim.paper].name}, {place}"
 
 
 @dataclass(frozen=True)

@@ -111,13 +111,19 @@ def claims() -> tuple[Claim, ...]:
 @cache
 def papers() -> dict[str, Paper]:
     with (FOLDER / "papers.csv").open(encoding="utf-8", newline="") as file:
-        return {line["id"]: Paper(**{**line, "year": int(line["year"])}) for line in csv.DictReader(file)}
+        return {
+            line["id"]: Paper(line["id"], line["name"], int(line["year"]), line["source"], line["test_version"])
+            for line in csv.DictReader(file)
+        }
 
 
 @cache
 def conflicts() -> dict[int, Conflict]:
     with (FOLDER / "conflicts.csv").open(encoding="utf-8", newline="") as file:
-        return {int(line["id"]): Conflict(**{**line, "id": int(line["id"])}) for line in csv.DictReader(file)}
+        return {
+            int(line["id"]): Conflict(int(line["id"]), line["what"], line["one"], line["other"], line["consequence"])
+            for line in csv.DictReader(file)
+        }
 
 
 def base_of(model: str) -> str:

@@ -186,6 +186,7 @@ def rescale_factors(frames: Frames, colour: Colours, narrow: bool = False) -> Fi
     place = {"xytext": (2, 4), "textcoords": "offset points", "fontsize": 8, "color": style.MUTED}
     upper.annotate(words, (0, factor), **place)
     upper.set_ylabel("Rescale factor λ")
+    upper.set_ylim(top=upper.get_ylim()[1] * 1.7)
     share = [frames.trained_length * frequency / (2 * math.pi) for frequency in trained]
     lower.bar(pairs, [min(value, 1.0) * 100 for value in share], color=style.NEUTRAL, width=0.8)
     lower.set_ylim(0, 105)
@@ -197,10 +198,7 @@ def rescale_factors(frames: Frames, colour: Colours, narrow: bool = False) -> Fi
         for axes in (upper, lower):
             axes.axvline(critical - 0.5, color=style.INK, linewidth=0.9, linestyle=(0, (3, 3)))
         theory = f"critical pair {critical:g}" if narrow else f"critical pair {critical:g} (theory)"
-        if narrow and critical > len(trained) / 2:
-            note(upper, theory, critical - 0.5, 0.93, -76, 0, style.INK)
-        else:
-            note(upper, theory, critical - 0.5, 0.93, 5, 0, style.INK)
+        note(upper, theory, critical - 0.5, 1, -70 if narrow and critical > len(trained) / 2 else 5, -9, style.INK)
     style.margins(figure, 0.5, style.label_room([methods[i]["label"] for i in drawn]), 0.42, 0.12, 0.15)
     style.label_ends(upper, ends)
     return figure

@@ -42,7 +42,7 @@ class Grid:
 
     def same_n(self, column: int) -> int:
         """The number of samples where all numbers of a column have the same, else 0."""
-        counts = {line.numbers[column].estimate.n for line in self.lines if line.numbers[column].estimate}
+        counts = {e.n for line in self.lines if (e := line.numbers[column].estimate) is not None}
         return counts.pop() if len(counts) == 1 else 0
 
     @property

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
@@ -115,6 +116,10 @@ def _panel(axes: Axes, places: Sequence[Sequence[Place]]) -> None:
     for y, line in enumerate(places):
         for x, one in enumerate(line):
             empty = one.score is None
-            look = {"facecolor": one.colour or "none", "edgecolor": style.RULE if empty else "none", "linewidth": 0.6}
+            look: dict[str, Any] = {
+                "facecolor": one.colour or "none",
+                "edgecolor": style.RULE if empty else "none",
+                "linewidth": 0.6,
+            }
             axes.add_patch(Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, **look))
             axes.text(x, y, one.shown, ha="center", va="center_baseline", fontsize=6.5, color=one.ink or style.MUTED)

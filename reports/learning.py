@@ -8,7 +8,13 @@ from reports import style
 from reports.stages import Candidate, Search, Training
 
 DOTS = 300  # candidates drawn for one search; more are thinned out evenly
-LINES = ((0, ()), (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # one pattern for each class of sequences
+Pattern = tuple[int, tuple[float, ...]]
+LINES: tuple[Pattern, ...] = (
+    (0, ()),
+    (0, (4, 2)),
+    (0, (1, 1.5)),
+    (0, (5, 1.5, 1, 1.5)),
+)  # one pattern for each class of sequences
 
 
 def trajectories(
@@ -26,8 +32,8 @@ def trajectories(
         shade = colour.get(search.label, style.MUTED)
         dots = _thinned(sorted(search.candidates, key=lambda one: (one.spent, one.number)))
         style.tag(
-            axes.plot([one.spent / 1e6 for one in dots], [one.loss for one in dots], ".", color=shade, alpha=0.3,
-                      markersize=3.5, markeredgewidth=0)[0],
+            axes.plot([one.spent / 1e6 for one in dots], [one.loss for one in dots], "o", color=shade, alpha=0.4,
+                      markersize=2.6, markeredgewidth=0)[0],
             method,
         )  # fmt: skip
         best = search.best
@@ -59,7 +65,7 @@ def losses(
     kinds = list(dict.fromkeys(kind for one in drawn for kind in one.curves))
     figure = Figure(figsize=(style.NARROW, 3.1) if narrow else (style.WIDE, 3.4))
     axes = figure.subplots()
-    ends = []
+    ends: list[style.End] = []
     for training in drawn:
         method = labels.index(training.label) if training.label in labels else len(labels)
         shade = colour.get(training.label, style.MUTED)

@@ -195,7 +195,7 @@ def failures(frames: Frames) -> dict[str, Any]:
     groups = dict(tuple(named.groupby(["label", "length"])))
     lines = []
     for label in frames.labels:
-        places = []
+        places: list[dict[str, Any] | None] = []
         for length in lengths:
             own = groups.get((label, length))
             if own is None:

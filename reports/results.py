@@ -24,6 +24,8 @@ MARKS_NOTE = (
     "5 % level, Holm's correction over the whole table. Brackets: 95 % interval."
 )
 
+MANY_NOTE = MARKS_NOTE.replace("Holm's correction", "Benjamini and Hochberg's correction")
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -109,7 +111,7 @@ def by_test(scores: Scores, length: int) -> Grid:
         f"RULER, {len(ruler)} tests": ruler,
     }
     lines += [(name, "Averages", chosen) for name, chosen in averages.items() if len(chosen) > 1]
-    ranked = rank(scores, [chosen for _, _, chosen in lines])
+    ranked = rank(scores, [chosen for _, _, chosen in lines], strict=False)
     made = tuple(
         Line(name, tuple(ranked.numbers[i, label] for label in frames.labels), group)
         for i, (name, group, _) in enumerate(lines)
@@ -120,7 +122,7 @@ def by_test(scores: Scores, length: int) -> Grid:
         "Test",
         tuple(frames.labels),
         made,
-        notes=(MARKS_NOTE,),
+        notes=(MANY_NOTE,),
     )
 
 

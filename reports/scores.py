@@ -17,6 +17,7 @@ from reports import equivalence, statistics
 from reports.equivalence import Relation
 from reports.frame import Frames
 from reports.grid import Number
+from reports.multiplicity import benjamini_hochberg, holm
 from reports.paired import paired_t
 from reports.seeds import two_level
 from reports.statistics import Array, Comparison, Estimate
@@ -187,14 +188,17 @@ class Ranked:
     """Numbers of several lines (each an average over tests) for all methods, with marks and corrected p-values."""
 
     numbers: Mapping[tuple[int, str], Number]
-    adjusted: Mapping[tuple[int, str, str], float]  # Holm over all lines and all pairs of methods
+    adjusted: Mapping[tuple[int, str, str], float]  # corrected over all lines and all pairs of methods
 
     def p(self, line: int, first: str, second: str) -> float:
         return self.adjusted.get((line, first, second), self.adjusted.get((line, second, first), 1.0))
 
 
-def rank(scores: Scores, lines: Sequence[Sequence[Test]], lower_is_better: bool = False) -> Ranked:
+def rank(scores: Scores, lines: Sequence[Sequence[Test]], lower_is_better: bool = False, strict: bool = True) -> Ranked:
     """Measure every method on every line, and mark what is best and what is tied with it.
+
+    `strict` corrects with Holm's method: 5 % risk of even one mistake in the table. Otherwise Benjamini and Hochberg's,
+    for tables with many lines: 5 % of what is called real is expected to be luck.
 
     All pairs of methods are tested, not only those with the winner: the winner was picked by looking, and Holm's
     correction over all pairs stays honest about that.
@@ -208,7 +212,8 @@ def rank(scores: Scores, lines: Sequence[Sequence[Test]], lower_is_better: bool 
             pairs = scores.pairs(first, second, tests)
             if all(len(a) for a, _ in pairs):
                 p_values[i, first, second] = scores.p_value(first, second, tests)
-    adjusted = dict(zip(p_values, statistics.holm(list(p_values.values())), strict=True))
+    correct = holm if strict else benjamini_hochberg
+    adjusted = dict(zip(p_values, correct(list(p_values.values())), strict=True))
     ranked = Ranked(numbers, adjusted)
     for i in range(len(lines)):
         means = {label: e.mean for label in labels if (e := numbers[i, label].estimate) is not None}

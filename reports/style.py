@@ -131,8 +131,9 @@ class End:
     colour: str
 
 
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Move values apart until neighbours are `gap` from each other, as little as possible; order is kept."""
+def spread(values: Sequence[float], gap: float, low: float = float("-inf"), high: float = float("inf")) -> list[float]:
+    """Move values apart until neighbours are `gap` from each other, as little as possible; order is kept. They stay
+    between `low` and `high` where there is room for all of them."""
     order = sorted(range(len(values)), key=lambda i: values[i])
     blocks: list[list[float]] = []  # [sum of (value - place in block), count]
     for place, i in enumerate(order):
@@ -146,6 +147,10 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
         for _ in range(int(count)):
             moved[order[place]] = total / count + place * gap
             place += 1
+    for k, i in enumerate(reversed(order)):
+        moved[i] = min(moved[i], high - k * gap)
+    for k, i in enumerate(order):
+        moved[i] = max(moved[i], low + k * gap)
     return moved
 
 
@@ -183,7 +188,9 @@ def label_ends(axes: Axes, ends: Sequence[End], gap: float = 11.5) -> None:
     scale = 72 / axes.figure.dpi  # pixels to points
     right = float(axes.transAxes.transform((1, 0))[0]) * scale
     places = [axes.transData.transform((end.x, end.y)) * scale for end in ends]
-    for end, place, moved in zip(ends, places, spread([float(p[1]) for p in places], gap), strict=True):
+    bottom, top = (float(axes.transAxes.transform((0, y))[1]) * scale for y in (0, 1))
+    heights = spread([float(p[1]) for p in places], gap, bottom, top)
+    for end, place, moved in zip(ends, places, heights, strict=True):
         leader = {"arrowstyle": "-", "color": end.colour, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 2}
         offset = (max(14.0, right - float(place[0]) + 14), moved - float(place[1]))
         note = axes.annotate(

@@ -85,7 +85,7 @@ def _bars(axes: Axes, totals: pd.DataFrame, column: str, scale: float, colour: C
             style.tag(axes.barh(place, before[label], color=colour[str(label)], height=0.62)[0], place)
         known = not math.isnan(totals[column].iloc[place])
         text = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}") if known else "not measured"
-        where = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
+        where: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
         style.tag(axes.annotate(text, (value, place), **where), place)
     axes.set_yticks(range(len(totals)), names)
     axes.invert_yaxis()
@@ -165,7 +165,7 @@ def scatter(
     places = [axes.transData.transform((unit * p.x.mean, 100 * p.y.mean)) * 72 / figure.dpi for p in points]
     heights = [float(place[1]) for place in places]
     for one, height, moved in zip(points, heights, style.spread(heights, 11), strict=True):
-        where = {"xytext": (7, moved - height + 6), "textcoords": "offset points", "fontsize": 8.5}
+        where: dict[str, Any] = {"xytext": (7, moved - height + 6), "textcoords": "offset points", "fontsize": 8.5}
         style.tag(axes.annotate(one.label, (unit * one.x.mean, 100 * one.y.mean), color=style.INK, **where), one.method)
     return figure
 
@@ -263,6 +263,7 @@ def waterfall(
         level += gain
         names.append(f"+ {step.part}\n{step.label}")
     axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.6, max(len(names), 4) - 0.4)
     axes.set_ylabel(f"Average at {tokens(length)} tokens, %")
     axes.grid(False, axis="x")
     axes.set_ylim(0, max(axes.get_ylim()[1], 5) * 1.04)

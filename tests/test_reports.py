@@ -550,6 +550,8 @@ def test_labels_are_spread_as_little_as_possible() -> None:
     moved = style.spread([30.0, 0.0, 1.0, 2.0], 10)
     assert moved[1] < moved[2] < moved[3] < moved[0]
     assert all(b - a >= 10 - 1e-9 for a, b in zip(sorted(moved), sorted(moved)[1:], strict=False))
+    assert style.spread([99.0, 98.0, 97.0], 10, 0, 100) == [100.0, 90.0, 80.0]
+    assert style.spread([1.0, 2.0], 10, 0, 100) == [0.0, 10.0]
 
 
 def test_figures_follow_the_theme(page: Page) -> None:
