@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from reports import claims
 from reports.claims import Claim, Comparable, Conflict
 from reports.grid import Number
+from reports.profiles import complete
 from reports.results import Summary, tokens
 from reports.scores import Scores
 
@@ -47,10 +48,10 @@ class Published:
 def published(scores: Scores, found: Summary) -> Published:
     """Rows of our own base model; where no paper used it, a few well-known rows of other models as orientation."""
     base = claims.base_of(str(scores.frames.run.get("model", {}).get("name", "")))
-    ruler = [test for test in scores.tests("score") if test[0].startswith("ruler")]
+    ruler = complete(scores.tests("score"))
     cells = scores.frames.cells
     samples = sorted({int(n) for n in cells[cells["task"].isin([task for task, _ in ruler])]["samples"]})
-    version = ", ".join(dict.fromkeys(task.split("/")[0] for task, _ in ruler)) or "no RULER test"
+    version = ", ".join(dict.fromkeys(task.split("/")[0] for task, _ in ruler)) or "not all of RULER"
     tables = []
     chosen = claims.select(RULER, base) if base else _anchors()
     ours = _ours(scores, ruler) if base else {}

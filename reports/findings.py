@@ -11,11 +11,11 @@ from reports import power, ranks
 from reports.effective_length import RULES, EffectiveLength, Rule, effective_length
 from reports.equivalence import Relation
 from reports.grid import shown
+from reports.profiles import complete
 from reports.results import Summary, original
 from reports.scores import Scores, Test
 from reports.statistics import Comparison
 
-MANY_TESTS = 10  # RULER's own thresholds are for its 13 tasks; with fewer the average is another quantity
 WORDS = {
     "better": "better",
     "worse": "worse",
@@ -82,8 +82,7 @@ def reaches(scores: Scores, found: Summary) -> list[Reach]:
     reference = None
     if base is not None and trained in found.lengths:
         reference = average[base][found.lengths.index(trained)]
-    ruler = all(task.startswith("ruler") for tests in found.tests for task, _ in tests)
-    full = ruler and all(len(tests) >= MANY_TESTS for tests in found.tests)
+    full = all(tests and len(complete(tests)) == len(tests) for tests in found.tests)
     for name in ("native", "own-85", "half", *(("ruler-base", "ruler-chat") if full else ())):
         rows = [(label, effective_length(found.lengths, average[label], RULES[name], reference)) for label in average]
         made.append(Reach(RULES[name], of, tuple(rows)))

@@ -7,6 +7,7 @@ import numpy as np
 
 from reports import statistics
 from reports.grid import Grid, Line, Number
+from reports.profiles import ROWS, by_profile
 from reports.scores import CONTROL, Ranked, Scores, Test, rank
 from reports.seeds import two_level
 from reports.statistics import Estimate
@@ -103,12 +104,11 @@ def by_test(scores: Scores, length: int) -> Grid:
         (task, GROUPS.get(category[task], str(category[task])), [(task, length)]) for task, _ in tests
     ]
     lines += [(task, GROUPS[CONTROL], [(task, n)]) for task, n in scores.controls() if n == length]
-    ruler = [test for test in tests if test[0].startswith("ruler")]
     held_out = [test for test in tests if category[test[0]] != "retrieval"]
     averages = {
         "search-aligned": [test for test in tests if test not in held_out],
         "held out": held_out,
-        f"RULER, {len(ruler)} tests": ruler,
+        **{f"{profile}, {len(rows)} of {ROWS} tests": rows for profile, rows in by_profile(tests).items()},
     }
     lines += [(name, "Averages", chosen) for name, chosen in averages.items() if len(chosen) > 1]
     ranked = rank(scores, [chosen for _, _, chosen in lines], strict=False)

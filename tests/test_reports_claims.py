@@ -69,7 +69,9 @@ def test_no_claim_is_ever_fully_alike() -> None:
 
 
 def test_a_run_on_the_same_base_shows_the_papers_beside_ours(tmp_path: Path) -> None:
-    planned = made.planned(("none", "yarn"), (8192,), {"ruler-paper/vt": "tracking", "ruler-paper/cwe": "counting"}, 4)
+    rows = {task.replace(task.split("/")[0], "ruler-paper"): category for task, category in made.RULER.items()}
+    assert len(rows) == 13
+    planned = made.planned(("none", "yarn"), (8192,), rows, 4)
     given = {cell["key"]: [1.0, 0.0, 1.0, 1.0] for cell in planned}
     made.write(tmp_path, planned, given, labels=("none", "yarn"), name="meta-llama/Meta-Llama-3-8B")
     scores = Scores(frame.read(Store.open(tmp_path)))
@@ -83,6 +85,15 @@ def test_a_run_on_the_same_base_shows_the_papers_beside_ours(tmp_path: Path) -> 
     assert "93.68" in {row.texts[place] for row in ruler.rows}
     # Published rows are no methods: no table, average or test of ours knows them.
     assert scores.frames.labels == ["none", "yarn"]
+
+
+def test_a_part_of_ruler_is_not_set_beside_published_averages(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn"), (8192,), {"ruler-paper/vt": "tracking", "ruler-paper/cwe": "counting"}, 4)
+    given = {cell["key"]: [1.0, 0.0, 1.0, 1.0] for cell in planned}
+    made.write(tmp_path, planned, given, labels=("none", "yarn"), name="meta-llama/Meta-Llama-3-8B")
+    scores = Scores(frame.read(Store.open(tmp_path)))
+    ruler = beside.published(scores, results.summary(scores)).tables[0]
+    assert all(number.estimate is None for _, numbers in ruler.ours for number in numbers)
 
 
 def test_another_model_gets_orientation_only(tmp_path: Path) -> None:
