@@ -186,6 +186,37 @@ def test_a_comparison_needs_the_same_samples() -> None:
         statistics.compare([(np.array([1.0, math.nan]), bits(1, 0))], "")
 
 
+@pytest.mark.parametrize(
+    ("n", "won", "lost", "highest"),
+    [
+        (100, 0.15, 0.05, 0.965),
+        (100, 0.10, 0.10, 0.965),
+        (200, 0.06, 0.01, 0.965),
+        (400, 0.025, 0.025, 0.965),
+        (600, 0.04, 0.01, 0.965),
+        (600, 0.01, 0.01, 0.98),  # with fewer than about 20 differing samples it is on the safe side
+        (400, 0.005, 0.005, 1.0),
+    ],
+)
+def test_intervals_of_binary_differences_cover(n: int, won: float, lost: float, highest: float) -> None:
+    """Exact: all outcomes of n paired samples are summed. 95 % ± 1.5 wherever some 15 samples or more differ."""
+    covered = 0.0
+    for differ in range(int(binom.ppf(1 - 1e-7, n, won + lost)) + 1):
+        wins = np.arange(differ + 1)
+        ends = [_difference_ends(n, int(k), differ - int(k)) for k in wins]
+        held = [low <= won - lost <= high for low, high in ends]
+        covered += binom.pmf(differ, n, won + lost) * binom.pmf(wins, differ, won / (won + lost))[held].sum()
+    assert 0.945 <= covered <= highest
+
+
+def _difference_ends(n: int, won: int, lost: int) -> tuple[float, float]:
+    first = np.repeat([1.0, 0.0, 1.0], [won, lost, n - won - lost])
+    second = np.repeat([0.0, 1.0, 1.0], [won, lost, n - won - lost])
+    low, high = statistics.difference_interval(first, second, "")
+    assert low is not None and high is not None
+    return low, high
+
+
 def test_tests_of_one_size_are_averaged_as_one_test() -> None:
     rng = np.random.default_rng(4)
     tests = [((rng.random(50) < 0.7) * 1.0, (rng.random(50) < 0.6) * 1.0) for _ in range(4)]
