@@ -287,7 +287,7 @@ def test_a_preset_is_run_with_two_methods(tmp_path: Path, monkeypatch: pytest.Mo
     plan = preset_experiment("ci", "yarn", "ntk")
     assert [method.label for method in plan.methods] == ["yarn", "ntk"]  # not the unextended model
     assert plan.name == "ci-yarn-ntk" and plan.target_length == 2048
-    assert {test.samples for test in plan.tests if test.task.unit == "score"} == {200}
+    assert {test.samples for test in plan.tests if test.task.unit == "score"} == {200, 300}
     (tmp_path / "mine.py").write_text((Path(extenders.__file__).parent / "pi.py").read_text())
     assert [m.label for m in preset_experiment("ci", "yarn", str(tmp_path / "mine.py")).methods] == ["yarn", "mine"]
     monkeypatch.chdir(tmp_path)

@@ -85,7 +85,7 @@ def test_drops_at_the_margin_are_let_through_at_most_one_time_in_twenty() -> Non
     """What the gate promises whatever the discordance, at the size of the preset's groups."""
     rng, runs = generator("gate margin"), 600
     margin = PRESETS["ci"]
-    for n in (200, 600):
+    for n in (600, 900):
         for won in (0.0, 0.005, 0.02):
             through = 0
             for _ in range(runs):
