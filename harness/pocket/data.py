@@ -330,6 +330,46 @@ def told(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     return pieces
 
 
+def relatives(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Who is whose sister and what is said of her: the step before questions of two hops, as `told` is before one.
+
+    The words of the fact ask for it, or the question of the documents, or only who the relative is.
+    """
+    seen: set[str] = set()
+
+    def name() -> str:
+        while (drawn := text.draw(rng, world.new_name, 1, False)[0]) in seen:
+            pass
+        seen.add(drawn)
+        return drawn
+
+    attributes = [rng.choice(("town", "job", "pet"))] if rng.random() < 0.3 else ["town", "job", "pet"]
+    lines: list[str] = []
+    asked: list[tuple[str, str]] = []  # a way to ask, the answer
+    room = int(0.55 * budget) - 4
+    while room > 0 or len(asked) < 2:
+        who, relative = name(), name()
+        relation = rng.choice(("sister", "brother", "teacher", "neighbour"))
+        values, ways, question = world.FACTS[rng.choice(attributes)]
+        value = rng.choice(values)
+        fact = rng.choice(ways).format(name=relative, value=value) + "."
+        lines += [f"The {relation} of {who} is {relative}.", fact[0].upper() + fact[1:]]
+        two, way = f"the {relation} of {who}", rng.random()
+        if way < 0.2:
+            asked.append((f"Question: Who is {two}? Answer:", relative))
+        elif way < 0.4:
+            start = ways[0].format(name=two, value="").strip()
+            asked.append((start[0].upper() + start[1:], value))
+        else:
+            asked.append((f"Question: {question.format(name=two)} Answer:", value))
+        room -= sum(count(line) for line in lines[-2:]) + 2
+    rng.shuffle(lines)
+    pieces: Pieces = [("\n".join(lines) + "\n", CONTEXT)]
+    for question, answer in rng.sample(asked, len(asked)):
+        pieces += [(question, TEXT), (f" {answer}{END}", ANSWER)]
+    return pieces
+
+
 def codes(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     """Our own needle and passkey tests."""
     if rng.random() < 0.4:
@@ -439,6 +479,7 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can h
     "documents": (documents, 128),
     "single": (partial(documents, hops=(1,)), 128),
     "told": (told, 64),
+    "relatives": (relatives, 128),
     "codes": (codes, 128),
     "stories": (stories, 64),
     "quiz": (quiz, 64),
