@@ -1,10 +1,12 @@
 """What was equal between the methods of a run and what was not.
 
-    {"conditions": [{"condition": str, "values": {label: value}, "equal": bool, "must_be_equal": bool}],
-     "environment": {name: value}}
+    {"conditions": [{"condition": str, "values": {label: value}, "equal": bool, "must_be_equal": bool,
+                     "among": [[label]], "within": str}],
+     "remarks": [{"tag": str, "text": str}], "environment": {name: value}}
 
 What must be equal for a controlled comparison comes first; then what a method itself changes, shown so that nobody
-overlooks it, and what it cost. A method without a finished cell has the value None, which equals nothing.
+overlooks it, and what it cost. A method without a finished cell has the value None, which equals nothing. `among` is
+there where equality is judged within groups of methods (`harness.budgets` says which and why), `within` names them.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from harness.budgets import Among, remarks, search_rows, training_rows
 from harness.store import canonical
 
 Planned = Mapping[str, Any]
@@ -33,10 +36,11 @@ def ledger(
     }
     rows = []
 
-    def row(condition: str, must_be_equal: bool, values: dict[str, Any]) -> None:
-        texts = {canonical(value) for value in values.values()}
-        equal = len(texts) == 1 and None not in values.values()
-        rows.append({"condition": condition, "values": values, "equal": equal, "must_be_equal": must_be_equal})
+    def row(condition: str, must_be_equal: bool, values: dict[str, Any], among: Among | None = None) -> None:
+        groups = [labels] if among is None else among[1]
+        equal = all(_equal([values[label] for label in group]) for group in groups)
+        scope = {} if among is None else {"within": among[0], "among": groups}
+        rows.append({"condition": condition, "values": values, "equal": equal, "must_be_equal": must_be_equal, **scope})
 
     def of_cells(condition: str, pick: Any) -> None:
         row(condition, True, {label: _shared([pick(content) for _, content in done[label]]) for label in labels})
@@ -53,11 +57,10 @@ def ledger(
     row("seeds", True, {label: _numbers(c["seed"] for c, _ in done[label]) for label in labels})
     row("max new tokens", True, {label: _new_tokens(done[label]) for label in labels})
     row("target length (tokens)", True, dict.fromkeys(labels, run["target_length"]))
-    searched = {one["label"]: one["cost"] or {} for one in run.get("searches", [])}
-    for condition, name in (("search trials", "candidates"), ("search token-forwards", "token_forwards")):
-        row(condition, True, {label: searched.get(label, {}).get(name, 0) for label in labels})
-    for condition, must_be_equal, values in training_rows(run, records):
-        row(condition, must_be_equal, values)
+    budgets = [*search_rows(run), *training_rows(run, records)]
+    for condition, must_be_equal, values, among in budgets:
+        if must_be_equal:
+            row(condition, True, values, among)
     target = str(run["target_length"])
     factors = {method["label"]: method["plans"][target]["attention_factor"] for method in run["methods"]}
     row("attention factor at the target length", False, factors)
@@ -67,56 +70,14 @@ def ledger(
     row("evaluation seconds", False, {label: _total(done[label], "seconds", sum) for label in labels})
     row("evaluation token-forwards", False, {label: _total(done[label], "token_forwards", sum) for label in labels})
     row("peak memory (bytes)", False, {label: _total(done[label], "peak_memory_bytes", max) for label in labels})
-    return {"conditions": rows, "environment": environment([content for _, content in contents if _done(content)])}
-
-
-def training_rows(run: Mapping[str, Any], records: Mapping[str, Content]) -> list[tuple[str, bool, dict[str, Any]]]:
-    """(condition, must be equal, value by method) of training. One method's seeds stand together: their data differ."""
-    rows: list[tuple[str, bool, dict[str, Any]]] = []
-    labels = [method["label"] for method in run["methods"]]
-    own = {
-        label: [records.get(one["key"]) for one in run.get("trainings", []) if one["method"] == label]
-        for label in labels
+    for condition, must_be_equal, values, among in budgets:
+        if not must_be_equal:
+            row(condition, False, values, among)
+    return {
+        "conditions": rows,
+        "remarks": remarks(run, records),
+        "environment": environment([content for _, content in contents if _done(content)]),
     }
-    done = {label: [r for r in found if r is not None and r["status"] == "done"] for label, found in own.items()}
-
-    def of(pick: Any, combine: Any, nothing: Any) -> dict[str, Any]:
-        """What a method without training has, None where one is missing, else the records' values combined."""
-        return {
-            label: nothing if not own[label] else combine([pick(r) for r in done[label]]) if done[label] else None
-            for label in labels
-        }
-
-    rows.append(("training tokens", True, of(lambda r: r["cost"]["tokens"], max, 0)))
-    if any(own.values()):
-        rows += [
-            ("training recipe", True, of(lambda r: r["recipe"]["label"], _joined, "none")),
-            ("training data order", True, of(lambda r: r["data"]["order"], _joined, "none")),
-            ("training corpus", True, of(lambda r: r["data"]["corpus"], _joined, "none")),
-            ("training steps", True, of(lambda r: len(r["curve"]), max, 0)),
-            ("training learning rate", True, of(lambda r: r["recipe"]["learning_rate"], max, 0)),
-            ("training optimiser", True, of(_optimiser, _joined, "none")),
-            ("trained parameters", True, of(_trainable, _joined, "none")),
-            ("training FLOPs", False, of(lambda r: r["cost"]["flops"], sum, 0)),
-            ("training seconds", False, of(lambda r: r["cost"]["seconds"], sum, 0)),
-            ("training peak memory (bytes)", False, of(lambda r: r["cost"]["peak_memory_bytes"], max, 0)),
-        ]
-    return rows
-
-
-def _joined(values: Sequence[Any]) -> str:
-    return " and ".join(dict.fromkeys(map(str, values)))
-
-
-def _optimiser(record: Mapping[str, Any]) -> str:
-    recipe = record["recipe"]
-    betas = "/".join(f"{beta:g}" for beta in recipe["betas"])
-    return f"AdamW {betas}, decay {recipe['weight_decay']:g}, {recipe['schedule']}, clip {recipe['clip']:g}"
-
-
-def _trainable(record: Mapping[str, Any]) -> str:
-    trainable = record["trainable"]
-    return f"{trainable['parameters']} of {trainable['of']}"
 
 
 def environment(done: Sequence[Any]) -> dict[str, Any]:
@@ -130,6 +91,10 @@ def environment(done: Sequence[Any]) -> dict[str, Any]:
     found["gpus"] = _shared([", ".join(place["gpus"]) or "none" for place in places])
     found |= {name: _shared([place[name] for place in places]) for name in ("commit", "dirty")}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _equal(values: list[Any]) -> bool:
+    return None not in values and len({canonical(value) for value in values}) < 2
 
 
 def _done(content: Content) -> bool:

@@ -11,7 +11,7 @@ from harness.store import canonical
 @dataclass(frozen=True)
 class Place:
     text: str
-    colour: str  # green, amber, red
+    colour: str  # green, amber, red; "" where this method has nothing to be equal in
     full: str  # the whole value, where `text` is cut
 
 
@@ -22,6 +22,12 @@ class Condition:
     word: str
     must_be_equal: bool
     places: tuple[Place, ...]  # in the order of the methods
+    within: str = ""  # which methods are held equal to each other; "" for all
+
+    @property
+    def one_value(self) -> bool:
+        """True where one text says it for all methods."""
+        return self.colour == "green" and len({place.full for place in self.places}) == 1
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,15 @@ class Audit:
     conditions: tuple[Condition, ...]
     controlled: bool
     sentence: str
+    remarks: tuple[str, ...] = ()  # what breaks no condition and has to be known all the same
+    tag: str = ""  # the verdict in a few words, with what limits it
 
 
 def audit(ledger: Mapping[str, Any], labels: Sequence[str]) -> Audit:
-    """'Controlled' has to be earned: two methods or more, and every condition that must be equal is recorded and is."""
+    """'Controlled' has to be earned: two methods or more, and every condition that must be equal is recorded and is.
+
+    Some conditions are judged within groups of methods, as the ledger says; the sentence and the tag then say so too.
+    """
     conditions = tuple(_condition(entry, labels) for entry in ledger.get("conditions") or [])
     must = [condition for condition in conditions if condition.must_be_equal]
     broken = [condition.name for condition in must if condition.colour != "green"]
@@ -45,39 +56,61 @@ def audit(ledger: Mapping[str, Any], labels: Sequence[str]) -> Audit:
     elif broken:
         sentence = f"Not controlled: {', '.join(broken)} should be equal and {'is' if len(broken) == 1 else 'are'} not."
     else:
-        sentence = f"Controlled: all {len(must)} conditions that must be equal are."
+        parts = Counter(condition.within for condition in must if condition.within)
+        narrower = "".join(f", {count} of them {within}" for within, count in parts.items())
+        sentence = f"Controlled: all {len(must)} conditions that must be equal are{narrower}."
     if differ:
         sentence += f" Different between methods, as may be: {', '.join(differ)}."
-    return Audit(conditions, controlled, sentence)
+    remarks = [one for one in ledger.get("remarks") or [] if isinstance(one, Mapping)]
+    limits = [str(one["tag"]) for one in remarks if one.get("tag")]
+    words = "✓ controlled comparison" if controlled else "✗ not a controlled comparison"
+    tag = f"{words} ({', '.join(limits)})" if controlled and limits else words
+    return Audit(conditions, controlled, sentence, tuple(str(one.get("text", "")) for one in remarks), tag)
 
 
 def _condition(entry: Mapping[str, Any], labels: Sequence[str]) -> Condition:
     values, must = entry.get("values") or {}, bool(entry.get("must_be_equal"))
     written = {label: canonical(values[label]) for label in labels if values.get(label) is not None}
-    common = Counter(written.values()).most_common(1)[0][0] if written else ""
+    groups = _groups(entry, labels)
+    judged = [label for group in groups for label in group]
+    alike = all(len({written.get(label) for label in group}) == 1 and group[0] in written for group in groups)
     # The ledger's own word can only make it worse: it may know of a difference that the values do not show.
-    equal = len(set(written.values())) == 1 and len(written) == len(labels) and entry.get("equal") is not False
+    equal = alike and entry.get("equal") is not False
     wrong = "red" if must else "amber"
-    colour = "green" if equal else wrong
-    word = (
-        "equal"
-        if equal
-        else "not recorded for all"
-        if len(written) < len(labels)
-        else "differs, and must not"
-        if must
-        else "differs"
-    )
+    within = str(entry.get("within") or "some methods") if "among" in entry else ""
+    if equal:
+        word = f"equal {within}".strip()
+    elif any(label not in written for label in judged):
+        word = "not recorded for all"
+    else:
+        word = "differs, and must not" if must else "differs"
+    colours = dict.fromkeys(labels, "")
+    for group in groups:
+        counts = Counter(written[label] for label in group if label in written)
+        common, often = counts.most_common(1)[0] if counts else ("", 0)
+        # Two values held by equally many methods: neither is the odd one out.
+        apart = not equal and often * 2 <= len(group)
+        for label in group:
+            colours[label] = wrong if apart or written.get(label) != common else "green"
     places = []
     for label in labels:
-        own = "green" if written.get(label) == common else wrong
-        # Two values held by equally many methods: neither is the odd one out.
-        own = wrong if not equal and list(written.values()).count(common) * 2 <= len(labels) else own
         value = values.get(label)
         full = "not recorded" if value is None else value if isinstance(value, str) else canonical(value)
         text = _rounded(value) or full
-        places.append(Place(text if len(text) <= 18 else f"{text[:12]}…", own, full))
-    return Condition(str(entry.get("condition", "")), colour, word, must, tuple(places))
+        places.append(Place(text if len(text) <= 18 else f"{text[:12]}…", colours[label], full))
+    name = str(entry.get("condition", ""))
+    return Condition(name, "green" if equal else wrong, word, must, tuple(places), within)
+
+
+def _groups(entry: Mapping[str, Any], labels: Sequence[str]) -> list[list[str]]:
+    """Groups of methods within which a condition is judged: those of the ledger, else all methods together."""
+    among = entry.get("among")
+    if among is None:
+        return [list(labels)] if labels else []
+    if not isinstance(among, list) or not all(isinstance(group, list) for group in among):
+        return [list(labels)] if labels else []
+    groups = [[label for label in group if label in labels] for group in among]
+    return [group for group in groups if group]
 
 
 def _rounded(value: Any) -> str:

@@ -84,7 +84,7 @@ def setup(frames: Frames, audit: Audit) -> list[tuple[str, str]]:
     must = [one for one in audit.conditions if one.must_be_equal]
     free = [one for one in audit.conditions if not one.must_be_equal]
     if must:
-        parts.append(("Held equal", f"{audit.sentence} {_listed(must, run)}"))
+        parts.append(("Held equal", " ".join([audit.sentence, *audit.remarks, _listed(must, run)])))
     if free:
         parts.append(("What the methods change or cost", _listed(free, run)))
     environment = (run.get("ledger") or {}).get("environment") or {}
@@ -108,7 +108,7 @@ def _listed(conditions: Sequence[Condition], run: Mapping[str, Any]) -> str:
     said = []
     for one in conditions:
         own = values[one.name]
-        if one.colour == "green":
+        if one.one_value:
             said.append(f"{one.name}: {_text(next(iter(own.values())))}")
         else:
             each = ", ".join(f"{label} {_text(own.get(label))}" for label in own)
