@@ -301,13 +301,16 @@ def search_study(
     row: Annotated[list[str] | None, typer.Option(help="Only this row; repeatable.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
     trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
 ) -> None:
     """Compare search procedures on held-out needles; stopped, it goes on where it was."""
     from harness.progress import progress
     from harness.search_study import markdown, study
 
     seeds = seed or [0, 1, 2, 3, 4]
-    content = study(model, target_length, out, progress(), forwards, seeds, texts, samples, row or [], trained_length)
+    content = study(
+        model, target_length, out, progress(), forwards, seeds, texts, samples, row or [], trained_length, dtype
+    )
     print(_clean_lines(markdown(content)))
 
 

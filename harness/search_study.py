@@ -6,7 +6,7 @@ row with an interval over texts, and the cost. Everything is kept on disk, so a 
 with small budgets come first.
 
     DIR/searches/…            results and trajectories, as in a result store
-    DIR/held-out.losses.jsonl losses on the held-out texts by plan
+    DIR/held-out.WEIGHTS.DTYPE.jsonl   losses on the held-out texts by plan
     DIR/study.json, table.md, table.csv
 """
 
@@ -105,6 +105,7 @@ def study(
     samples: int | None = None,
     only: Sequence[str] = (),
     trained_length: int | None = None,
+    dtype: str = "auto",
 ) -> dict[str, Any]:
     """Run what is missing of the study and write its table; returns study.json's content.
 
@@ -122,6 +123,7 @@ def study(
         lengths=(target_length,),
         methods=tuple(methods(rows, seeds, target_length)),
         tests=(),
+        dtype=dtype,
         trained_length=trained_length,
     )
     engine = LocalEngine(experiment, progress)
@@ -135,7 +137,8 @@ def study(
                 with search_progress(one.method.label) as shown:
                     content = searching.run_search(one, base, session_of(one.method), place, progress=shown)
                 progress.say(f"{one.method.label}: {content['error'] or content['loss']}")
-        held_out = HeldOut(session_of(experiment.methods[0]), folder, target_length, texts)
+        losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.jsonl"
+        held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, texts)
         found = list(_found(rows, searches, seeds, place, base))
         closed = _closed(base.rope, target_length)
         losses = {name: held_out.losses(plan) for name, plan in closed.items()}
@@ -171,10 +174,10 @@ def _closed(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:
 class HeldOut:
     """Losses of plans on the study's texts, kept on disk by plan."""
 
-    def __init__(self, session: searching.Measures, folder: Path, length: int, texts: int) -> None:
+    def __init__(self, session: searching.Measures, path: Path, length: int, texts: int) -> None:
         self._session, self._texts = session, texts
         self._documents = Documents(session.lm, length, "needle", TEXTS_SEED, start=session.start_ids)
-        self._path = folder / "held-out.losses.jsonl"
+        self._path = path
         self._known: dict[tuple[str, int], float] = {}
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
         for line in lines:
@@ -244,6 +247,7 @@ def summary(
         line["behind_first"] = difference(losses, by_text[first]) if line["row"] != first else None
     return {
         "weights": base.weights_hash,
+        "dtype": base.dtype,
         "target_length": target_length,
         "trained_length": base.rope.trained_length,
         "theoretical_critical_pair": base.rope.critical_pair,

@@ -56,7 +56,9 @@ def test_a_study_goes_on_where_it_stopped(
     for _ in range(3):  # every sitting ends early
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "parts")
-    with (tmp_path / "parts" / "held-out.losses.jsonl").open("a") as file:
+    [name] = [one.name for one in (tmp_path / "whole").glob("held-out.*.jsonl")]  # by weights and dtype
+    losses = tmp_path / "parts" / name
+    with losses.open("a") as file:
         file.write('["0')
     monkeypatch.setattr(SearchSession, "stop_after", None)
     parts = run(tmp_path / "parts")
@@ -64,9 +66,9 @@ def test_a_study_goes_on_where_it_stopped(
         for line in content["rows"]:
             line.pop("seconds", None)
     assert parts == whole
-    before = (tmp_path / "parts" / "held-out.losses.jsonl").read_bytes()
+    before = losses.read_bytes()
     again = json.loads(json.dumps(run(tmp_path / "parts")))
-    assert (tmp_path / "parts" / "held-out.losses.jsonl").read_bytes() == before
+    assert losses.read_bytes() == before
     assert again["rows"][0]["loss"] == whole["rows"][0]["loss"]
 
 
