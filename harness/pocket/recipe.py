@@ -47,14 +47,14 @@ PHASES = (
          "frequent": 0.5, "codes": 0.5, "sums": 1.5, "quiz": 1.5, "stories": 0.5},
     ),
     Phase(
-        1400,
+        1150,
         {128: 0.15, 256: 0.55, 512: 0.3},
         {"lines": 1.0, "retrieval": 4.0, "several": 5.0, "exact": 2.0, "chains": 1.5, "tracked": 2.0, "told": 0.5,
          "relatives": 3.0, "single": 1.0, "documents": 5.0, "common": 2.0, "frequent": 2.0, "counted": 2.5,
          "codes": 0.7, "quiz": 1.0, "sums": 2.0, "stories": 0.7, "natural": 0.5},
     ),
     Phase(
-        2100,
+        1650,
         {64: 0.05, 128: 0.05, 256: 0.35, 512: 0.55},
         {"lines": 1.0, "retrieval": 4.0, "several": 5.0, "exact": 2.0, "chains": 1.0, "tracked": 2.5, "told": 0.5,
          "relatives": 2.0, "single": 0.5, "documents": 5.0, "common": 3.0, "frequent": 2.5, "counted": 2.5,
@@ -69,14 +69,14 @@ class Recipe:
 
     name: str
     config: dict[str, Any]
-    steps: int = 3000
+    steps: int = 2400
     tokens_per_step: int = 8192
     seed: int = 0
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 60
     # (step, rate), joined by straight lines; to zero at the last step
-    decay: tuple[tuple[int, float], ...] = ((1000, 1.0), (1800, 0.7), (3000, 0.0))
+    decay: tuple[tuple[int, float], ...] = ((900, 1.0), (1500, 0.7), (2400, 0.0))
     phases: tuple[Phase, ...] = PHASES
 
     def phase(self, step: int) -> Phase:
