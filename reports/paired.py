@@ -15,7 +15,6 @@ from scipy.special import bdtr, ndtri, stdtr
 
 from reports.intervals import (  # fmt: skip
     LEVEL,
-    RESAMPLES,
     Array,
     Estimate,
     Z,
@@ -185,23 +184,32 @@ def compare(tests: Pairs, name: str, bounded: bool = True, level: float = LEVEL)
     return Comparison(joined.mean, joined.low, joined.high, p, joined.n, standard_error(tests))
 
 
-def ratio_interval(tests: Pairs, name: str) -> tuple[float | None, float | None]:
-    """Percentile bootstrap interval of average(first) / average(second), samples paired, tests with equal weight.
+def ratio_interval(tests: Pairs, level: float = LEVEL) -> tuple[float | None, float | None]:
+    """Interval of average(first) / average(second), samples paired, tests with equal weight; for scores in [0, 1].
 
-    Where no sample differs there is nothing to resample: then the share of samples that could differ and were not seen
-    is at most 1 - 0.05^(1/n) (the rule of three), and the interval reaches as far as that share could move the ratio.
+    Fieller's (1954, Journal of the Royal Statistical Society B 16, p. 175): all ratios r for which the mean of
+    first - r · second is compatible with 0. As in `difference_interval`, one win and one loss are added, here to all
+    tests together, so scores that are all equal on few samples do not look certain. (None, None) where a test has one
+    sample, or where the second average cannot be told from 0, so that no ratio can be excluded from above.
     """
-    original = sum(float(b.mean()) for _, b in tests)
-    if original <= 0 or any(len(a) < 2 for a, _ in tests):
+    check(tests)
+    if any(len(a) < 2 for a, _ in tests) or sum(float(b.mean()) for _, b in tests) <= 0:
         return None, None
-    if all(np.all(a == b) for a, b in tests):
-        n = min(len(a) for a, _ in tests)
-        unseen = (1 - (1 - LEVEL) ** (1 / n)) * len(tests) / original
-        return max(0.0, 1 - unseen), 1 + unseen
-    rng = generator(f"ratio {name}")
-    above, below = np.zeros(RESAMPLES), np.zeros(RESAMPLES)
-    for a, b in tests:
-        drawn = rng.integers(0, len(a), size=(RESAMPLES, len(a)))
-        above, below = above + a[drawn].mean(axis=1), below + b[drawn].mean(axis=1)
-    low, high = np.quantile(above[below > 0] / below[below > 0], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    added = 1 / len(tests)  # weight of the win and of the loss in every test
+    means, spread = np.zeros(2), np.zeros((2, 2))  # of the sums over tests, and their covariance
+    for pair in tests:
+        scores = np.concatenate([pair, np.eye(2)], axis=1)
+        weights = np.append(np.ones(len(pair[0])), [added, added])
+        n = len(pair[0]) + 2 * added
+        own = scores @ weights / n
+        apart = scores - own[:, None]
+        means += own
+        spread += (apart * weights) @ apart.T / (n * (n - 1))
+    z2 = z_of(level) ** 2
+    square, middle, rest = means[1] ** 2 - z2 * spread[1, 1], means.prod() - z2 * spread[0, 1], means[0] ** 2
+    root = middle**2 - square * (rest - z2 * spread[0, 0])
+    if square <= 0:
+        return None, None
+    centre, half = float(middle / square), math.sqrt(max(0.0, root)) / float(square)
+    ratio = sum(float(a.mean()) for a, _ in tests) / sum(float(b.mean()) for _, b in tests)
+    return max(0.0, min(centre - half, ratio)), max(centre + half, ratio)

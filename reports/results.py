@@ -222,10 +222,7 @@ def _kept(scores: Scores, label: str, base: str, tests: Sequence[Test], unit: st
         if len(ratios) > 1 and np.isfinite(ratios).all():
             found = two_level(ratios[:, None], f"retention {label}", same_samples=False, bounded=False).estimate
             return Number(Estimate(above / below, found.low, found.high, n), "done", "", own.keys)
-    low, high = statistics.ratio_interval(pairs, f"retention {label} {tests}")
-    if low == high:  # a bootstrap of equal scores has no width; the interval of the own score has
-        mine = statistics.average([statistics.estimate(a, f"retention {label} {i}") for i, (a, _) in enumerate(pairs)])
-        low, high = (None if end is None else end * len(pairs) / below for end in (mine.low, mine.high))
+    low, high = statistics.ratio_interval(pairs)
     return Number(Estimate(above / below, low, high, n), "done", _same(pairs), own.keys)
 
 

@@ -301,7 +301,8 @@ def test_retention_by_hand(tmp_path: Path) -> None:
     assert kept.unit_of(3) == "nats difference"
     assert kept.lines[0].numbers[0].why == "original"
     low, high = kept.lines[1].numbers[1].estimate.low, kept.lines[1].numbers[1].estimate.high  # type: ignore[union-attr]
-    assert low is not None and high is not None and low < 2 / 3 <= high <= 1.0
+    # 2 and 3 of 4, one sample lost: 3 and 4 of 6 with the added win and loss, far from certain
+    assert low is not None and high is not None and low < 0.4 and 1.2 < high < 3
 
 
 def test_retention_needs_the_unextended_model_and_a_score_above_zero(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, multinomial
 
 from reports import power, statistics
 from reports.equivalence import relation
@@ -166,15 +166,81 @@ def test_benjamini_hochberg_by_hand() -> None:
         statistics.holm([0.5, math.nan])
 
 
-def test_ratios() -> None:
-    first, second = bits(1, 1, 0, 1) * 0.8, bits(1, 1, 1, 1) * 0.8
-    low, high = statistics.ratio_interval([(first, second)], "ratio")
-    assert low is not None and high is not None and low < 0.75 < high <= 1.0
-    same_low, same_high = statistics.ratio_interval([(second, second)], "same")
-    unseen = (1 - 0.05 ** (1 / 4)) / 0.8
-    assert (same_low, same_high) == pytest.approx((1 - unseen, 1 + unseen))
-    assert statistics.ratio_interval([(first, bits(0, 0, 0, 0))], "zero") == (None, None)
-    assert statistics.ratio_interval([(first[:1], second[:1])], "one") == (None, None)
+def test_a_ratio_by_hand() -> None:
+    """9 and 10 of 10 right. With a win and a loss added 10 and 11 of 12: means 5/6 and 11/12; covariances over 144 (the
+    sums of squares 10 · 2/12, 11 · 1/12 and 9 - 10 · 11/12 over 12 · 11) 0.0126263, 0.0069444, -0.0012626."""
+    first, second = bits(0, *[1] * 9), bits(*[1] * 10)
+    z2 = statistics.Z**2
+    square, middle, rest = 0.8402778 - z2 * 0.0069444, 0.7638889 + z2 * 0.0012626, 0.6944444 - z2 * 0.0126263
+    half = math.sqrt(middle**2 - square * rest) / square
+    assert statistics.ratio_interval([(first, second)]) == pytest.approx(
+        (middle / square - half, middle / square + half), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("n", [2, 5, 20, 100, 1000])
+def test_a_ratio_of_equal_scores_keeps_its_doubt(n: int) -> None:
+    """All right on both sides: n + 1 of n + 2 each, so r and 1 / r are the ends."""
+    low, high = statistics.ratio_interval([(np.ones(n), np.ones(n))])
+    assert low is not None and high is not None
+    assert low == pytest.approx(1 / high) and low < 1 < high
+    mean, z2 = (n + 1) / (n + 2), statistics.Z**2
+    variance = mean * (1 - mean) / (n + 1)
+    across = (n / (n + 2) - mean**2) / (n + 1)
+    for end in (low, high):  # the mean of first - r · second lies z standard errors from 0
+        gap = mean * (1 - end)
+        assert gap**2 == pytest.approx(z2 * (variance * (1 + end**2) - 2 * end * across))
+    assert high - low > 2 / n  # a loss that was not seen is at least one of n away
+    half = statistics.ratio_interval([(np.full(n, 0.5), np.ones(n))])  # partial credit, always half of the original
+    assert half[0] is not None and half[1] is not None and half[0] < 0.5 < half[1] and half[1] - half[0] > 1 / n
+
+
+def test_ratios_of_several_tests() -> None:
+    """Tests of one size are as good as one test with all their samples, but for the spread between the tests."""
+    tests = [(bits(1, 1, 0, 1, 1, 0), bits(1, 1, 1, 1, 0, 1)), (bits(0, 1, 1, 1, 1, 1), bits(1, 1, 1, 0, 1, 1))]
+    low, high = statistics.ratio_interval(tests)
+    joined = statistics.ratio_interval([tuple(map(np.concatenate, zip(*tests, strict=True)))])  # type: ignore[list-item]
+    assert low is not None and high is not None and low < 9 / 10 < high
+    assert (low, high) == pytest.approx(joined, abs=0.04)
+    # Thirteen tests with all answers right are surer than one of them.
+    one = statistics.ratio_interval([(np.ones(20), np.ones(20))])
+    many = statistics.ratio_interval([(np.ones(20), np.ones(20))] * 13)
+    assert many[1] - many[0] < (one[1] - one[0]) / 8  # type: ignore[operator]
+
+
+def test_ratios_that_cannot_be() -> None:
+    first = bits(1, 1, 0, 1)
+    assert statistics.ratio_interval([(first, bits(0, 0, 0, 0))]) == (None, None)
+    assert statistics.ratio_interval([(first[:1], first[:1])]) == (None, None)
+    assert statistics.ratio_interval([(first, bits(0, 0, 0, 1))]) == (None, None)  # 1 of 4 cannot be told from 0
+    low, high = statistics.ratio_interval([(np.zeros(40), np.ones(40))])
+    assert low == 0.0 and high is not None and 0 < high < 0.15
+    with pytest.raises(ValueError, match="same samples"):
+        statistics.ratio_interval([(bits(1, 0), bits(1, 0, 1))])
+
+
+@pytest.mark.parametrize(
+    ("n", "both", "won", "lost"),
+    [
+        (8, 0.45, 0.05, 0.3),
+        (20, 0.98, 0.01, 0.01),
+        (20, 0.45, 0.05, 0.3),
+        (20, 0.3, 0.2, 0.2),
+        (30, 0.6, 0.1, 0.1),
+    ],
+)
+def test_intervals_of_ratios_cover(n: int, both: float, won: float, lost: float) -> None:
+    """Exact: all outcomes of n paired samples are summed. Near 95 % where many samples differ, else above."""
+    outcomes = np.array([(i, j, k) for i in range(n + 1) for j in range(n + 1 - i) for k in range(n + 1 - i - j)])
+    chances = multinomial.pmf(np.c_[outcomes, n - outcomes.sum(axis=1)], n, [both, won, lost, 1 - both - won - lost])
+    likely = chances > 1e-5
+    truth, covered = (both + won) / (both + lost), 1 - chances[likely].sum()
+    assert covered < 0.01
+    for (i, j, k), chance in zip(outcomes[likely], chances[likely], strict=True):
+        first, second = (np.repeat([1.0, *sides, 0.0], [i, j, k, n - i - j - k]) for sides in ((1, 0), (0, 1)))
+        low, high = statistics.ratio_interval([(first, second)])
+        covered += chance * (low is None or high is None or low <= truth <= high)
+    assert 0.95 <= covered <= (0.98 if n * (won + lost) > 5 else 1.0)
 
 
 def test_a_comparison_needs_the_same_samples() -> None:
