@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.store import Store, write_whole
-from reports import beside, figures, findings, frame, paper, plates, results, samples, stages, style, tradeoffs
+from harness.store import Store
+from reports import beside, figures, files, findings, frame, paper, plates, results, samples, stages, style, tradeoffs
 from reports.frame import Frames
 from reports.grid import Line, interval, shown
 from reports.ledger import audit
@@ -24,6 +24,8 @@ TEMPLATE = Path(__file__).parent / "template"
 def write_report(store: Store, out: Path | None = None, date: str | None = None) -> Path:
     """Write report.html, tables/ and paper/ into `out` (default: the store's own folder); returns the page's path.
 
+    What an earlier report left there, perhaps of another experiment, is deleted.
+
     `date` is printed as it is given; the default is the day on which the run was made, so that writing again changes
     nothing.
     """
@@ -31,8 +33,8 @@ def write_report(store: Store, out: Path | None = None, date: str | None = None)
     frames = frame.read(store)
     scores = Scores(frames)
     context = build(store, scores, str(frames.run.get("created", ""))[:10] if date is None else date)
-    paper.write(folder, frames, context["grids"], context["drawings"], context["audit"], context["claims"])
-    write_whole(folder / "report.html", render(context))
+    written = paper.kit(frames, context["grids"], context["drawings"], context["audit"])
+    files.replace(folder, {**written, "report.html": render(context).encode("utf-8", "surrogatepass")})
     return folder / "report.html"
 
 

@@ -7,14 +7,11 @@ the experimental setup, written from the ledger. All of it is written again with
     paper/all.tex                   a document that holds everything; compiles as it is
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from harness.store import canonical, write_whole
+from harness.store import canonical
 from reports import tables
-from reports.beside import Published
 from reports.frame import Frames
 from reports.grid import Grid
 from reports.ledger import Audit, Condition
@@ -30,32 +27,24 @@ STATISTICS = (
 )
 
 
-def write(
-    folder: Path,
+def kit(
     frames: Frames,
     grids: Sequence[Grid],
     drawings: Mapping[str, Drawing],
     audit: Audit,
-    published: Published,
-) -> None:
-    """Write tables/ and paper/ into `folder`."""
+) -> dict[str, bytes]:
+    """The files of tables/ and paper/, by path."""
+    texts = {}
     for grid in grids:
         for ending, convert in (("csv", tables.to_csv), ("md", tables.to_markdown), ("tex", tables.to_latex)):
-            write_whole(folder / "tables" / f"{grid.name}.{ending}", convert(grid))
-    for name, drawing in drawings.items():
-        write_whole(folder / "paper" / "figures" / f"{name}.svg", drawing.svg)
-        _write_bytes(folder / "paper" / "figures" / f"{name}.pdf", drawing.pdf)
+            texts[f"tables/{grid.name}.{ending}"] = convert(grid)
     parts = setup(frames, audit)
-    write_whole(folder / "paper" / "setup.md", setup_markdown(parts))
-    write_whole(folder / "paper" / "setup.tex", setup_latex(parts))
-    filled = [grid for grid in grids if not grid.empty]
-    write_whole(folder / "paper" / "all.tex", document(filled, drawings))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    texts["paper/setup.md"] = setup_markdown(parts)
+    texts["paper/setup.tex"] = setup_latex(parts)
+    texts["paper/all.tex"] = document([grid for grid in grids if not grid.empty], drawings)
+    texts |= {f"paper/figures/{name}.svg": drawing.svg for name, drawing in drawings.items()}
+    files = {path: text.encode("utf-8", "surrogatepass") for path, text in texts.items()}
+    return files | {f"paper/figures/{name}.pdf": drawing.pdf for name, drawing in drawings.items()}
 
 
 def setup(frames: Frames, audit: Audit) -> list[tuple[str, str]]:
