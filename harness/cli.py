@@ -238,6 +238,12 @@ def search(
     seed: Annotated[list[int] | None, typer.Option(help="Search seed; repeatable, one search each. 0.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
     documents: Annotated[str | None, typer.Option(help="Folder of .txt and .md files to search on.")] = None,
+    fine_tune: Annotated[
+        str | None, typer.Option(help="Recipe of the training that -p intermediate_length=N needs half-way.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of that training, as in train; repeatable.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/searches"),
     trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
 ) -> None:
@@ -248,9 +254,10 @@ def search(
     given = _values(parameter or [], "-p")
     given |= {"budget": budget} if budget is not None else {}
     given |= {"documents": documents} if documents is not None else {}
+    tuning = None if fine_tune is None else (fine_tune, _values(setting or [], "--set"))
     try:
         results = search_command.search(
-            extender, given, model, target_length, out, progress(), seed or [0], trained_length
+            extender, given, model, target_length, out, progress(), seed or [0], trained_length, fine_tune=tuning
         )
     except KeyboardInterrupt:
         again = shlex.join(["ropebench", *sys.argv[1:]])

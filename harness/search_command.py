@@ -1,16 +1,23 @@
-"""`ropebench search`: one method on one model, apart from any experiment, with one or several seeds."""
+"""`ropebench search`: one method on one model, apart from any experiment, with one or several seeds.
 
-from collections.abc import Mapping, Sequence
+A progressive search (LongRoPE with `intermediate_length`) trains the model between its two searches. The trained model
+lies beside the results, in DIR/<key>.model, and what was found is for that model.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from extenders.search.searched import SearchedExtender
 from harness import parameters, searching
-from harness.cells import check
+from harness.cells import check, plain
 from harness.engine import LocalEngine
 from harness.experiment import Experiment, Method, load_method, user_folders
 from harness.progress import Progress
 from harness.search_progress import search_progress
+from harness.store import key_of
 
 
 def search(
@@ -24,10 +31,12 @@ def search(
     trained_length: int | None = None,
     dtype: str = "auto",
     attention: str = "auto",
+    fine_tune: tuple[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """The results of the searches, one per seed, finished ones read from the folder. Raises ValueError if one fails.
 
-    `given` are the method's parameters as a user writes them; `search_seed` comes from `seeds`.
+    `given` are the method's parameters as a user writes them; `search_seed` comes from `seeds`. `fine_tune` is the
+    recipe of the training between two searches and its settings, as in an experiment.
     """
     cls = load_method("search", extender, user_folders())
     if not issubclass(cls, SearchedExtender):
@@ -53,16 +62,67 @@ def search(
     base = engine.base()
     check(experiment, base.rope)
     planned = searching.planned(experiment.methods, base)
+    if fine_tune is not None:
+        planned = [_with_fine_tuning(one, fine_tune) for one in planned]
     waiting = [one for one in planned if not searching.finished(folder, one.key)]
     if waiting:
         with engine.open() as session_of:
             for one in waiting:
-                with search_progress(one.method.label) as shown:
-                    content = searching.run_search(one, base, session_of(one.method), folder, progress=shown)
+                with search_progress(one.method.label) as shown, ExitStack() as trained:
+                    tune = None if fine_tune is None else _tuner(one, experiment, folder, fine_tune, progress, trained)
+                    session = session_of(one.method)
+                    content = searching.run_search(one, base, session, folder, progress=shown, tune=tune)
                 if content["error"]:
                     raise ValueError(f"{one.method.label}: {content['error']}")
     results = [searching.result(folder, one.key) for one in planned]
     return [one for one in results if one is not None]
+
+
+def _with_fine_tuning(search: searching.Search, fine_tune: tuple[str, Mapping[str, Any]]) -> searching.Search:
+    """The search under a key that covers the training in its middle."""
+    identity = {**search.identity, "fine_tune": [fine_tune[0], dict(fine_tune[1])]}
+    return dataclasses.replace(search, identity=identity, key=key_of(identity))
+
+
+def model_folder(folder: Path, key: str) -> Path:
+    """Where the model that a progressive search trained lies."""
+    return folder / f"{key}.model"
+
+
+def _tuner(
+    search: searching.Search,
+    experiment: Experiment,
+    folder: Path,
+    fine_tune: tuple[str, Mapping[str, Any]],
+    progress: Progress,
+    opened: ExitStack,
+) -> Callable[[SearchedExtender], searching.Measures]:
+    """Trains with a method's plan, saves the model and opens it. The untrained model stays loaded beside it."""
+
+    def tune(method: SearchedExtender) -> searching.Measures:
+        from harness.train_command import train_alone
+
+        given = {name: plain(value) for name, value in method.parameters().items() if value is not None}
+        place = model_folder(folder, search.key)
+        record = train_alone(
+            method.name,
+            given,
+            *fine_tune,
+            experiment.model,
+            method.target_length,
+            folder / "fine-tuning",
+            seed=method.search_seed,
+            trained_length=experiment.trained_length,
+            save_model=place,
+            say=progress.say,
+        )
+        if record["status"] != "done":
+            raise ValueError(f"the fine-tuning to {method.target_length} tokens failed: {record['error']}")
+        longer = dataclasses.replace(experiment, model=str(place))
+        session: searching.Measures = opened.enter_context(LocalEngine(longer, progress).open())(search.method)
+        return session
+
+    return tune
 
 
 def table(content: Mapping[str, Any], folder: Path) -> list[str]:
@@ -79,6 +139,10 @@ def table(content: Mapping[str, Any], folder: Path) -> list[str]:
         lines.append(f"  on {content['held_out_samples']} held-out texts: {', '.join(parts)}")
     path = folder / f"{content['key']}.json"
     lines.append(f"  {path}  (use it: extenders: [{{factors: {{factors: {path}}}}}])")
+    if "fine_tune" in content["identity"]:
+        lines.append(
+            f"  they are for the model that was trained on the way: model: {model_folder(folder, content['key'])}"
+        )
     return lines
 
 

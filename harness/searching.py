@@ -179,15 +179,17 @@ def run_search(
     folder: Path,
     avoid: Callable[[], frozenset[int]] = frozenset,
     progress: Callable[[Report, bool], None] = lambda report, measured: None,
+    tune: Callable[[SearchedExtender], Measures] | None = None,
 ) -> dict[str, Any]:
     """Search, or go on with it, and write the result. What the user can mend is a failed search with one line.
 
     `avoid` gives the passages of evaluation text (see `search_documents`); it is asked only when something is measured.
+    `tune(method)` trains the model with the method's plan and gives it: what a progressive search does half-way.
     """
     extender = search.method.extender
     assert isinstance(extender, SearchedExtender)
     folder.mkdir(parents=True, exist_ok=True)
-    work = Work(search, base, session, folder, avoid, progress)
+    work = Work(search, base, session, folder, avoid, progress, tune)
     before = session.token_forwards
     error = trace = ""
     found: dict[str, Any] = {}
@@ -240,12 +242,16 @@ class Work:
         folder: Path,
         avoid: Callable[[], frozenset[int]],
         progress: Callable[[Report, bool], None],
+        tune: Callable[[SearchedExtender], Measures] | None = None,
+        suffix: str = "",
     ) -> None:
         assert isinstance(search.method.extender, SearchedExtender)
+        self._search, self._folder = search, folder
         self._extender, self._base, self._session = search.method.extender, base, session
-        self._progress, self._avoid = progress, avoid
-        self._cache_path = folder / f"{search.key}.losses.jsonl"
-        self._trajectory_path = folder / f"{search.key}.jsonl"
+        self._progress, self._avoid, self._tune = progress, avoid, tune
+        self._cache_path = folder / f"{search.key}{suffix}.losses.jsonl"
+        self._trajectory_path = folder / f"{search.key}{suffix}.jsonl"
+        self._tuned: Work | None = None
         self._documents: dict[int, Documents] = {}
         self._problems: list[Problem] = []
         self._measured = False
@@ -264,6 +270,12 @@ class Work:
     def __exit__(self, *_: object) -> None:
         self._cache.close()
         self._trajectory.close()
+        if self._tuned is not None:
+            self._tuned.__exit__()
+            self.seconds += self._tuned.seconds
+            self._problems += self._tuned._problems
+            self.held_out, self.held_out_samples = self._tuned.held_out, self._tuned.held_out_samples
+            self.losses = self._tuned.losses
 
     @property
     def spent(self) -> int:
@@ -277,6 +289,15 @@ class Work:
     def evaluations(self) -> int:
         return sum(problem.evaluations for problem in self._problems)
 
+    def _fine_tuned(self, method: Any) -> Problem:
+        """The same problem on the model trained with the method's plan; its losses and trajectory in files apart."""
+        assert self._tune is not None
+        session = self._tune(method)
+        self._tuned = Work(
+            self._search, self._base, session, self._folder, self._avoid, self._progress, suffix=".tuned"
+        ).__enter__()
+        return self._tuned.problem(self._extender.target_length, 0)
+
     def problem(self, length: int, budget: int, recovery: bool = False) -> Problem:
         """The problem at one length, in tokens."""
         made = Problem(
@@ -289,6 +310,7 @@ class Work:
             progress=self._report,
             log=lambda line: self._log(length, line),
             at=lambda other, share: self.problem(other, share, recovery=True),
+            fine_tune=None if self._tune is None else self._fine_tuned,
             recovery=recovery,
         )
         self._problems.append(made)

@@ -140,7 +140,7 @@ def test_progressive_extension() -> None:
 
 
 def test_progressive_extension_without_training() -> None:
-    with pytest.raises(ValueError, match="needs training between its two searches"):
+    with pytest.raises(ValueError, match="needs a training between its two searches"):
         LongRope(target_length=TARGET, intermediate_length=2048).search(problem())
     with pytest.raises(ValueError, match="between the trained length 512 and the target length 4096, got 256"):
         LongRope(target_length=TARGET, intermediate_length=256).search(problem())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fake_engine import ROPE, Count, FakeEngine, FakeSession, Quiet, experiment, methods
 from fakes import FakeLM, story
 
@@ -316,3 +317,42 @@ def test_a_recorder_notes_what_tests_ask() -> None:
     assert list(recorder.answer_losses([("a", "b")])) == [(0.0, False)] and recorder.texts[-1] == "ab"
     broken = experiment(tests=(Test("count", Count(broken_at=1), 2), Test("needle", Needle(), 2)), lengths=(20,))
     assert evaluation_passages(broken, FakeLM(), lambda test: (20,)) == frozenset()  # too short: its cells will say so
+
+
+def test_a_progressive_search_trains_half_way(
+    tiny_model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Search to 96 tokens, fine-tune, search on to 128: both factor lists multiply, and the model lies beside them."""
+    from transformers import AutoModelForCausalLM
+
+    def answer(arguments: list[str]) -> Any:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        return stopped.value.code or 0
+
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for i in range(12):
+        (corpus / f"{i}.txt").write_text(f"{i:02d} and " * 19 + "." * i)
+    out = tmp_path / "searches"
+    command = ["search", "longrope", "--model", str(tiny_model_folder), "--target-length", "128", "--out", str(out)]
+    command += ["--budget", str(128 * 12), "-p", "intermediate_length=96", "-p", f"documents={corpus}"]
+    command += ["-p", "search_samples=1"]
+    assert answer(command) == 2
+    assert "ropebench search with --fine-tune" in capsys.readouterr().err
+    command += ["--fine-tune", "plain", "--set", "tokens=512", "--set", "tokens_per_step=256"]
+    command += ["--set", "learning_rate=0.01", "--set", f"corpus={corpus}"]
+    assert answer(command) == 0
+    shown = capsys.readouterr().out
+    [path] = [one for one in out.glob("*.json") if json.loads(one.read_text())["status"] == "done"]
+    content = json.loads(path.read_text())
+    found = content["found"]
+    product = [a * b for a, b in zip(found["factors"], found["base_factors"], strict=True)]
+    assert content["rescale_factors"] == pytest.approx(product) and found["base_length"] == 96
+    trained = out / f"{content['key']}.model"
+    assert f"model: {trained}" in " ".join(shown.split())
+    before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (tiny_model_folder, trained))
+    assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
+    assert (out / f"{content['key']}.tuned.losses.jsonl").stat().st_size > 0
+    before_again = path.read_bytes()
+    assert answer(command) == 0 and path.read_bytes() == before_again

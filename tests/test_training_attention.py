@@ -98,3 +98,18 @@ def test_the_variable_length_kernel_gives_the_same() -> None:
     assert (output - wanted).abs().max() < 0.03
     for got, want in zip(gradients, wanted_gradients, strict=True):
         assert (got - want).abs().max() < 0.1
+
+
+def test_autocast_may_leave_queries_in_float32() -> None:
+    """Rotated queries are float32 in some models while values are bf16; PyTorch's own attention casts them too."""
+    generator = torch.Generator().manual_seed(3)
+    query, key, value = (torch.randn(1, heads, 300, 16, generator=generator) for heads in (4, 2, 2))
+    query.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = document_attention(query, key, value.bfloat16(), [[0]], 0.25)
+    output.float().square().sum().backward()
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        query.detach(), key, value, is_causal=True, scale=0.25, enable_gqa=True
+    )
+    assert output.dtype == torch.bfloat16 and query.grad is not None and query.grad.dtype == torch.float32
+    torch.testing.assert_close(output.float(), wanted, atol=0.02, rtol=0.02)

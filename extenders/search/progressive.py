@@ -29,8 +29,8 @@ def progressive(method: Any, problem: Problem) -> Any:
         )
     if problem.at is None or problem.fine_tune is None:
         raise ValueError(
-            "intermediate_length needs training between its two searches, and this search was given none; "
-            "leave it out to search the target length at once"
+            "intermediate_length needs a training between its two searches, and this search was given none: use "
+            "ropebench search with --fine-tune, or leave it out to search the target length at once"
         )
     share = problem.budget // (2 + len(method.recovery_lengths))
     first: LongRope = dataclasses.replace(

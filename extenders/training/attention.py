@@ -71,6 +71,9 @@ def _causal(query_BHSD: Tensor, key_BKSD: Tensor, value_BKSD: Tensor, scale: flo
         return torch.nn.functional.scaled_dot_product_attention(
             query_BHSD, key_BKSD, value_BKSD, is_causal=True, scale=scale, enable_gqa=grouped
         )
+    tensors = (query_BHSD, key_BKSD, value_BKSD)
+    if torch.is_autocast_enabled("cpu"):  # as it does for PyTorch's own attention; rotated queries may be float32
+        query_BHSD, key_BKSD, value_BKSD = (x.to(torch.get_autocast_dtype("cpu")) for x in tensors)
     output: Tensor = _Blocks.apply(query_BHSD, key_BKSD, value_BKSD, scale)
     return output
 
