@@ -165,6 +165,26 @@ def pretrain(
                 shutil.copyfile(shipped / file, out / file)
         else:
             tokenizer.train(out)
+    before = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    try:
+        _train(recipe, out, identity, device, report, every_seconds, every_steps, compiled)
+    finally:
+        torch.set_num_threads(before)
+    return out
+
+
+def _train(
+    recipe: Recipe,
+    out: Path,
+    identity: str,
+    device: torch.device,
+    report: Callable[[int, int, float, float], None],
+    every_seconds: float,
+    every_steps: int,
+    compiled: bool,
+) -> None:
+    """All steps from the checkpoint on, and the finished model."""
     model = new_model(recipe).to(device)
     optimisers_ = optimisers(model, recipe)
     rates = [group["lr"] for optimiser in optimisers_ for group in optimiser.param_groups]
@@ -228,7 +248,6 @@ def pretrain(
     maker.shutdown(cancel_futures=True)
     finish(model, out)
     (out / "curve.json").write_text(json.dumps(curve))
-    return out
 
 
 def finish(model: Any, out: Path) -> None:

@@ -75,6 +75,7 @@ class Recipe:
     muon_rate: float = 0.02
     adamw_rate: float = 3e-3
     warmup: int = 60
+    threads: int = 1  # on a CPU; fixed, because how a sum is split among threads decides how it is rounded
     # (step, rate), joined by straight lines; to zero at the last step
     decay: tuple[tuple[int, float], ...] = ((900, 1.0), (1500, 0.7), (2400, 0.0))
     phases: tuple[Phase, ...] = PHASES
