@@ -1,5 +1,6 @@
 # make demo    environment, install, quick experiment; ends with the path of a report
 # make test    environment, install, tests
+# make test-full   what the tests leave out: simulations at full size (some ten minutes)
 # make check   formatter, linter, type checker
 #
 # PYTHON chooses the interpreter (3.11 or newer), VENV the folder of the environment.
@@ -9,13 +10,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check clean
+.PHONY: demo test test-full check clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/ropebench run quick
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest
+
+test-full: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest -m full --timeout 1800
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@ paper beside it. The same store and date give the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ def write_report(store: Store, out: Path | None = None, date: str | None = None)
 
 
 def render(context: Mapping[str, Any]) -> str:
+    return _environment().get_template("page.html").render(context)
+
+
+@cache
+def _environment() -> Environment:
+    """Compiling the templates takes longer than filling them, so it is done once."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE),
         autoescape=True,
@@ -50,7 +57,7 @@ def render(context: Mapping[str, Any]) -> str:
     environment.globals.update(shown=shown, interval=interval, points=findings.points)
     environment.filters["groupby_kept"] = _groups
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    return environment.get_template("page.html").render(context)
+    return environment
 
 
 def _plain(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 from markupsafe import Markup
@@ -33,7 +34,13 @@ class Drawing:
     wide: Markup
     narrow: Markup
     svg: str
-    pdf: bytes
+    figure: Figure
+
+    @cached_property
+    def pdf(self) -> bytes:
+        """Drawn when it is asked for: embedding its fonts takes longer than all the rest."""
+        with style.drawing(self.name):
+            return style.to_pdf(self.figure)
 
 
 def draw(plate: Plate) -> Drawing | None:
@@ -42,7 +49,6 @@ def draw(plate: Plate) -> Drawing | None:
         if figure is None:
             return None
         svg = style.to_svg(figure)
-        pdf = style.to_pdf(figure)
     wide = narrow = Markup()
     if plate.on_page:
         with style.drawing(f"{plate.name} narrow"):
@@ -50,7 +56,7 @@ def draw(plate: Plate) -> Drawing | None:
             assert small is not None
             narrow = Markup(style.themed(style.to_svg(small), plate.caption))
         wide = Markup(style.themed(svg, plate.caption))
-    return Drawing(plate.name, plate.caption, wide, narrow, style.standalone(svg), pdf)
+    return Drawing(plate.name, plate.caption, wide, narrow, style.standalone(svg), figure)
 
 
 def plates(

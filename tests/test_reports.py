@@ -11,7 +11,7 @@ import synthetic_store as made
 from harness.store import Store
 from reports import frame, ledger, results, samples, style, tables
 from reports.grid import Grid, Line, Number
-from reports.page import write_report
+from reports.page import build, render, write_report
 from reports.scores import Scores
 from reports.statistics import Estimate
 from reports.tradeoffs import cost_totals
@@ -21,14 +21,19 @@ from reports.verdict import verdict
 class Page(HTMLParser):
     """All start tags, the text of the page without scripts and styles, and its data."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self.scripts: list[str] = []
         self.inside: list[str] = []
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
+        self.source = source
+        self.feed(source)
+
+    @classmethod
+    def of(cls, store: Store) -> "Page":
+        """The page of a store, without the files beside it."""
+        return cls(render(build(store, Scores(frame.read(store)), "a day")))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -67,7 +72,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def page(real: Store) -> Page:
-    return Page(write_report(real))
+    return Page(write_report(real).read_text(encoding="utf-8"))
 
 
 def cells(labels: tuple[str, ...] = ("none", "yarn"), task: str = "needle", n: int = 4, **more: object) -> list[dict]:  # type: ignore[type-arg]
@@ -95,8 +100,8 @@ def test_the_same_store_gives_the_same_bytes(real: Store, page: Page, tmp_path: 
 
 def test_the_date_is_as_given(tmp_path: Path) -> None:
     store = made.write(tmp_path, [], {})
-    assert "2026-01-02" in Page(write_report(store)).text
-    other = Page(write_report(store, date="a day in May")).text
+    assert "2026-01-02" in Page(write_report(store).read_text(encoding="utf-8")).text
+    other = Page(write_report(store, date="a day in May").read_text(encoding="utf-8")).text
     assert "a day in May" in other and "2026-01-02" not in other
 
 
@@ -151,7 +156,7 @@ def test_the_quick_report_stays_small(page: Page) -> None:
 def test_only_pocket_models_are_labelled_so(tmp_path: Path) -> None:
     planned = cells()
     store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 0, 1, 1]}, name="some/other-8B")
-    assert "pocket" not in Page(write_report(store)).text.lower()
+    assert "pocket" not in Page.of(store).text.lower()
 
 
 # --- what is not there
@@ -161,7 +166,7 @@ def test_missing_and_failed_look_different_and_are_no_zero(tmp_path: Path) -> No
     planned = cells(("none", "pi", "yarn"))
     store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 1, 0, 1]}, labels=("none", "pi", "yarn"))
     store.put_cell(planned[1]["key"], made.failed("ValueError: the logits hold NaN"))
-    page = Page(write_report(store))
+    page = Page(write_report(store).read_text(encoding="utf-8"))
     numbers = {line.label: line.numbers[0] for line in results.by_test(Scores(frame.read(store)), 4096).lines}.get(
         "needle"
     )
@@ -177,9 +182,9 @@ def test_missing_and_failed_look_different_and_are_no_zero(tmp_path: Path) -> No
 
 
 def test_nothing_finished_gives_a_page_that_says_so(tmp_path: Path) -> None:
-    page = Page(write_report(made.write(tmp_path / "a", cells(), {}, labels=("none", "yarn"))))
+    page = Page.of(made.write(tmp_path / "a", cells(), {}, labels=("none", "yarn")))
     assert "No cell is finished yet" in page.text
-    empty = Page(write_report(made.write(tmp_path / "b", [], {})))
+    empty = Page(write_report(made.write(tmp_path / "b", [], {})).read_text(encoding="utf-8"))
     assert "plans no cells" in empty.text
 
 
@@ -215,7 +220,7 @@ def test_a_half_written_cell_counts_as_missing(tmp_path: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8")[:100], encoding="utf-8")
     assert list(frame.read(store).cells["status"]) == ["done", "missing"]
     store.put_cell(planned[1]["key"], made.content([]))
-    assert "damaged cell file: it has no samples" in Page(write_report(store)).text
+    assert "damaged cell file: it has no samples" in Page.of(store).text
 
 
 def test_a_run_file_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
@@ -229,16 +234,14 @@ def test_a_run_file_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
 def test_one_method_only(tmp_path: Path) -> None:
     planned = cells(("yarn",))
     store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 1, 1, 0]}, labels=("yarn",))
-    page = Page(write_report(store))
+    page = Page.of(store)
     assert "no other method" in page.text and "One method only" in page.text
     assert not any("best" in (a.get("class") or "") for _, a in page.tags)
 
 
 def test_one_sample_has_a_number_and_no_interval(tmp_path: Path) -> None:
     planned = cells(n=1)
-    page = Page(
-        write_report(made.write(tmp_path, planned, {cell["key"]: [1.0] for cell in planned}, labels=("none", "yarn")))
-    )
+    page = Page.of(made.write(tmp_path, planned, {cell["key"]: [1.0] for cell in planned}, labels=("none", "yarn")))
     assert "no interval" in page.text
     assert "no winner" in page.text
 
@@ -320,7 +323,7 @@ def test_methods_with_equal_plans_share_a_cell(tmp_path: Path) -> None:
     kept = results.retention(scores)
     assert kept is not None and kept.lines[1].numbers[0].why == "same plan as the original"
     assert kept.lines[1].numbers[0].estimate == Estimate(1.0, None, None, 3)
-    page = Page(write_report(Store.open(tmp_path)))
+    page = Page.of(Store.open(tmp_path))
     assert page.data["cells"][planned[0]["key"]]["m"] == [0, 1]
     assert page.block(planned[0]["key"])["i"] == [0, 1, 2]
 
@@ -393,7 +396,7 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
     ]
     store.put_cell(planned[0]["key"], made.content(rows))
     store.put_cell(planned[1]["key"], made.failed(HOSTILE))
-    page = Page(write_report(store))
+    page = Page.of(store)
     assert [tag for tag, _ in page.tags].count("script") == 3 + 1  # data, two scripts and one block
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
     said = page.block(planned[0]["key"])["x"][planned[0]["key"]]["g"][0]
@@ -426,7 +429,7 @@ def test_a_prompt_name_cannot_leave_its_folder(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret words", encoding="utf-8")
     (tmp_path / "store" / "prompts").mkdir()
     store.put_cell(planned[0]["key"], made.content([made.row(0, 1.0, prompt="../../secret")]))
-    assert "secret words" not in Page(write_report(store)).source
+    assert "secret words" not in Page.of(store).source
 
 
 def test_samples_fit_their_budget(real: Store) -> None:

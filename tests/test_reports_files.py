@@ -89,8 +89,9 @@ def test_a_damaged_list_deletes_nothing(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "tables" / "a.csv").exists()
 
 
-def test_a_report_of_another_experiment_leaves_no_old_tables(tmp_path: Path) -> None:
+def test_a_report_of_another_experiment_leaves_no_old_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same folder, first with perplexity and two lengths, then with one needle test."""
+    monkeypatch.setattr("reports.style.to_pdf", lambda figure: b"%PDF-")  # what takes longest and matters not here
     cells = made.planned(("none", "yarn"), (512, 4096), {"needle": "retrieval"}, 3)
     losses = made.planned(("none", "yarn"), (512, 4096), {"perplexity": "perplexity"}, 3, unit="nats")
     given = {cell["key"]: [1.0, 0.0, 1.0] for cell in cells} | {cell["key"]: [3.0, 3.1, 2.9] for cell in losses}

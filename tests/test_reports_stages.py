@@ -7,7 +7,7 @@ import synthetic_store as made
 
 from harness.store import Store
 from reports import frame, results, stages, tradeoffs
-from reports.page import write_report
+from reports.page import build, render, write_report
 from reports.scores import Scores
 
 
@@ -65,9 +65,10 @@ def test_the_page_shows_them(store: Store, tmp_path: Path) -> None:
     run = store.run() | {"searches": [{"label": "yarn", "key": "gone", "status": "failed", "error": "<b>boom"}]}
     del run["format"], run["trainings"]
     store.write_run(run)
-    page = write_report(store, tmp_path / "again").read_text(encoding="utf-8")
+    context = build(store, Scores(frame.read(store)), "a day")
+    page = render(context)
     assert "&lt;b&gt;boom" in page and "<b>boom" not in page
-    assert not (tmp_path / "again" / "paper" / "figures" / "search.pdf").exists()
+    assert "search" not in context["drawings"] and "curves" in context["drawings"]
 
 
 def test_what_each_part_adds(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_what_each_part_adds(tmp_path: Path) -> None:
         ("searched factors", "longrope2", 0.25),
         ("mixed training", "longrope2 + mixed", 0.25),
     ]
-    assert "waterfall" in {path.stem for path in (write_report(store, tmp_path).parent / "paper" / "figures").iterdir()}
+    assert "waterfall" in build(store, scores, "a day")["drawings"]
 
 
 def test_controls_count_nowhere(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Simulations with known truth: 5 % of null comparisons are flagged, and 95 % of intervals hold the truth.
 
-The fast form of each draws a few hundred times and allows for the luck of so few draws (3.3 standard errors on top);
-the slow one draws thousands of times and holds the rates to 5 % ± 1 and 95 % ± 1.5. What can be summed exactly stands
-in test_statistics.py and needs no drawing.
+Every simulation has two sizes. The small one, of the ordinary suite, asks for a count that fewer than one seed in a
+thousand would miss if the rate lay within its slack; `test_small_simulations_can_fail` says what it would notice. The
+full one draws thousands of times and holds the rates to 5 % ± 1 and 95 % ± 1.5 (about three minutes in all):
+
+    python -m pytest tests/test_simulation_statistics.py -m full
+
+What can be summed exactly stands in test_statistics.py and needs no drawing.
 """
 
 import math
@@ -10,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from reports import statistics
 from reports.effective_length import RULES, effective_length
@@ -24,13 +29,32 @@ def rate(name: str, happens: Draw, runs: int) -> float:
     return sum(happens(rng, i) for i in range(runs)) / runs
 
 
+def accepted(runs: int, truth: float, slack: float) -> tuple[float, float]:
+    """The rates between which a simulation passes; slack alone where thousands of runs leave little to luck."""
+    if runs >= 2000:
+        return truth - slack, truth + slack
+    least, most = binom.ppf([0.0005, 0.9995], runs, [max(0.0, truth - slack), min(1.0, truth + slack)])
+    return float(least) / runs, float(most) / runs
+
+
 def held(name: str, happens: Draw, runs: int, truth: float, slack: float) -> None:
-    luck = 3.3 * math.sqrt(truth * (1 - truth) / runs) if runs < 2000 else 0.0
-    assert rate(name, happens, runs) == pytest.approx(truth, abs=slack + luck)
+    low, high = accepted(runs, truth, slack)
+    assert low <= rate(name, happens, runs) <= high
 
 
-def both(fast: int, slow: int) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("runs", [fast, pytest.param(slow, marks=pytest.mark.slow)])
+def both(small: int, full: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("runs", [small, pytest.param(full, marks=[pytest.mark.full, pytest.mark.slow])])
+
+
+@pytest.mark.parametrize("runs", [150, 200, 400, 500])
+def test_small_simulations_can_fail(runs: int) -> None:
+    """Twice as many mistakes as the slack allows, of intervals or of tests, are noticed by 400 runs four times out of
+    five, three times as many by 150 runs."""
+    lowest, _ = accepted(runs, 0.95, 0.015)
+    _, highest = accepted(runs, 0.05, 0.01)
+    times = 2 if runs >= 400 else 3
+    assert binom.cdf(lowest * runs - 1, runs, 1 - times * 0.065) > 0.8
+    assert binom.sf(highest * runs, runs, times * 0.06) > 0.8
 
 
 def alike(rng: np.random.Generator, n: int, first: float, second: float) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +90,7 @@ def test_null_partial_credit(runs: int) -> None:
     )
 
 
-@both(200, 4000)
+@both(150, 4000)
 def test_null_average_over_tests(runs: int) -> None:
     def flagged(rng: np.random.Generator, i: int) -> bool:
         tests = [alike(rng, 40, 0.8, 0.8), shares(rng, 20), alike(rng, 30, 0.4, 0.4)]
@@ -93,7 +117,7 @@ def test_corrected_grids_keep_the_family_quiet(runs: int) -> None:
         p_values = [statistics.mcnemar(scores[:, a], scores[:, b]) for a in range(7) for b in range(a)]
         return min(statistics.holm(p_values)) < 0.05
 
-    assert rate("family", flagged, runs) <= 0.05 + (0.045 if runs < 2000 else 0.005)
+    assert rate("family", flagged, runs) <= accepted(runs, 0.05, 0.005)[1]
 
 
 # ---- intervals ----
@@ -138,7 +162,7 @@ def test_differences_of_binary_scores(runs: int, n: int, first: float, second: f
     )
 
 
-@both(500, 8000)
+@both(150, 8000)
 def test_averages_of_differences(runs: int) -> None:
     def covered(rng: np.random.Generator, i: int) -> bool:
         found = statistics.compare([alike(rng, 60, p + 0.1, p) for p in (0.3, 0.5, 0.8)], f"{i}")
@@ -179,6 +203,27 @@ def test_two_levels_on_samples_of_their_own(runs: int) -> None:
     held("nested", covered, runs, 0.95, 0.015)
 
 
+@both(200, 4000)
+@pytest.mark.parametrize(("tests", "highest"), [("three kinds", 0.965), ("thirteen small", 0.965), ("partial", 0.985)])
+def test_ratios_of_averages(runs: int, tests: str, highest: float) -> None:
+    """Retention: tests of different size and kind with equal weight, thirteen tests of 20 samples, partial credit."""
+
+    def partial(rng: np.random.Generator, n: int, kept: float) -> tuple[np.ndarray, np.ndarray]:
+        chance = rng.beta(3, 2, n)
+        return rng.binomial(5, kept * chance) / 5, rng.binomial(5, chance) / 5
+
+    def covered(rng: np.random.Generator, i: int) -> bool:
+        if tests == "three kinds":
+            drawn = [alike(rng, 40, 0.72, 0.8), partial(rng, 20, 0.9), alike(rng, 30, 0.36, 0.4)]
+            return covers(statistics.ratio_interval(drawn), (0.72 + 0.54 + 0.36) / (0.8 + 0.6 + 0.4))
+        if tests == "partial":
+            return covers(statistics.ratio_interval([partial(rng, 100, 0.8)]), 0.8)
+        return covers(statistics.ratio_interval([alike(rng, 20, 0.7, 0.8) for _ in range(13)]), 0.875)
+
+    middle = (0.935 + highest) / 2
+    held(f"ratio {tests}", covered, runs, middle, highest - middle)
+
+
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 
 
@@ -189,7 +234,7 @@ def crossing(means: np.ndarray, threshold: float) -> float:
     return LENGTHS[i - 1] * (LENGTHS[i] / LENGTHS[i - 1]) ** float(part)
 
 
-@both(500, 6000)
+@both(400, 6000)
 @pytest.mark.parametrize(
     ("rule", "n", "middle", "slope"),
     [
@@ -217,4 +262,4 @@ def test_effective_length_intervals(runs: int, rule: str, n: int, middle: float,
         return low <= place <= high
 
     held(f"length {rule} {n}", covered, runs, 0.95, 0.015)
-    assert np.mean(on_grid) >= 0.95 - 0.015 - 3.3 * math.sqrt(0.05 * 0.95 / runs)
+    assert np.mean(on_grid) >= accepted(runs, 0.95, 0.015)[0]
