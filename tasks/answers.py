@@ -5,12 +5,12 @@ belong beside the real score and never into an average.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tasks import text
-from tasks.base import LM, Row, Task, later
+from tasks.base import LM, Row, Task, Tokenizer, later
 from tasks.scoring import named
 
 CONTROLS = {
@@ -20,7 +20,23 @@ CONTROLS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerTask(Task):
+class PromptTask(Task):
+    """A test that asks one question a sample: its prompts can be made, and kept, before any model is there."""
+
+    def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
+        """Samples 0 … samples-1 for a total length of at most `length` tokens."""
+        raise NotImplementedError
+
+    def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
+        """Ask these samples and score what comes back."""
+        raise NotImplementedError
+
+    def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
+        return self.answers(lm, self.prompts(lm, length, seed, samples), length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerTask(PromptTask):
     """A test that asks for something hidden and scores by rule: subclasses implement `make`, their file has a `score`.
 
     `depths` places evenly from 0 to 1 are visited in turn; `control` is one of `CONTROLS` or empty.
@@ -50,10 +66,12 @@ class AnswerTask(Task):
         rng = random.Random(f"{self.name} {seed} {index}")
         return self.make(rng, budget, count, text.depth_of(index, self.depths))
 
-    def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
+    def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
         budget = length - self.new_tokens - lm.added_tokens
-        made = (self.sample(seed, i, budget, lambda string: len(lm.encode(string))) for i in range(samples))
-        return text.answer_rows(lm, made, self.new_tokens, named(self.scoring), length)
+        return text.counted(lm, lambda i, count: self.sample(seed, i, budget, count), samples)
+
+    def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
+        return text.answer_rows(lm, prompts, self.new_tokens, named(self.scoring), length)
 
 
 def closed_book(question: str, budget: int, count: text.TokenCount) -> str:

@@ -32,8 +32,8 @@ class Generation:
     plan_hash: str  # which plan the prompt ran under
 
 
-class LM(Protocol):
-    """All that a test may ask. Lengths are in tokens, losses in nats per token."""
+class Tokenizer(Protocol):
+    """What making prompts takes."""
 
     @property
     def added_tokens(self) -> int:
@@ -44,6 +44,10 @@ class LM(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these ids."""
+
+
+class LM(Tokenizer, Protocol):
+    """All that a test may ask. Lengths are in tokens, losses in nats per token."""
 
     def plan_hash(self, length: int) -> str:
         """Which plan a prompt of `length` tokens runs under, added and new tokens included."""
@@ -133,7 +137,8 @@ def later(default: Any) -> Any:
     return field(default=default, metadata={"later": True})
 
 
-NOT_TESTS = {"answers", "base", "documents", "examples", "failures", "scoring", "text"}  # what tests share
+# what tests share
+NOT_TESTS = {"answers", "base", "documents", "examples", "failures", "scoring", "text", "timing", "token_counts"}
 
 
 def names() -> list[str]:

@@ -10,11 +10,13 @@ import json
 import random
 import uuid
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 from tasks import text
 from tasks.answers import AnswerTask, closed_book, placed
 from tasks.failures import KINDS
+from tasks.token_counts import PromptCount
 
 OPENING = "Every key of this JSON object has one value."
 QUESTION = 'What is the value of the key "{key}"? The value is'
@@ -42,9 +44,14 @@ class KeyValue(AnswerTask):
         key, value = text.draw(rng, identifier, 2, True)
         # One more generator, so that the asked pair does not depend on how many others there are.
         filling = random.Random(f"pairs {rng.getrandbits(64)}")
-        drawn = text.draw(filling, identifier, 2 * (max(0, budget) // TOKENS_OF_A_PAIR + 1), True)
-        others = list(zip(drawn[::2], drawn[1::2], strict=True))
+        most = max(0, budget) // TOKENS_OF_A_PAIR + 1
+        drawn = text.draws(filling, identifier, True, 1000 * most)
+        pairs = islice(zip(drawn, drawn, strict=False), most)
         question = QUESTION.format(key=key)
+        if isinstance(count, PromptCount):
+            others = text.filling(pairs, lambda pair: count.added(f' "{pair[0]}": "{pair[1]}",'), max(0, budget))
+        else:
+            others = list(pairs)
 
         def build(size: int) -> str:
             pairs = others[:size]

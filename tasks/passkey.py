@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
-from itertools import cycle, islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,11 +57,13 @@ def passkey_prompt(
         raise ValueError(f"depth must be in 0 … 1, got {depth}")
     key = text.draw(rng, text.number(DIGITS), 1, held_out)[0]
     words = [word for sentence in FILLER for word in sentence.split()]
+    ends = [i for i, word in enumerate(words, start=1) if word.endswith(".")]
 
     def parts(size: int) -> tuple[str, str]:
-        filler = list(islice(cycle(words), size))
-        ends = [0] + [i for i, word in enumerate(filler, start=1) if word.endswith(".")]
-        split = min(ends, key=lambda end: abs(end - depth * size))
+        filler = (words * (size // len(words) + 1))[:size]
+        start = int(depth * size) // len(words) * len(words)  # of the round that the depth falls into
+        near = [start, *(start + end for end in ends)]
+        split = min((end for end in near if end <= size), key=lambda end: abs(end - depth * size))
         return " ".join(filler[:split]), " ".join(filler[split:])
 
     def build(size: int) -> str:

@@ -57,6 +57,11 @@ def test_sequences_keep_to_the_training_half(kind: str) -> None:
             assert words.for_training(question)
 
 
+@pytest.mark.parametrize("seed", [f"facts {i}" for i in range(12)])
+def test_a_fact_is_the_first_of_a_whole_list(seed: str) -> None:
+    assert data._fact(seed) == world.fact_questions(1, False, seed)[0]
+
+
 @pytest.mark.parametrize("row", [row for row in ruler.ROWS if row.startswith("niah")])
 def test_evaluation_keeps_to_the_other_half(row: str) -> None:
     for i in range(10):

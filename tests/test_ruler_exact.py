@@ -19,7 +19,7 @@ from tasks.ruler import exact, examples, fetch, scoring, timing, wording
 from tasks.ruler.exact import data, fitting, tracking
 from tasks.ruler.exact.essays import Essay
 from tasks.ruler.exact.keys import WordPairs, drawer, word_pairs
-from tasks.ruler.exact.tokens import TokenCounts, counts_of
+from tasks.token_counts import TokenCounts, counts_of
 
 GOLDENS: dict[str, list[str]] = json.loads(goldens.GOLDENS.read_text())
 LONG = 100_000  # tokens; longer goldens are slow
@@ -333,7 +333,7 @@ def test_a_prompt_beyond_the_length_is_refused() -> None:
     task = exact.make("ruler-head/vt")
     draft = fitting.Draft(4067, 4067, lambda: "x", ("y",))
     with pytest.raises(ValueError, match="it is not cut, use a larger length"):
-        task.sample(draft, FakeLM(), 4096)
+        task.sample(draft, 4096)
     assert exact.make("ruler-paper/fwe").overhang == 50 and task.overhang == 0
 
 

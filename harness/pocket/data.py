@@ -428,7 +428,40 @@ def quiz(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
 
 @cache
 def _facts() -> list[dict[str, object]]:
-    return [world.fact_questions(1, False, f"facts {i}")[0] for i in range(3000)]
+    return [_fact(f"facts {i}") for i in range(3000)]
+
+
+def _fact(seed: str) -> dict[str, object]:
+    """`world.fact_questions(1, False, seed)[0]`, thirty times as fast: only the question that is drawn gets choices.
+
+    Which one that is depends on how many random words the choices of all questions take, and that on which words are
+    refused: below n, `random` draws as many bits as n has and draws again until they are below n. A regular expression
+    over the first byte of every word (n < 256) walks along them.
+    """
+    asked = world.fact_prompts(False)
+    words = 13 * len(asked)  # a question uses 10.7 on average
+    stream = random.Random(seed).getrandbits(32 * words).to_bytes(4 * words, "little")
+    walked = _draws_of_choices().match(stream[3::4])
+    assert walked is not None
+    place, bits = walked.end(), len(asked).bit_length()
+    while (drawn := int.from_bytes(stream[4 * place : 4 * place + 4], "little") >> 32 - bits) >= len(asked):
+        place += 1
+    rng = random.Random(seed)
+    rng.getrandbits(32 * walked.start(drawn + 1))
+    return world.choices(rng, *asked[drawn])
+
+
+@cache
+def _draws_of_choices() -> re.Pattern[bytes]:
+    """A group for every question, of the six draws of its choices: three of the wrong ones, and their order."""
+    questions = []
+    for _, _, wrong in world.fact_prompts(False):
+        groups = []
+        for below in (len(wrong), len(wrong) - 1, len(wrong) - 2, 4, 3, 2):
+            first = below << (8 - below.bit_length())  # the first byte that is refused
+            groups.append(f"[\\x{first:02x}-\\xff]*+[\\x00-\\x{first - 1:02x}]")
+        questions.append("(" + "".join(groups) + ")")
+    return re.compile("".join(questions).encode())
 
 
 def sums(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:

@@ -24,6 +24,12 @@ PETS = "cat dog horse goat parrot rabbit fox owl duck turtle pony raven".split()
 FOODS = "bread soup cheese apples fish rice honey beans cake plums eggs mushrooms".split()
 INSTRUMENTS = "flute drum violin harp guitar horn piano fiddle whistle lute".split()
 COLOURS = "red blue green yellow white black grey purple orange brown".split()
+FILL = tuple(  # what the sentences of a story are filled with: (name, values, how many, bits of that number)
+    (what, values, len(values), len(values).bit_length())
+    for what, values in (
+        ("town", TOWNS), ("food", FOODS), ("colour", COLOURS), ("pet", PETS), ("instrument", INSTRUMENTS), ("job", JOBS)
+    )
+)  # fmt: skip
 ONSETS = "B D F G H J K L M N P R S T V W Z Br Dr Gr Kr Tr St".split()
 VOWELS = "a e i o u".split()
 MIDDLES = "l r n m s d v b k t".split()
@@ -227,17 +233,13 @@ def story(rng: random.Random) -> str:
     cast = rng.sample(people(), 3)
     sentences = [f"{rng.choice(TIMES)} {rng.choice(WEATHER)}."]
     for _ in range(rng.randrange(6, 10)):
-        who, friend = rng.sample(cast, 2)
-        fill = {
-            "name": who.name,
-            "friend": friend.name,
-            "town": rng.choice(TOWNS),
-            "food": rng.choice(FOODS),
-            "colour": rng.choice(COLOURS),
-            "pet": rng.choice(PETS),
-            "instrument": rng.choice(INSTRUMENTS),
-            "job": rng.choice(JOBS),
-        }
+        who, friend = _two_of_three(rng, cast)
+        fill = {"name": who.name, "friend": friend.name}
+        for what, values, size, bits in FILL:  # rng.choice(values) without its two calls, which were half the time
+            drawn = rng.getrandbits(bits)
+            while drawn >= size:
+                drawn = rng.getrandbits(bits)
+            fill[what] = values[drawn]
         kind = rng.random()
         if kind < 0.45:
             sentences.append(f"{who.name} " + rng.choice(DEEDS).format(**fill) + ".")
@@ -250,6 +252,17 @@ def story(rng: random.Random) -> str:
         else:
             sentences.append(ending(rng, who.name))
     return " ".join(sentences)
+
+
+def _two_of_three(rng: random.Random, three: list[Person]) -> tuple[Person, Person]:
+    """rng.sample(three, 2), draw by draw: a place among three, then one among the two that are left."""
+    first = rng.getrandbits(2)
+    while first == 3:
+        first = rng.getrandbits(2)
+    second = rng.getrandbits(2)
+    while second >= 2:
+        second = rng.getrandbits(2)
+    return three[first], three[2 if second == first else second]
 
 
 def ending(rng: random.Random, name: str) -> str:
@@ -271,6 +284,12 @@ def documents(seed: str) -> Iterator[str]:
 def fact_questions(count: int, held_out: bool = True, seed: str = "facts") -> list[dict[str, object]]:
     """Closed-book questions with four choices; what completes the sentence after 'Answer:' is the choice."""
     rng = random.Random(seed)
+    return _some(rng, [choices(rng, *asked) for asked in fact_prompts(held_out)], count)
+
+
+@cache
+def fact_prompts(held_out: bool) -> list[tuple[str, str, list[str]]]:
+    """(question with the beginning of its answer, right choice, wrong choices) for every fact of one half."""
     found = []
     for person in people():
         for attribute, value in person.facts:
@@ -279,8 +298,8 @@ def fact_questions(count: int, held_out: bool = True, seed: str = "facts") -> li
             if for_training(asked) != held_out:
                 lead = ways[0].split("{value}")[0].format(name=person.name).strip()
                 prompt = f"Question: {asked}\nAnswer: {lead[0].upper()}{lead[1:]}"
-                found.append(_choices(rng, prompt, value, [other for other in values if other != value]))
-    return _some(rng, found, count)
+                found.append((prompt, value, [other for other in values if other != value]))
+    return found
 
 
 def cloze_questions(count: int, held_out: bool = True, seed: str = "cloze") -> list[dict[str, object]]:
@@ -295,7 +314,7 @@ def cloze_questions(count: int, held_out: bool = True, seed: str = "cloze") -> l
         )
         prompt = prompt.rstrip(" .")
         if for_training(prompt) != held_out:
-            found[prompt] = _choices(rng, prompt, end, [other for other in ends if other != end])
+            found[prompt] = choices(rng, prompt, end, [other for other in ends if other != end])
     return list(found.values())
 
 
@@ -324,10 +343,11 @@ def arithmetic_questions(count: int, held_out: bool = True, seed: str = "arithme
     return [{"question": f"Question: {question}\nAnswer:", "answer": answer} for question, answer in found.items()]
 
 
-def _choices(rng: random.Random, question: str, right: str, wrong: list[str]) -> dict[str, object]:
-    choices = [right, *rng.sample(wrong, 3)]
-    rng.shuffle(choices)
-    return {"question": question, "choices": choices, "answer": choices.index(right)}
+def choices(rng: random.Random, question: str, right: str, wrong: list[str]) -> dict[str, object]:
+    """The right answer among three wrong ones, in random order."""
+    shown = [right, *rng.sample(wrong, 3)]
+    rng.shuffle(shown)
+    return {"question": question, "choices": shown, "answer": shown.index(right)}
 
 
 def _some(rng: random.Random, found: list[dict[str, object]], count: int) -> list[dict[str, object]]:

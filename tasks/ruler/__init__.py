@@ -16,12 +16,13 @@ The wording is RULER's own (main, c3f5e3b), read from the installed lm_eval. Wha
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tasks import text
-from tasks.base import LM, Row, Task
+from tasks.answers import PromptTask
+from tasks.base import LM, Row, Task, Tokenizer
 from tasks.ruler import counting, exact, niah, qa, scoring, tracking
 
 Make = Callable[..., text.Sample]
@@ -59,7 +60,7 @@ PROFILE = "ruler-pocket"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RulerPocket(Task):
+class RulerPocket(PromptTask):
     """One row of the suite."""
 
     row: str
@@ -76,11 +77,13 @@ class RulerPocket(Task):
     def new_tokens(self) -> int:  # type: ignore[override]
         return ROWS[self.row].new_tokens
 
-    def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
+    def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
+        budget = length - self.new_tokens - lm.added_tokens
+        return text.counted(lm, lambda i, count: sample(self.row, seed, i, budget, count), samples)
+
+    def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
         row = ROWS[self.row]
-        budget = length - row.new_tokens - lm.added_tokens
-        made = (sample(self.row, seed, i, budget, lambda string: len(lm.encode(string))) for i in range(samples))
-        return text.answer_rows(lm, made, row.new_tokens, lambda said, asked: row.score(said, asked.references))
+        return text.answer_rows(lm, prompts, row.new_tokens, lambda said, asked: row.score(said, asked.references))
 
 
 def sample(name: str, seed: int, index: int, budget: int, count: text.TokenCount) -> text.Sample:

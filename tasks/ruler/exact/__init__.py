@@ -12,19 +12,21 @@ Their length counts the answer prefix and the new tokens, and no BOS: a prompt c
 tokens that the tokenizer puts before it (and by `overhang`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from tasks import text
-from tasks.base import LM, Row, Task
+from tasks.answers import PromptTask
+from tasks.base import LM, Row, Tokenizer
 from tasks.ruler import scoring
 from tasks.ruler.exact import common, data, documents, frequent, niah, standins, tracking
 from tasks.ruler.exact.fitting import Draft, Setting
 from tasks.ruler.exact.templates import with_template
-from tasks.ruler.exact.tokens import counts_of
 from tasks.ruler.niah import Niah
 from tasks.ruler.wording import wording
+from tasks.token_counts import counts_of
 
 FIRST_SEED = 42
 DEFAULT_SAMPLES = 500
@@ -66,7 +68,7 @@ OVERHANG = {("paper", "fwe"): 50, ("paper", "vt"): 8}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RulerExact(Task):
+class RulerExact(PromptTask):
     """One row of a profile. `file` is the row's own data, `template` the name or the text of a chat template."""
 
     profile: str = "ruler-head"
@@ -116,23 +118,25 @@ class RulerExact(Task):
             f"$ROPEBENCH_RULER), write it with python -m tasks.ruler.fetch, or take {self.profile}{STANDIN}/{self.row}"
         )
 
-    def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
-        drafts = self.drafts(lm, length, seed)
+    def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
+        drafts = islice(self.drafts(lm, length, seed), samples)
+        return (self.sample(draft, length) for draft in drafts)
+
+    def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
         others: dict[str, frozenset[str]] = {}
 
-        def made() -> Iterator[text.Sample]:
-            for _ in range(samples):
-                sample, wrong = self.sample(next(drafts), lm, length)
-                others[sample.prompt] = wrong
+        def asked() -> Iterator[text.Sample]:
+            for sample in prompts:
+                others[sample.prompt] = sample.values
                 yield sample
 
         score = ROWS[self.row].score
-        for row in text.answer_rows(lm, made(), self.new_tokens, lambda said, asked: score(said, asked.references)):
+        for row in text.answer_rows(lm, asked(), self.new_tokens, lambda said, asked: score(said, asked.references)):
             confused = not others.pop(row.prompt).isdisjoint(_words(row.generation))
             vague = row.failure in ("wrong value", "truncated", "repetition")
             yield replace(row, failure="other needle") if confused and vague else row
 
-    def drafts(self, lm: LM, length: int, seed: int) -> Iterator[Draft]:
+    def drafts(self, lm: Tokenizer, length: int, seed: int) -> Iterator[Draft]:
         """The prompts in order, unbuilt. The first is tokenised as a whole; if its count is not the sum that was
         expected, the tokenizer does not count additively and every prompt is tokenised."""
         if self.missing:
@@ -145,7 +149,7 @@ class RulerExact(Task):
         else:
             yield from self._stream(lm, length, seed, additive=False)
 
-    def _stream(self, lm: LM, length: int, seed: int, additive: bool) -> Iterator[Draft]:
+    def _stream(self, lm: Tokenizer, length: int, seed: int, additive: bool) -> Iterator[Draft]:
         row, said = ROWS[self.row], wording(self.version_of)
         template = with_template(self.template, getattr(said, f"{row.said}_template"))
         template += getattr(said, f"{row.said}_prefix")
@@ -166,7 +170,7 @@ class RulerExact(Task):
         library = standins.library(self.row) if self.standin else data.library(self.file, self.row)
         return documents.stream(setting, library)
 
-    def sample(self, draft: Draft, lm: LM, length: int) -> tuple[text.Sample, frozenset[str]]:
+    def sample(self, draft: Draft, length: int) -> text.Sample:
         """The built prompt with its length and depths; raises ValueError for one that passes the length."""
         prompt = draft.build()
         allowed = length + self.overhang
@@ -179,7 +183,7 @@ class RulerExact(Task):
         depths = [round(place / len(prompt), 4) for place in found if place >= 0]
         extra: dict[str, Any] = {"depths": depths} if len(depths) > 1 else {}
         depth = depths[0] if depths else None
-        return text.Sample(prompt, draft.references, draft.tokens, depth, extra=extra), draft.others
+        return text.Sample(prompt, draft.references, draft.tokens, depth, extra=extra, values=draft.others)
 
 
 def _words(generation: str) -> list[str]:

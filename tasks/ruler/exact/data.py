@@ -14,8 +14,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from tasks.ruler.exact.essays import Essay
-from tasks.ruler.exact.tokens import TokenCounts
 from tasks.ruler.wording import CHECKOUT, SYNTHETIC
+from tasks.token_counts import TokenCounts
 
 FILES = {"essay": "PaulGrahamEssays.json", "qa_1": "squad.json", "qa_2": "hotpotqa.json", "cwe": "english_words.json"}
 

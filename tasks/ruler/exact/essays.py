@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
-from tasks.ruler.exact.tokens import TokenCounts
+from tasks.token_counts import TokenCounts
 
 SplitSentences = Callable[[str], Sequence[str]]
 

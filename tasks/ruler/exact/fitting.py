@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
-from tasks.ruler.exact.tokens import TokenCounts
+from tasks.token_counts import TokenCounts
 
 Item = TypeVar("Item")
 

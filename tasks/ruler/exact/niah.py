@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from tasks.ruler.exact.essays import Essay
 from tasks.ruler.exact.fitting import Draft, Setting, head_size, paper_size, samples, shuffled
-from tasks.ruler.exact.keys import drawer
+from tasks.ruler.exact.keys import drawer, pairs
 from tasks.ruler.niah import Niah
 from tasks.ruler.wording import Wording, wording
 
@@ -69,34 +69,34 @@ class Needles:
 
     def _in_lines(self, size: int, needles: list[str]) -> tuple[str, int, Callable[[], str], frozenset[str]]:
         task, rng, counts = self.task, self.rng, self.setting.counts
-        line, drawn = self.said.noise, [("", "")]
+        line, keys, values = self.said.noise, [""], [""]
         if task.haystack == "needle":
             line = self.needle(*self.stub)
-            key, value = self.key, self.value
-            drawn = [(key(), value()) for _ in range(size)]
+            keys, values = pairs(task.keys, task.values, rng, size)
         places = sorted(rng.sample(range(size), len(needles)), reverse=True)
 
         def context() -> str:
             lines = [line] * size
             if task.haystack == "needle":
                 start, between, end = self.needle("\0", "\0").split("\0")
-                lines = [f"{start}{key}{between}{value}{end}" for key, value in drawn]
+                lines = [f"{start}{key}{between}{value}{end}" for key, value in zip(keys, values, strict=True)]
             for place, needle in zip(places, needles, strict=True):
                 lines.insert(place, needle)
             return "\n".join(lines)
 
         if not self.setting.additive:
-            return "", 0, context, frozenset(value for _, value in drawn)
+            return "", 0, context, frozenset(values)
         short = "\n".join([line, *(part for needle in needles for part in (needle, line))])
         shown = len(needles) + 1
         left_out = (size - shown) * counts.line(line + "\n")
         if task.haystack == "needle":
-            left_out += self._values(drawn) - size * self._values([self.stub])
-        return short, left_out, context, frozenset(value for _, value in drawn)
+            stub_key, stub_value = self.stub
+            left_out += self._values(keys, values) - size * self._values([stub_key], [stub_value])
+        return short, left_out, context, frozenset(values)
 
-    def _values(self, pairs: list[tuple[str, str]]) -> int:
-        counts, kinds = self.setting.counts, (self.task.keys, self.task.values)
-        return sum(counts.values([pair[i] for pair in pairs], kinds[i] == "words") for i in (0, 1))
+    def _values(self, keys: list[str], values: list[str]) -> int:
+        counts, task = self.setting.counts, self.task
+        return counts.values(keys, task.keys == "words") + counts.values(values, task.values == "words")
 
 
 def _listed(names: list[str]) -> str:

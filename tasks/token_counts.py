@@ -10,21 +10,26 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from weakref import WeakKeyDictionary, ref
 
-from tasks.base import LM
+from tasks.base import Tokenizer
 
 # Parts of keys and values: a word with the space or dash before it, a run of digits, a lone dash or space.
 PARTS = re.compile(r"[- ]?[^0-9 \-]+| ?[0-9]+|[- ]")
 DIGITS_TO_ZERO = str.maketrans("123456789", "0" * 9)
 MEASURED_AT_ONCE = 64  # more unknown units than this are counted in one text, and not remembered
 SHORT = 4  # letters; longer parts of hexadecimal numbers hardly come twice
+MOST_KNOWN, MOST_CODES = 1_000_000, 50_000  # words; bounds on memory
+# Prompts up to here are tokenised once more when they are done, however sure their sum is. At 131,072 tokens that
+# alone would cost more than all the rest.
+LONG = 160_000  # characters, some 40,000 tokens
 
-_counts: "WeakKeyDictionary[LM, TokenCounts]" = WeakKeyDictionary()
+_counts: "WeakKeyDictionary[Tokenizer, TokenCounts]" = WeakKeyDictionary()
 
 
-def counts_of(lm: LM) -> "TokenCounts":
-    """The counts of a model's tokenizer, remembered as long as the model lives."""
+def counts_of(lm: Tokenizer) -> "TokenCounts":
+    """The counts of a tokenizer, remembered as long as whatever brings it lives."""
     if lm not in _counts:
         weak = ref(lm)  # a bound method would keep the model alive
 
@@ -45,6 +50,9 @@ class TokenCounts:
         self._units: dict[str, int] = {}
         self._anchors: dict[str, int] = {}
         self._alike: bool | None = None
+        self._words: dict[str, int] = {}  # words that stand behind a space
+        self._starts: dict[str, int] = {}  # words that begin a line
+        self._codes: dict[str, int] = {}  # words with digits in them, of the prompts at work
 
     def whole(self, text: str) -> int:
         """Tokens of the text, by the tokenizer."""
@@ -115,6 +123,14 @@ class TokenCounts:
         Words are few and remembered; the long runs of a uuid are many and counted in one text.
         """
         text = " " + " ".join(values)
+        if words:
+            try:  # all of them known: four passes in C
+                parts = text.replace("-", "\0-").replace(" ", "\0 ").split("\0")
+                return sum(map(self._units.__getitem__, parts[1:]))
+            except KeyError:
+                pass
+        elif self.digits_alike and "".join(values).isdecimal():
+            return sum(times * self.units({" " + "0" * size: 1}) for size, times in Counter(map(len, values)).items())
         if self.digits_alike:
             text = text.translate(DIGITS_TO_ZERO)
         total, long = 0, []
@@ -137,6 +153,91 @@ class TokenCounts:
         one, two = self.whole(mark + other + mark), self.whole(mark + other + mark + other + mark)
         marks = one + (len(parts) - 1) * (two - one) - len(parts) * self.after(mark, other)
         return self.whole(mark + mark.join(parts) + mark) - marks
+
+    def estimate(self, text: str) -> int:
+        """Tokens of a text, as the sum of its words."""
+        first, *lines = _lines(text)
+        word, *words = first.split(" ")
+        return self.whole(word) + self._behind(words) + sum(map(self._line, lines))
+
+    def added(self, unit: str) -> int:
+        """Tokens that a unit adds to a text; it begins with a newline or with the space before its first word."""
+        if unit[:1] == " ":
+            return self._behind(unit[1:].split(" "))
+        newline = self._starts.get("\n") or self._known(self._starts, "\n", "x.")
+        return newline + sum(map(self._line, _lines(unit[1:])))
+
+    def _line(self, line: str) -> int:
+        word, *words = line.split(" ")
+        if word not in self._starts:
+            self._known(self._starts, word, "x.\n")
+        return self._starts[word] + self._behind(words)
+
+    def _behind(self, words: list[str]) -> int:
+        """Tokens of words that each stand behind a space."""
+        try:
+            return sum(map(self._words.__getitem__, words))
+        except KeyError:
+            pass
+        total = 0
+        for word in words:
+            known = self._words.get(word)
+            if known is None:
+                known = self._code(word) if _NUMBERED.search(word) else self._known(self._words, word, "x", " ")
+            total += known
+        return total
+
+    def _code(self, word: str) -> int:
+        """Tokens of a word with digits behind a space: unlike other words it hardly comes twice, unlike its parts."""
+        if word not in self._codes:
+            if len(self._codes) >= MOST_CODES:
+                self._codes.clear()
+            total, text = 0, f" {word}"
+            for part in PARTS.findall(text.translate(DIGITS_TO_ZERO) if self.digits_alike else text):
+                if part not in self._units:
+                    self._known(self._units, part, "1" if part[0].isalpha() else "x")
+                total += self._units[part]
+            self._codes[word] = total
+        return self._codes[word]
+
+    def _known(self, held: dict[str, int], word: str, anchor: str, space: str = "") -> int:
+        if len(held) >= MOST_KNOWN:
+            held.clear()
+        held[word] = self.after(anchor, space + word)
+        return held[word]
+
+
+class PromptCount:
+    """Counts the prompts of one run: calling it gives the tokens of a text, by the tokenizer unless the text is long.
+
+    `text.fit` searches with `estimate` and checks what it finds by a call.
+    """
+
+    def __init__(self, counts: TokenCounts) -> None:
+        self.counts = counts
+        # A search and those who use what it found ask for the same long texts again.
+        self.whole = lru_cache(maxsize=4)(counts.whole)
+        self.estimate = lru_cache(maxsize=4)(counts.estimate)
+        self.added = counts.added
+
+    def __call__(self, text: str) -> int:
+        return self.estimate(text) if len(text) > LONG else self.whole(text)
+
+
+_NUMBERED = re.compile("[0-9]")
+
+
+def _lines(text: str) -> list[str]:
+    """The text cut behind every newline that a non-space follows; the pieces are the text again."""
+    first, *rest = text.split("\n")
+    found = [first]
+    for line in rest:
+        if line and not line[0].isspace():
+            found[-1] += "\n"
+            found.append(line)
+        else:
+            found[-1] += "\n" + line
+    return found
 
 
 def _numbers(rng: random.Random, digits: int) -> list[str]:
