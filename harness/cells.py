@@ -32,6 +32,7 @@ class Base:
     dtype: str  # as run, never "auto"
     attention: str  # the kernel as run, never "auto"
     parameters: int = 0  # number of weights
+    tokenizer_hash: str = ""  # over its files; "" where they are unknown, and prompts are not kept
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def run(
     ] = None,
     date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    cache: Annotated[bool, typer.Option(help="Keep the prompts for other runs.")] = True,
 ) -> None:
     """Run an experiment, or what is missing of it, and write the report."""
     from harness import experiment as experiments
@@ -61,7 +62,7 @@ def run(
     try:
         from harness.engine import LocalEngine
 
-        outcome = run_cells(plan, folder, LocalEngine(plan, shown), shown)
+        outcome = run_cells(plan, folder, LocalEngine(plan, shown), shown, cache)
     except KeyboardInterrupt:
         shown.close()
         again = shlex.join(["ropebench", *sys.argv[1:]])

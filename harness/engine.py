@@ -65,6 +65,7 @@ class LocalEngine:
         from harness.model import resolved
         from harness.model_files import model_folder, weight_files, weights_hash
         from harness.rope_spec import load_config, spec_from_config
+        from harness.tokens import tokenizer_hash
 
         one = self._experiment
         if self._base is None:
@@ -76,7 +77,8 @@ class LocalEngine:
             size = sum(path.stat().st_size for path in weight_files(folder))
             if size > 1e9:
                 self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
-            self._base = Base(weights_hash(folder), rope, dtype, attention, parameter_count(folder))
+            weights, tokenizer = weights_hash(folder), tokenizer_hash(folder)
+            self._base = Base(weights, rope, dtype, attention, parameter_count(folder), tokenizer)
         return self._base
 
     @contextmanager

@@ -156,6 +156,12 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         none = parameters.make("none", extenders.base.load("none"), {}, {"target_length": target})
         methods = (Method(_free("none", [m.label for m in methods]), none), *methods)
         notes = ("added the extender 'none': retention is measured against the model as trained",)
+    tests = tuple(_tests(f"{where}: tests", content["tests"], samples, target, folder))
+    once = [test.label for test in tests if not test.task.seeded]
+    if once and len(seeds) > 1 and "training" not in content:
+        notes += (
+            f"{', '.join(once)}: the seed draws nothing, so more seeds give nothing new; run with {seeds[0]} only",
+        )
     trainings: tuple[Training | None, ...] = ()
     if "training" in content:
         from harness.model_files import shipped_models
@@ -172,7 +178,7 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         target_length=target,
         lengths=lengths,
         methods=methods,
-        tests=tuple(_tests(f"{where}: tests", content["tests"], samples, target, folder)),
+        tests=tests,
         seeds=seeds,
         dtype=_choice(f"{where}: dtype", content.get("dtype", "auto"), DTYPES),
         attention=_choice(f"{where}: attention", content.get("attention", "auto"), ATTENTION),

@@ -87,8 +87,14 @@ def jobs_of(
         rows = tasks.base.expand(name)
         for row in rows:
             _refuse_lm_eval(row)
-            tasks.base.make(row, **parameters)
-        found[name] = [Job(row, given, length, seed, samples) for length in lengths for seed in seeds for row in rows]
+        seeded = {row: tasks.base.make(row, **parameters).seeded for row in rows}
+        found[name] = [
+            Job(row, given, length, seed, samples)
+            for length in lengths
+            for seed in seeds
+            for row in rows
+            if seeded[row] or seed == seeds[0]  # another seed would only give the same samples again
+        ]
     return found
 
 
@@ -113,6 +119,9 @@ def generate(
     groups = jobs_of(names, parameters or {}, lengths, seeds, samples)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; name a folder for the samples")
+    once = sorted({job.test for group in groups.values() for job in group if not job.task.seeded})
+    if once and len(seeds) > 1:
+        say(f"{', '.join(once)}: texts are taken in order and more seeds give nothing new; made for seed {seeds[0]}")
     folder = tokenizer_folder(model)
     digest = tokenizer_hash(folder)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,17 +1,22 @@
 """A test's prompts without a model: what each asks, what a right answer says, and which function scores it.
 
 The test runs as it always does, over a stand-in that writes nothing down but what it was asked, so every test that
-keeps the contract works and sample i is the same text here and in `ropebench run`.
+keeps the contract works and sample i is the same text here and in `ropebench run`, which reads the same cache.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from harness.cells import task_identity
+from harness.prompt_cache import PromptCache, prompts_key, sealed, sound_lines
 from harness.store import Store, canonical, key_of
-from harness.tokens import Tokens
-from tasks.base import Generation, Row, Task
+from tasks.answers import PromptTask
+from tasks.base import LM, Generation, Row, Task, Tokenizer
 from tasks.scoring import name_of, score
+from tasks.text import Sample
 
 PROBES = 2  # samples of a test whose prompt comes back as the answer, to compare the scoring function with the test
 
@@ -19,7 +24,7 @@ PROBES = 2  # samples of a test whose prompt comes back as the answer, to compar
 class Recorder:
     """Implements `tasks.base.LM` with a tokenizer alone: answers with nothing, or with the prompt while it probes."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokenizer) -> None:
         self.tokens = tokens
         self.prompts: list[tuple[str, int]] = []  # (prompt, new tokens) since the last row
         self.documents: list[tuple[list[int], int]] = []  # (token ids, first scored position) since the last row
@@ -52,13 +57,18 @@ class Recorder:
         raise ValueError("a test that compares the losses of given answers cannot be written as prompts")
 
 
-def recorded(task: Task, tokens: Tokens, length: int, seed: int, samples: int) -> Iterator[dict[str, Any]]:
+def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int) -> Iterator[dict[str, Any]]:
     """Samples 0 … samples-1 as JSON objects, one by one. Raises ValueError for a test that has no prompts to write."""
     lm = Recorder(tokens)
     shared = {**task_identity(task), "length": length, "seed": seed}
     scoring = name_of(task) if task.unit == "score" else ""
     count = 0
-    for row in task.run(lm, length, seed, samples):
+    asked: dict[int, Sample] = {}
+    if isinstance(task, PromptTask):
+        rows = task.answers(lm, _noted(task.prompts(tokens, length, seed, samples), asked), length)
+    else:
+        rows = task.run(lm, length, seed, samples)
+    for row in rows:
         one = _loss(lm, task, row) if task.unit == "nats" else _answer(lm, task, row, scoring)
         lm.prompts, lm.documents = [], []
         name = key_of({**shared, "sample": row.sample, "prompt": Store.prompt_name(row.prompt)})[:16]
@@ -75,6 +85,7 @@ def recorded(task: Task, tokens: Tokens, length: int, seed: int, samples: int) -
             "added_tokens": tokens.added_tokens,
             "depth": row.depth,
             "extra": row.extra,
+            **_wrong(asked.pop(row.sample, None)),
         }
         count += 1
     if count != samples:
@@ -117,5 +128,64 @@ def _loss(lm: Recorder, task: Task, row: Row) -> dict[str, Any]:
     return {"prompt": given, "scored": scored, "scored_tokens": len(ids) - start, "new_tokens": 0, "stops": []}
 
 
+def _noted(samples: Iterable[Sample], asked: dict[int, Sample]) -> Iterator[Sample]:
+    for i, sample in enumerate(samples):
+        asked[i] = sample
+        yield sample
+
+
+def _wrong(sample: Sample | None) -> dict[str, Any]:
+    """Wrong values that stand in the prompt too: by them a wrong answer is told from another."""
+    found = {} if sample is None else {"others": list(sample.others), "values": sorted(sample.values)}
+    return {name: values for name, values in found.items() if values}
+
+
 def as_line(one: dict[str, Any]) -> str:
-    return canonical(one) + "\n"
+    return sealed(canonical(one))
+
+
+def sample_of(line: bytes) -> Sample:
+    """The sample in a line of a test that asks questions."""
+    one = json.loads(line.decode("utf-8", "surrogatepass"))
+    return Sample(
+        prompt=one["prompt"],
+        references=tuple(one["references"]),
+        tokens=one["prompt_tokens"] - one["added_tokens"],
+        depth=one["depth"],
+        others=tuple(one.get("others", ())),
+        extra=one["extra"],
+        values=frozenset(one.get("values", ())),
+    )
+
+
+@dataclass(frozen=True)
+class KeptPrompts:
+    """Runs tests with the prompts of the cache; what it lacks is made and kept for the next method, run or machine."""
+
+    cache: PromptCache
+    tokenizer: str  # hash of its files
+
+    def rows(self, task: Task, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
+        """What `task.run` gives. A test that is no part of this package may change unseen and is never kept."""
+        if not isinstance(task, PromptTask) or not type(task).__module__.startswith("tasks."):
+            return task.run(lm, length, seed, samples)
+        return task.answers(lm, self.prompts(task, lm, length, seed, samples), length)
+
+    def prompts(self, task: PromptTask, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[Sample]:
+        key = prompts_key(task, self.tokenizer, length, seed)
+        given = 0
+        for _ in range(2):  # a second time where the file turns out to be damaged
+            try:
+                path = self.cache.find(key, samples)
+                if path is None:
+                    lines = map(as_line, recorded(task, lm, length, seed, samples))
+                    path = self.cache.fill(key, samples, lines)
+                for line in islice(sound_lines(path), given, samples):
+                    yield sample_of(line)
+                    given += 1
+                if given == samples:
+                    return
+                path.unlink(missing_ok=True)
+            except OSError:  # a home without room or rights: prompts are made as if there were no cache
+                break
+        yield from islice(task.prompts(lm, length, seed, samples), given, None)

@@ -22,6 +22,8 @@ from harness.experiment import Experiment, Method
 from harness.ledger import ledger
 from harness.memory import PeakMemory
 from harness.progress import Progress
+from harness.prompt_cache import PromptCache, cache_folder
+from harness.prompts import KeptPrompts
 from harness.provenance import now, provenance
 from harness.store import Store
 from harness.training import Job
@@ -76,9 +78,14 @@ class Outcome:
     unsearched: tuple[tuple[str, str], ...] = ()  # methods whose search failed, with one line each
 
 
-def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress) -> Outcome:
-    """Compute what the store in `folder` misses. Raises ValueError for what the user can mend before anything runs."""
+def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress, keep_prompts: bool = True) -> Outcome:
+    """Compute what the store in `folder` misses. Raises ValueError for what the user can mend before anything runs.
+
+    Prompts are read from the cache of prompts, and kept there, unless `keep_prompts` is False.
+    """
     base = engine.base()
+    known = keep_prompts and base.tokenizer_hash
+    kept = KeptPrompts(PromptCache(cache_folder()), base.tokenizer_hash) if known else None
     check(experiment, base.rope)
     searches = searching.planned(experiment.methods, base)
     store = Store(Path(folder))
@@ -137,7 +144,7 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
                 for cell in missing:
                     assert session_of is not None
                     progress.begin(cell)
-                    content, prompts = measure(cell, session_of, engine.name, store)
+                    content, prompts = measure(cell, session_of, engine.name, store, kept)
                     for text in prompts:
                         store.put_prompt(text)
                     store.put_cell(cell.key, content)
@@ -152,7 +159,7 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
 
 
 def measure(
-    cell: Cell, session_of: Sessions, engine: str, store: Store | None = None
+    cell: Cell, session_of: Sessions, engine: str, store: Store | None = None, kept: KeptPrompts | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """One cell: (what is stored, the prompts that its rows name). Whatever goes wrong in it is a failed cell."""
     memory = PeakMemory()
@@ -171,7 +178,8 @@ def measure(
         before = session.token_forwards
         plan_hash, difference = session.prove(cell.length)
         proof = {str(cell.length): {"plan_hash": plan_hash, "max_difference": difference}}
-        for row in cell.test.task.run(session.lm, cell.length, cell.seed, cell.samples):
+        asked = (session.lm, cell.length, cell.seed, cell.samples)
+        for row in kept.rows(cell.test.task, *asked) if kept else cell.test.task.run(*asked):
             rows.append(checked(row, cell))
         if not rows:
             raise ValueError("the test gave no samples")

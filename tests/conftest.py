@@ -23,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def prompts_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or fills the cache of prompts in somebody's home."""
+    os.environ["ROPEBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer Llama with a window of 64 tokens and a byte tokenizer, saved as users save models."""

@@ -204,6 +204,15 @@ def test_a_model_beside_the_file_wins(tmp_path: Path) -> None:
     assert one.model == "pocket-llama" and one.model_source == str(tmp_path.resolve() / "pocket-llama")
 
 
+def test_tests_that_draw_nothing_say_that_more_seeds_give_nothing(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    own = GOOD.replace("tests: [", "tests: [{perplexity: {folder: texts, label: mine}}, ")
+    assert own != GOOD
+    assert not read(tmp_path, own + "\nseeds: [0]").notes
+    [said] = read(tmp_path, own + "\nseeds: [3, 4]").notes
+    assert said == "mine: the seed draws nothing, so more seeds give nothing new; run with 3 only"
+
+
 @pytest.mark.parametrize("name", sorted(experiment.shipped()))
 def test_shipped_experiments_are_good(name: str) -> None:
     one = experiment.read(experiment.find(name))

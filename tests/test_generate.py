@@ -11,7 +11,7 @@ import tasks.base
 import tasks.scoring
 from harness import generate as generating
 from harness.generate import generate, jobs_of
-from harness.prompt_cache import PromptCache, cache_folder, copy_lines, prompts_key
+from harness.prompt_cache import PromptCache, cache_folder, copy_lines, prompts_key, sealed
 from harness.prompts import recorded
 from tasks.base import Task
 
@@ -154,25 +154,27 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
     assert not list((tmp_path / "prompts").iterdir())
 
 
-def test_copying_the_first_lines(tmp_path, monkeypatch):
-    from harness import prompt_cache
-
+def test_copying_the_first_lines(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
-    source.write_text("one\ntwo\nthree\n")
-    for block in (1, 5, 1 << 20):
-        monkeypatch.setattr(prompt_cache, "BLOCK", block)
-        for count, text in {1: "one\n", 2: "one\ntwo\n", 3: "one\ntwo\nthree\n"}.items():
-            assert copy_lines(source, target, count) and target.read_text() == text
+    lines = [sealed(content) for content in ('{"a":1}', '{"b":"ü\\n"}', '{"c":[]}')]
+    source.write_text("".join(lines))
+    assert json.loads(lines[1]) == {"check": lines[1][10:26], "b": "ü\n"}
+    for count in (1, 2, 3):
+        assert copy_lines(source, target, count) and target.read_text() == "".join(lines[:count])
     assert not copy_lines(source, tmp_path / "none", 4)
+    source.write_text(lines[0] + lines[1].replace("ü", "u") + lines[2])
+    assert copy_lines(source, target, 1) and not copy_lines(source, tmp_path / "none", 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
 
 
 def test_a_damaged_file_of_the_cache_is_made_again(byte_folder, tmp_path):
     [one] = made(tmp_path / "a", byte_folder)
     [path] = (cache_folder() / "prompts").iterdir()
-    path.write_bytes(path.read_bytes()[:-2000])
-    [again] = made(tmp_path / "b", byte_folder)
-    assert again.file.read_bytes() == one.file.read_bytes()
+    whole = path.read_bytes()
+    for damaged in (whole[:-2000], whole.replace(b"secret", b"public", 1)):
+        path.write_bytes(damaged)
+        [again] = made(tmp_path / "b", byte_folder)
+        assert again.file.read_bytes() == one.file.read_bytes() == whole
 
 
 def test_a_test_that_fails_costs_only_its_own_files(byte_folder, tmp_path):
@@ -240,6 +242,13 @@ def test_only_scoring_functions_of_ours_are_called(name):
 def test_wrong_input_is_one_line(names, settings, line):
     with pytest.raises(ValueError, match=line):
         jobs_of(names, settings.get("parameters", {}), settings.get("lengths", [512]), [0], settings.get("samples", 1))
+
+
+def test_more_seeds_of_texts_in_order_are_made_once(tmp_path):
+    (tmp_path / "one.txt").write_text("words " * 300)
+    given = {"folder": str(tmp_path)}
+    assert [job.seed for job in jobs_of(["perplexity"], given, [512], [0, 1], 1)["perplexity"]] == [0]
+    assert [job.seed for job in jobs_of(["perplexity"], {}, [512], [0, 1], 1)["perplexity"]] == [0, 1]
 
 
 def test_names_of_files_tell_everything_apart():

@@ -18,6 +18,8 @@ Each `.jsonl` file is one test at one length; a line is one sample. Nothing is n
 | `depth` | where the target stands, 0 = start, 1 = end, where a test has one |
 | `scoring` | the function of ropebench that scores an answer: `tasks.scoring.score(name, answer, references)` |
 | `scored`, `scored_tokens` | instead, for perplexity: the text whose loss is measured, given `prompt` |
+| `others`, `values` | wrong values that stand in the prompt too, where a test knows them |
+| `check` | first digits of the SHA-256 of what follows it on the line |
 | `test`, `version`, `parameters`, `length`, `seed`, `sample`, `extra` | how the sample was made |
 
 With lm-eval and ropebench installed in one environment the stock command runs them with any backend:
