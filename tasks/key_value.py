@@ -8,7 +8,6 @@ answer counts instead of a substring anywhere.
 
 import json
 import random
-import uuid
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -16,16 +15,18 @@ from typing import ClassVar
 from tasks import text
 from tasks.answers import AnswerTask, closed_book, placed
 from tasks.failures import KINDS
+from tasks.ruler.exact.keys import uuid4
 from tasks.token_counts import PromptCount
 
 OPENING = "Every key of this JSON object has one value."
 QUESTION = 'What is the value of the key "{key}"? The value is'
 # At least: two uuids have 64 hex digits, and tokenizers hardly pack more than four of them into one token.
 TOKENS_OF_A_PAIR = 16
+PAIRS_AT_ONCE = 32  # that are counted in one go
 
 
 def identifier(rng: random.Random) -> str:
-    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    return uuid4(rng.getrandbits(128))
 
 
 def score(generation: str, sample: text.Sample) -> float:
@@ -49,7 +50,9 @@ class KeyValue(AnswerTask):
         pairs = islice(zip(drawn, drawn, strict=False), most)
         question = QUESTION.format(key=key)
         if isinstance(count, PromptCount):
-            others = text.filling(pairs, lambda pair: count.added(f' "{pair[0]}": "{pair[1]}",'), max(0, budget))
+            several = iter(lambda: list(islice(pairs, PAIRS_AT_ONCE)), [])
+            found = text.filling(several, lambda some: count.added("".join(f' "{k}": "{v}",' for k, v in some)), budget)
+            others = [pair for some in found for pair in some]
         else:
             others = list(pairs)
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from weakref import WeakKeyDictionary, ref
 
 from tasks.base import Tokenizer
@@ -23,7 +24,7 @@ SHORT = 4  # letters; longer parts of hexadecimal numbers hardly come twice
 MOST_KNOWN, MOST_CODES = 1_000_000, 50_000  # words; bounds on memory
 # Prompts up to here are tokenised once more when they are done, however sure their sum is. At 131,072 tokens that
 # alone would cost more than all the rest.
-LONG = 160_000  # characters, some 40,000 tokens
+LONG = 40_000  # tokens
 
 _counts: "WeakKeyDictionary[Tokenizer, TokenCounts]" = WeakKeyDictionary()
 
@@ -179,29 +180,45 @@ class TokenCounts:
             return sum(map(self._words.__getitem__, words))
         except KeyError:
             pass
+        codes = [w for w in words if w not in self._words and w not in self._codes and _NUMBERED.search(w)]
+        if codes:
+            self._learn(codes)
         total = 0
         for word in words:
             known = self._words.get(word)
             if known is None:
-                known = self._code(word) if _NUMBERED.search(word) else self._known(self._words, word, "x", " ")
-            total += known
+                known = self._codes.get(word)
+            total += self._known(self._words, word, "x", " ") if known is None else known
         return total
 
-    def _code(self, word: str) -> int:
-        """Tokens of a word with digits behind a space: unlike other words it hardly comes twice, unlike its parts."""
-        if word not in self._codes:
-            if len(self._codes) >= MOST_CODES:
-                self._codes.clear()
-            total, text = 0, f" {word}"
-            for part in PARTS.findall(text.translate(DIGITS_TO_ZERO) if self.digits_alike else text):
-                if part not in self._units:
-                    self._known(self._units, part, "1" if part[0].isalpha() else "x")
-                total += self._units[part]
-            self._codes[word] = total
-        return self._codes[word]
+    def _learn(self, codes: list[str]) -> None:
+        """Count words with digits that stand behind a space: unlike other words they hardly come twice, unlike their
+        parts."""
+        if len(self._codes) > MOST_CODES:
+            self._codes.clear()
+        if len(self._units) > MOST_KNOWN:
+            self._units.clear()
+        zeros = DIGITS_TO_ZERO if self.digits_alike else {}
+        parts_of = {code: PARTS.findall(f" {code}".translate(zeros)) for code in codes}
+        unknown = sorted({part for parts in parts_of.values() for part in parts} - self._units.keys())
+        long = [part for part in unknown if len(part) > SHORT and part[0].isalpha()]
+        for part, size in zip(long, self._sizes(long), strict=True):
+            self._units[part] = size
+        for part in unknown:
+            if part not in self._units:
+                self._known(self._units, part, "1" if part[0].isalpha() else "x")
+        for code, parts in parts_of.items():
+            self._codes[code] = sum(map(self._units.__getitem__, parts))
+
+    def _sizes(self, parts: list[str]) -> list[int]:
+        """Tokens of parts that stand behind a digit, all in one text: the digit's token tells them apart."""
+        ids = self._encode("".join(("a1", *(f"{part}1" for part in parts)))) if parts else []
+        marks = [i for i, token in enumerate(ids) if token == ids[-1]]
+        sizes = [end - start - 1 for start, end in pairwise(marks)]
+        return sizes if len(sizes) == len(parts) else [self.after("1", part) for part in parts]
 
     def _known(self, held: dict[str, int], word: str, anchor: str, space: str = "") -> int:
-        if len(held) >= MOST_KNOWN:
+        if held is not self._units and len(held) >= MOST_KNOWN:  # units are being added up just now
             held.clear()
         held[word] = self.after(anchor, space + word)
         return held[word]
@@ -221,7 +238,8 @@ class PromptCount:
         self.added = counts.added
 
     def __call__(self, text: str) -> int:
-        return self.estimate(text) if len(text) > LONG else self.whole(text)
+        added_up = self.estimate(text)
+        return added_up if added_up > LONG else self.whole(text)
 
 
 _NUMBERED = re.compile("[0-9]")

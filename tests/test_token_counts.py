@@ -7,7 +7,7 @@ import fakes
 import pytest
 
 import tasks.base
-from tasks import ruler, text, token_counts
+from tasks import ruler, text, timing, token_counts
 from tasks.answers import AnswerTask
 from tasks.corpora import world
 from tasks.token_counts import PromptCount, counts_of
@@ -45,7 +45,7 @@ def test_prompts_are_those_of_counting(name, kind, monkeypatch):
     """Trusted or not: a sum that is wrong in the first sample is never used again."""
     task, lm = tasks.base.make(name), kind()
     assert isinstance(task, AnswerTask)
-    monkeypatch.setattr(token_counts, "LONG", 3000)
+    monkeypatch.setattr(token_counts, "LONG", 1000)
     for length in (600, 2000):
         budget = length - task.new_tokens - lm.added_tokens
         counted = [task.sample(0, i, budget, lambda string: len(lm.encode(string))) for i in range(3)]
@@ -69,7 +69,7 @@ def test_long_prompts_are_tokenised_once_a_run(name, monkeypatch):
             long.append(len(text)) if len(text) > 3000 else None
             return super().encode(text)
 
-    monkeypatch.setattr(token_counts, "LONG", 3000)
+    monkeypatch.setattr(token_counts, "LONG", 1000)
     lm = Watched()
     made = list(tasks.base.make(name).prompts(lm, 4000, 0, 3))
     assert all(len(sample.prompt) > 3000 for sample in made)
@@ -84,6 +84,14 @@ def test_short_prompts_are_tokenised_when_they_are_done():
     made = tasks.base.make("needle").sample(0, 0, 500, counter)
     assert made.tokens == len(lm.encode(made.prompt)) <= 500
     assert counter.estimate(made.prompt) != made.tokens
+
+
+def test_costs_are_measured():
+    found = list(timing.costs(fakes.FakeLM(), ["needle", "ruler-pocket/vt"], [600, 800], 1))
+    assert [(cost.name, cost.length) for cost in found][::3] == [("needle", 600), ("ruler-pocket/vt", 800)]
+    assert all(0 < cost.sample < 5 and cost.first > 0 for cost in found)
+    with pytest.raises(ValueError, match="perplexity does not ask one question a sample"):
+        list(timing.costs(fakes.FakeLM(), ["perplexity"], [600], 1))
 
 
 @pytest.mark.parametrize("kind", [fakes.FakeLM, Newlines])
@@ -111,9 +119,18 @@ def test_memory_of_words_is_bounded(monkeypatch):
     monkeypatch.setattr(token_counts, "MOST_CODES", 50)
     lm = fakes.FakeLM()
     counts = counts_of(lm)
-    said = " ".join(f"{word} {i}" for i, word in enumerate(fakes.WORDS * 20))
-    assert counts.estimate(said) == len(lm.encode(said))
-    assert max(len(counts._words), len(counts._codes), len(counts._units)) <= 50
+    for i in range(40):
+        said = " ".join(f"{word}{i} a{i}{word} {word * 3}{i}x" for word in fakes.WORDS)
+        assert counts.estimate(said) == len(lm.encode(said))
+    assert len(counts._words) <= 50 and len(counts._codes) <= 120 and len(counts._units) <= 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_are_counted_one_by_one_in_one_text(kind):
+    lm = kind()
+    parts = ["abcdef", "fa", "deadbeefcafe"]
+    assert counts_of(lm)._sizes(parts) == [len(lm.encode(f"1{part}")) - len(lm.encode("1")) for part in parts]
+    assert counts_of(lm)._sizes([]) == []
 
 
 @pytest.mark.parametrize(
