@@ -370,6 +370,58 @@ def relatives(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces
     return pieces
 
 
+def kin(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
+    """Questions of two hops without a way around.
+
+    In `relatives` and `documents` the kind of the fact nearly gives the answer away. Here all facts are of one kind, of
+    some people it is not said whose relatives they are, and of some relatives nothing is told. In half of the sequences
+    every fact stands before the line that says whose relative this is, which is the easier order for a causal model.
+    """
+    seen: set[str] = set()
+
+    def name() -> str:
+        while (drawn := text.draw(rng, world.new_name, 1, False)[0]) in seen:
+            pass
+        seen.add(drawn)
+        return drawn
+
+    said = wording()
+    values, ways, question = world.FACTS[rng.choice(("town", "job", "pet"))]
+    as_documents = budget >= 256 and rng.random() < 0.5
+    facts: list[str] = []
+    relations: list[str] = []
+    asked: list[tuple[str, str]] = []
+    room = int(0.6 * budget) - (80 if as_documents else 4)
+    while room > 0 or len(asked) < 2:
+        who, relative, value = name(), name(), rng.choice(values)
+        two = f"the {rng.choice(('sister', 'brother', 'teacher', 'neighbour'))} of {who}"
+        kind = rng.random() if asked else 0.0
+        if kind < 0.8:
+            fact = rng.choice(ways).format(name=relative, value=value) + "."
+            facts.append(fact[0].upper() + fact[1:])
+            room -= count(facts[-1]) + (6 if as_documents else 1)
+        if kind < 0.6 or kind >= 0.8:
+            relations.append(f"T{two[1:]} is {relative}.")
+            room -= count(relations[-1]) + (6 if as_documents else 1)
+            only_one = kind >= 0.8 or rng.random() < 0.25
+            asked.append((f"Who is {two}?", relative) if only_one else (question.format(name=two), value))
+    rng.shuffle(facts)
+    rng.shuffle(relations)
+    lines = facts + relations
+    if rng.random() < 0.5:
+        rng.shuffle(lines)
+    rng.shuffle(asked)
+    start = "\n".join(lines) + "\n"
+    if as_documents:
+        context = "\n\n".join(said.qa_document.format(i=i, document=line) for i, line in enumerate(lines, start=1))
+        before, _, _ = said.qa_template.partition("{context}")
+        start = before + context + "\n\n"
+    pieces: Pieces = [(start, CONTEXT)]
+    for wanted, answer in asked:
+        pieces += [(f"Question: {wanted}{said.qa_prefix}", TEXT), (f" {answer}{END}", ANSWER)]
+    return pieces
+
+
 def codes(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     """Our own needle and passkey tests."""
     if rng.random() < 0.4:
@@ -513,6 +565,7 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the shortest sequence that can h
     "single": (partial(documents, hops=(1,)), 128),
     "told": (told, 64),
     "relatives": (relatives, 128),
+    "kin": (kin, 128),
     "codes": (codes, 128),
     "stories": (stories, 64),
     "quiz": (quiz, 64),
