@@ -29,6 +29,8 @@ from harness.store import Store
 from harness.training import Job
 from tasks.base import LM, Row
 
+SAVED_SECONDS = 60.0  # between two writings of run.json
+
 
 class Session(searching.Measures, Protocol):
     """One method on the loaded model."""
@@ -121,6 +123,7 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
         return sorted(missing, key=lambda c: (c.length, weights[c.training], order[id(c)])), len(unique)
 
     save()
+    saved_at = time.monotonic()
     unfinished = [one for one in searches if not searching.finished(store.searches, one.key)]
     missing, total = missing_cells()
     if missing or unfinished or training_stage.missing(jobs, store):
@@ -149,6 +152,9 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
                         store.put_prompt(text)
                     store.put_cell(cell.key, content)
                     progress.end(cell, content["cost"]["seconds"], content["error"])
+                    if time.monotonic() - saved_at > SAVED_SECONDS:  # the ledger, should the process be killed
+                        save()
+                        saved_at = time.monotonic()
                     if content["error"]:
                         failed.append((cell, content["error"]))
         finally:

@@ -41,9 +41,10 @@ def trajectories(
         xs, ys = [x for x, _ in best] + [last], [y for _, y in best] + [best[-1][1]]
         style.tag(axes.step([x / 1e6 for x in xs], ys, where="post", color=shade)[0], method)
         ends.append(style.End(method, search.label, last / 1e6, ys[-1], shade))
-    lowest = min(y for search in drawn for _, y in search.best)
+    lines = [y for search in drawn for _, y in search.best]
+    lowest = min(lines)
     worst = sorted(one.loss for search in drawn for one in search.candidates)
-    axes.set_ylim(lowest - 0.03 * abs(lowest) - 0.01, max(worst[int(0.9 * (len(worst) - 1))], lowest + 0.05))
+    axes.set_ylim(lowest - 0.03 * abs(lowest) - 0.01, max(worst[int(0.9 * (len(worst) - 1))], *lines, lowest + 0.05))
     axes.set_xlabel("Spent, millions of token-forwards")
     axes.set_ylabel("Search loss, nats per token")
     style.margins(figure, 0.5, style.label_room([one.label for one in drawn]), 0.42, 0.1)

@@ -125,7 +125,8 @@ def plates(
         ),
         Plate(
             "search",
-            "Searches: lowest loss so far (line) and the losses of all candidates (dots) against what was spent.",
+            "Searches: the best candidate so far (line: the lowest loss among those measured on the most texts) and "
+            "the last loss of every candidate (dots), against what was spent.",
             lambda narrow: learning.trajectories(searches, colour, labels, narrow),
         ),
         Plate(

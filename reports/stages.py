@@ -55,12 +55,18 @@ class Search:
 
     @property
     def best(self) -> list[tuple[float, float]]:
-        """(token-forwards spent, lowest loss so far), where it falls."""
-        falls: list[tuple[float, float]] = []
+        """(token-forwards spent, loss of the best candidate so far), where it changes.
+
+        A race measures most candidates on few texts, and losses on few texts compare with nothing else. So the best is
+        the one of lowest loss among those measured on the most texts so far, and it may rise when texts are added.
+        """
+        steps: list[tuple[float, float]] = []
+        best: Candidate | None = None
         for one in sorted(self.candidates, key=lambda c: (c.spent, c.number)):
-            if not falls or one.loss < falls[-1][1]:
-                falls.append((one.spent, one.loss))
-        return falls
+            if best is None or (-one.samples, one.loss) < (-best.samples, best.loss):
+                best = one
+                steps.append((one.spent, one.loss))
+        return steps
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,17 @@ def test_a_search_is_read_with_its_trajectory(store: Store) -> None:
     assert (search.label, search.status, search.loss) == ("longrope2", "done", 1.84)
     assert search.found == {"critical_pair": 17.5} and search.held_out["yarn"] == 2.3
     assert len(search.candidates) == 59  # one has no loss; the last line is half written
+    most = max(one.samples for one in search.candidates)
     losses = [loss for _, loss in search.best]
-    assert losses == sorted(losses, reverse=True) and len(losses) > 3
-    assert losses[-1] == min(one.loss for one in search.candidates)
+    assert len(losses) > 3 and losses[-1] == min(one.loss for one in search.candidates if one.samples == most)
+
+
+def test_the_best_so_far_is_among_those_measured_on_the_most_texts() -> None:
+    """A loss of 0.1 on one easy text is no record, and neither is 0.5 on half of the texts."""
+    rows = [(2.0, 1, 10), (0.1, 1, 20), (1.5, 8, 30), (0.5, 4, 40), (1.2, 8, 50), (1.4, 8, 60)]
+    candidates = tuple(stages.Candidate(i, None, "seed", *row) for i, row in enumerate(rows))
+    search = stages.Search("x", "longrope2", "done", "", candidates=candidates)
+    assert search.best == [(10, 2.0), (20, 0.1), (30, 1.5), (50, 1.2)]
 
 
 def test_the_last_line_of_a_candidate_counts(tmp_path: Path) -> None:
