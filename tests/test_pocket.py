@@ -37,12 +37,15 @@ def test_share_below_the_critical_pair_is_that_of_the_large_models() -> None:
         assert own == pytest.approx(share, abs=2e-4)
 
 
-def test_the_rate_rises_stays_and_falls_to_zero() -> None:
-    one = recipe.RECIPES["pocket-llama"]
+@pytest.mark.parametrize("name", list(recipe.RECIPES))
+def test_the_rate_rises_then_follows_its_lines_to_zero(name: str) -> None:
+    one = recipe.RECIPES[name]
     rates = [one.rate(step) for step in range(one.steps)]
-    assert rates[0] == pytest.approx(1 / one.warmup) and max(rates) == 1.0 and 0 < rates[-1] < 0.002
     top = rates.index(1.0)
-    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[0] == pytest.approx(1 / one.warmup) and max(rates) == 1.0 and 0 < rates[-1] < 0.002
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and one.decay[-1] == (one.steps, 0.0)
+    for (start, high), (end, low) in zip(one.decay, one.decay[1:], strict=False):
+        assert rates[start] == high and one.rate((start + end) // 2) == pytest.approx((high + low) / 2, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", list(data.MAKERS))
