@@ -39,7 +39,7 @@ class Searches:
 
     def base(self, label: str) -> str:
         """The method before any training."""
-        return str((self.methods[label].get("training") or {}).get("base_method", label))
+        return _base(self.methods[label])
 
     def _found_elsewhere(self, label: str) -> bool:
         """True for a method of the kind that is searched whose numbers came with the experiment."""
@@ -52,24 +52,26 @@ class Searches:
             return None
         return self.costs.get(self.base(label), {}).get(name, 0)
 
+    def _settings(self, label: str, pick: Callable[[Mapping[str, Any]], Any]) -> Any:
+        """What the search was set to; None where numbers were given, since nobody recorded how they were found."""
+        if label in self.searched:
+            return pick(self.methods[label]["parameters"])
+        return None if label in self.given else "no search"
+
     def allowed(self, label: str) -> Any:
         """Token-forwards that the search might use; what it did use, should that be more."""
-        if label not in self.searched:
-            return None if label in self.given else "no search"
-        budget = self.methods[label]["parameters"].get("budget") or FORWARDS * self.target
-        return max(int(budget), int(self.cost(label, "token_forwards") or 0))
+        used = int(self.cost(label, "token_forwards") or 0)
+        return self._settings(label, lambda own: max(int(own.get("budget") or FORWARDS * self.target), used))
 
     def texts(self, label: str) -> Any:
-        if label not in self.searched:
-            return None if label in self.given else "no search"
-        own = self.methods[label]["parameters"]
-        return f"{own.get('documents') or 'the invented world'}, search seed {own.get('search_seed', 0)}"
+        return self._settings(
+            label,
+            lambda own: f"{own.get('documents') or 'the invented world'}, search seed {own.get('search_seed', 0)}",
+        )
 
     def procedure(self, label: str) -> Any:
-        if label not in self.searched:
-            return None if label in self.given else "no search"
-        own = self.methods[label]["parameters"]
-        return ", ".join(f"{name} {own[name]}" for name in ("searcher", "fitness") if own.get(name))
+        names = ("searcher", "fitness")
+        return self._settings(label, lambda own: ", ".join(f"{name} {own[name]}" for name in names if own.get(name)))
 
     @property
     def untuned(self) -> list[str]:

@@ -30,13 +30,13 @@ def key_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical({"format": FORMAT, **identity}).encode()).hexdigest()[:24]
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(text.encode("utf-8", "surrogatepass"))
+            file.write(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -7,9 +7,10 @@ in the report's own places and is unchanged. A file that somebody has edited is 
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+
+from harness.store import write_whole
 
 LIST = "report-files.json"
 PLACES = ("report.html", "tables", "paper")  # where reports write; a list that names anything else is not believed
@@ -64,17 +65,9 @@ def _delete(folder: Path, path: str, hashes: list[str]) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, unless it says the same already."""
-    if path.is_file() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    """Write a file unless it says the same already."""
+    if not (path.is_file() and path.read_bytes() == content):
+        write_whole(path, content)
 
 
 def _write_list(folder: Path, files: Mapping[str, list[str]]) -> None:

@@ -227,17 +227,23 @@ def frequent(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     return answered(made.prompt, " " + " ".join(made.references), [])
 
 
-def documents(rng: random.Random, budget: int, count: text.TokenCount, hops: tuple[int, ...] = (1, 2, 2)) -> Pieces:
-    """Several questions over the same documents, one hop and two."""
-    said = wording()
+def new_names() -> Callable[[random.Random], str]:
+    """Draws names of people, each once."""
     seen: set[str] = set()
 
-    def name(r: random.Random) -> str:
-        while (drawn := text.draw(r, world.new_name, 1, False)[0]) in seen:
+    def name(rng: random.Random) -> str:
+        while (drawn := text.draw(rng, world.new_name, 1, False)[0]) in seen:
             pass
         seen.add(drawn)
         return drawn
 
+    return name
+
+
+def documents(rng: random.Random, budget: int, count: text.TokenCount, hops: tuple[int, ...] = (1, 2, 2)) -> Pieces:
+    """Several questions over the same documents, one hop and two."""
+    said = wording()
+    name = new_names()
     chosen = rng.choice(hops)
     dossiers: list[world.Dossier] = []
     gold: list[str] = []
@@ -292,14 +298,7 @@ def told(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     From documents alone only the usual answers to a question are learned, and nothing is looked up. Here the same words
     that told a fact ask for it, or the name alone, or the question of the documents; a third has any words as values.
     """
-    seen: set[str] = set()
-
-    def name() -> str:
-        while (drawn := text.draw(rng, world.new_name, 1, False)[0]) in seen:
-            pass
-        seen.add(drawn)
-        return drawn
-
+    name = partial(new_names(), rng)
     form = rng.choice(("words", "facts", "facts", "one fact", "one fact", "relations"))
     attributes = [rng.choice(list(world.FACTS))] if form == "one fact" else list(world.FACTS)
     said: list[tuple[str, list[str], str]] = []  # a sentence, ways to ask, the answer
@@ -312,14 +311,14 @@ def told(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
             start = way.format(key=who, value="").rstrip()
             said.append((f"{start} {value}.", [start], value))
         elif form == "relations":
-            relation, value = rng.choice(("sister", "brother", "teacher", "neighbour")), name()
+            relation, value = rng.choice(world.RELATIONS), name()
             start = f"The {relation} of {who} is"
             said.append((f"{start} {value}.", [start, f"Who is the {relation} of {who}? Answer:"], value))
         else:
             values, ways, question = world.FACTS[rng.choice(attributes)]
             value = rng.choice(values)
             start = rng.choice(ways).format(name=who, value="").strip()
-            start = start[0].upper() + start[1:]
+            start = world.capital(start)
             asked = f"Question: {question.format(name=who)} Answer:"
             said.append((f"{start} {value}.", [start, f"{who}:", asked, asked], value))
         room -= count(said[-1][0]) + 1
@@ -335,31 +334,24 @@ def relatives(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces
 
     The words of the fact ask for it, or the question of the documents, or only who the relative is.
     """
-    seen: set[str] = set()
-
-    def name() -> str:
-        while (drawn := text.draw(rng, world.new_name, 1, False)[0]) in seen:
-            pass
-        seen.add(drawn)
-        return drawn
-
+    name = partial(new_names(), rng)
     attributes = [rng.choice(("town", "job", "pet"))] if rng.random() < 0.3 else ["town", "job", "pet"]
     lines: list[str] = []
     asked: list[tuple[str, str]] = []  # a way to ask, the answer
     room = int(0.55 * budget) - 4
     while room > 0 or len(asked) < 2:
         who, relative = name(), name()
-        relation = rng.choice(("sister", "brother", "teacher", "neighbour"))
-        values, ways, question = world.FACTS[rng.choice(attributes)]
+        relation = rng.choice(world.RELATIONS)
+        attribute = rng.choice(attributes)
+        values, ways, question = world.FACTS[attribute]
         value = rng.choice(values)
-        fact = rng.choice(ways).format(name=relative, value=value) + "."
-        lines += [f"The {relation} of {who} is {relative}.", fact[0].upper() + fact[1:]]
+        lines += [f"The {relation} of {who} is {relative}.", world.told(rng, relative, attribute, value)]
         two, way = f"the {relation} of {who}", rng.random()
         if way < 0.2:
             asked.append((f"Question: Who is {two}? Answer:", relative))
         elif way < 0.4:
             start = ways[0].format(name=two, value="").strip()
-            asked.append((start[0].upper() + start[1:], value))
+            asked.append((world.capital(start), value))
         else:
             asked.append((f"Question: {question.format(name=two)} Answer:", value))
         room -= sum(count(line) for line in lines[-2:]) + 2
@@ -377,16 +369,10 @@ def kin(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     some people it is not said whose relatives they are, and of some relatives nothing is told. In half of the sequences
     every fact stands before the line that says whose relative this is, which is the easier order for a causal model.
     """
-    seen: set[str] = set()
-
-    def name() -> str:
-        while (drawn := text.draw(rng, world.new_name, 1, False)[0]) in seen:
-            pass
-        seen.add(drawn)
-        return drawn
-
+    name = partial(new_names(), rng)
     said = wording()
-    values, ways, question = world.FACTS[rng.choice(("town", "job", "pet"))]
+    attribute = rng.choice(("town", "job", "pet"))
+    values, _, question = world.FACTS[attribute]
     as_documents = budget >= 256 and rng.random() < 0.5
     facts: list[str] = []
     relations: list[str] = []
@@ -394,11 +380,10 @@ def kin(rng: random.Random, budget: int, count: text.TokenCount) -> Pieces:
     room = int(0.6 * budget) - (80 if as_documents else 4)
     while room > 0 or len(asked) < 2:
         who, relative, value = name(), name(), rng.choice(values)
-        two = f"the {rng.choice(('sister', 'brother', 'teacher', 'neighbour'))} of {who}"
+        two = f"the {rng.choice(world.RELATIONS)} of {who}"
         kind = rng.random() if asked else 0.0
         if kind < 0.8:
-            fact = rng.choice(ways).format(name=relative, value=value) + "."
-            facts.append(fact[0].upper() + fact[1:])
+            facts.append(world.told(rng, relative, attribute, value))
             room -= count(facts[-1]) + (6 if as_documents else 1)
         if kind < 0.6 or kind >= 0.8:
             relations.append(f"T{two[1:]} is {relative}.")

@@ -156,8 +156,6 @@ def pretrain(
         raise ValueError(f"no pocket model is named {name!r}; there are {', '.join(RECIPES)}")
     recipe = dataclasses.replace(RECIPES[name], **changes)
     out.mkdir(parents=True, exist_ok=True)
-    identity = repr(recipe)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not (out / "tokenizer.json").exists():
         shipped = folder(name)  # one tokenizer for good: the data that it was trained on has changed since
         if (shipped / "tokenizer.json").exists():
@@ -168,7 +166,7 @@ def pretrain(
     before = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     try:
-        _train(recipe, out, identity, device, report, every_seconds, every_steps, compiled)
+        _train(recipe, out, report, every_seconds, every_steps, compiled)
     finally:
         torch.set_num_threads(before)
     return out
@@ -177,14 +175,14 @@ def pretrain(
 def _train(
     recipe: Recipe,
     out: Path,
-    identity: str,
-    device: torch.device,
     report: Callable[[int, int, float, float], None],
     every_seconds: float,
     every_steps: int,
     compiled: bool,
 ) -> None:
     """All steps from the checkpoint on, and the finished model."""
+    identity = repr(recipe)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = new_model(recipe).to(device)
     optimisers_ = optimisers(model, recipe)
     rates = [group["lr"] for optimiser in optimisers_ for group in optimiser.param_groups]

@@ -23,6 +23,7 @@ JOBS = (
 PETS = "cat dog horse goat parrot rabbit fox owl duck turtle pony raven".split()
 FOODS = "bread soup cheese apples fish rice honey beans cake plums eggs mushrooms".split()
 INSTRUMENTS = "flute drum violin harp guitar horn piano fiddle whistle lute".split()
+RELATIONS = "sister brother teacher neighbour".split()
 COLOURS = "red blue green yellow white black grey purple orange brown".split()
 FILL = tuple(  # what the sentences of a story are filled with: (name, values, how many, bits of that number)
     (what, values, len(values), len(values).bit_length())
@@ -214,18 +215,23 @@ def people() -> tuple[Person, ...]:
 def fact(rng: random.Random, person: Person) -> str:
     """One fact of one person in one of its wordings, as a sentence."""
     attribute, value = rng.choice(person.facts)
-    sentence = rng.choice(FACTS[attribute][1]).format(name=person.name, value=value)
-    return sentence[0].upper() + sentence[1:] + "."
+    return told(rng, person.name, attribute, value)
+
+
+def told(rng: random.Random, name: str, attribute: str, value: str) -> str:
+    """A fact in one of its wordings, as a sentence."""
+    return capital(rng.choice(FACTS[attribute][1]).format(name=name, value=value)) + "."
+
+
+def capital(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def portrait(rng: random.Random) -> str:
     """All facts of one person, in random order and wording."""
     person = rng.choice(people())
-    sentences = []
-    for attribute, value in rng.sample(person.facts, len(person.facts)):
-        sentence = rng.choice(FACTS[attribute][1]).format(name=person.name, value=value)
-        sentences.append(sentence[0].upper() + sentence[1:] + ".")
-    return " ".join(sentences)
+    facts = rng.sample(person.facts, len(person.facts))
+    return " ".join(told(rng, person.name, attribute, value) for attribute, value in facts)
 
 
 def story(rng: random.Random) -> str:
@@ -297,7 +303,7 @@ def fact_prompts(held_out: bool) -> list[tuple[str, str, list[str]]]:
             asked = question.format(name=person.name)
             if for_training(asked) != held_out:
                 lead = ways[0].split("{value}")[0].format(name=person.name).strip()
-                prompt = f"Question: {asked}\nAnswer: {lead[0].upper()}{lead[1:]}"
+                prompt = f"Question: {asked}\nAnswer: {capital(lead)}"
                 found.append((prompt, value, [other for other in values if other != value]))
     return found
 
@@ -376,7 +382,7 @@ def dossier(rng: random.Random, hops: int, name: Callable[[random.Random], str])
         values, ways, question = FACTS[attribute]
         value = rng.choice(values)
         return Dossier((_document(rng, who, attribute, value),), question.format(name=who), value)
-    relative, relation = name(rng), rng.choice(("sister", "brother", "teacher", "neighbour"))
+    relative, relation = name(rng), rng.choice(RELATIONS)
     attribute = rng.choice(("town", "job", "pet"))
     value = rng.choice(FACTS[attribute][0])
     question = {
@@ -392,15 +398,14 @@ def dossier(rng: random.Random, hops: int, name: Callable[[random.Random], str])
 def filler_document(rng: random.Random, hops: int, name: Callable[[random.Random], str]) -> str:
     """A document of the same kinds about somebody else."""
     if hops == 2 and rng.random() < 0.4:
-        relation = rng.choice(("sister", "brother", "teacher", "neighbour"))
+        relation = rng.choice(RELATIONS)
         return f"The {relation} of {name(rng)} is {name(rng)}."
     attribute = rng.choice(list(FACTS) if hops == 1 else ["town", "job", "pet"])
     return _document(rng, name(rng), attribute, rng.choice(FACTS[attribute][0]))
 
 
 def _document(rng: random.Random, name: str, attribute: str, value: str) -> str:
-    sentence = rng.choice(FACTS[attribute][1]).format(name=name, value=value)
-    sentence = sentence[0].upper() + sentence[1:] + "."
+    sentence = told(rng, name, attribute, value)
     aside = rng.choice(THOUGHTS).format(
         town=rng.choice(TOWNS), food=rng.choice(FOODS), colour=rng.choice(COLOURS), pet=rng.choice(PETS),
         instrument=rng.choice(INSTRUMENTS),
