@@ -89,16 +89,25 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
     known = keep_prompts and base.tokenizer_hash
     kept = KeptPrompts(PromptCache(cache_folder()), base.tokenizer_hash) if known else None
     check(experiment, base.rope)
-    searches = searching.planned(experiment.methods, base)
+    stages = training_stage.stages(experiment.methods, experiment.trainings, base.rope)
+    earlier = {one.method.label: one.method for one in stages}
+    searches = searching.planned((*experiment.methods, *earlier.values()), base)
     store = Store(Path(folder))
 
     def stage() -> tuple[list[Cell], dict[str, Any], training_stage.Jobs]:
         """Cells, description and trainings of the methods that can plan by now."""
         complete = searching.completed(experiment.methods, searches, store.searches)
-        ready = dataclasses.replace(experiment, methods=training_stage.factored(complete, experiment.trainings))
-        jobs = training_stage.jobs_of(ready.methods, base, ready)
+        found_stages, waiting = [], set()
+        for one in stages:
+            done = searching.completed([one.method], searches, store.searches)
+            found_stages += [dataclasses.replace(one, method=method) for method in done]
+            waiting |= set() if done else {(one.base, one.recipe)}
+        methods = training_stage.factored(complete, experiment.trainings, waiting)
+        ready = dataclasses.replace(experiment, methods=methods)
+        jobs = training_stage.jobs_of(ready.methods, base, ready, found_stages)
         cells = cells_of(ready, base, {place: job.key for place, job in jobs.items()})
-        found = {"searches": searching.described(searches, store.searches)} if searches else {}
+        rows = searching.described(searches, store.searches)
+        found = {"searches": [row | training_stage.of_search(row["label"], stages) for row in rows]} if rows else {}
         return cells, describe(ready, base, cells) | found, jobs
 
     cells, description, jobs = stage()

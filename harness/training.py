@@ -12,11 +12,12 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
+from extenders.search.searched import SearchedExtender
 from extenders.training.recipe import RECIPES, Lora, Recipe
 from extenders.training.schedule import Schedule, schedule
 from harness.parameters import hint
@@ -59,7 +60,8 @@ class Training:
 
 @dataclass(frozen=True)
 class Job:
-    """One training: a training for one method and one seed on one model."""
+    """One training: a training for one method and one seed on one model. `stages`: what the method is when a stage
+    trains towards another target, where that had to be searched."""
 
     training: Training
     label: str  # of the method with its training
@@ -69,6 +71,7 @@ class Job:
     plan: Schedule
     identity: Mapping[str, Any]
     key: str
+    stages: Mapping[int, Extender] = field(default_factory=dict)  # by target length in tokens
 
     @property
     def words(self) -> str:
@@ -76,7 +79,7 @@ class Job:
 
     def plans(self) -> dict[str, RopePlan]:
         """Every plan of the run by the name that its sequences say."""
-        return plans_of(self.extender, self.rope, self.plan)
+        return plans_of(self.extender, self.rope, self.plan, self.stages)
 
 
 def training_of(name: object, settings: Settings, label: str = "", pocket: bool = False) -> Training:
@@ -103,22 +106,31 @@ def training_of(name: object, settings: Settings, label: str = "", pocket: bool 
 
 
 def job_of(
-    training: Training, label: str, extender: Extender, weights_hash: str, rope: RopeSpec, seed: int, data: Any
+    training: Training,
+    label: str,
+    extender: Extender,
+    weights_hash: str,
+    rope: RopeSpec,
+    seed: int,
+    data: Any,
+    stages: Mapping[int, Extender] | None = None,
 ) -> Job:
-    """The training of one method and seed; `data` identifies the documents (harness.training_data.identity).
+    """The training of one method and seed; `data` identifies the documents (harness.training_data.identity), `stages`
+    are the method for the targets of earlier stages, where it was searched for them.
 
     Raises ValueError for what cannot be trained: a budget under one step, a method without a plan for a stage.
     """
     settings, target = training.settings, extender.target_length
     per_step = settings.tokens_per_step or max(TOKENS_PER_STEP, target)
     plan = schedule(training.recipe, settings.tokens, per_step, rope.trained_length, target)
+    stages = stages or {}
     recipe = {key: value for key, value in dataclasses.asdict(training.recipe).items() if key not in WORDS}
     identity = {
         "training": VERSION,
         "weights": weights_hash,
         "window": rope.trained_length,
         "target": target,
-        "plans": {name: one.hash for name, one in plans_of(extender, rope, plan).items()},
+        "plans": {name: one.hash for name, one in plans_of(extender, rope, plan, stages).items()},
         "recipe": recipe,
         "tokens": settings.tokens,
         "tokens_per_step": per_step,
@@ -126,13 +138,13 @@ def job_of(
         "seed": seed,
         "float32": settings.float32,
     }
-    return Job(training, label, extender, seed, rope, plan, identity, key_of(identity))
+    return Job(training, label, extender, seed, rope, plan, identity, key_of(identity), stages)
 
 
 WORDS = ("name", "source", "deviations", "original_inside")  # of a recipe; they change no weight
 
 
-def plans_of(extender: Extender, rope: RopeSpec, plan: Schedule) -> dict[str, RopePlan]:
+def plans_of(extender: Extender, rope: RopeSpec, plan: Schedule, stages: Mapping[int, Extender]) -> dict[str, RopePlan]:
     """Plans by the names that sequences say: the original RoPE, and the method's for every stage's target."""
     found: dict[str, RopePlan] = {}
     for place in (place for step in plan for place in step):
@@ -143,15 +155,17 @@ def plans_of(extender: Extender, rope: RopeSpec, plan: Schedule) -> dict[str, Ro
         elif place.target == extender.target_length:
             found[place.rope] = extender.plan(rope, place.target)
         else:
-            found[place.rope] = _towards(extender, place.target).plan(rope, place.target)
+            found[place.rope] = _towards(extender, place.target, stages, rope).plan(rope, place.target)
     return found
 
 
-def _towards(extender: Extender, target: int) -> Extender:
-    if getattr(extender, "searched", None) is not None:
+def _towards(extender: Extender, target: int, stages: Mapping[int, Extender], rope: RopeSpec) -> Extender:
+    if target in stages:
+        return stages[target]
+    if isinstance(extender, SearchedExtender) and target > rope.trained_length:
         raise ValueError(
-            f"{extender.name} was searched for {extender.target_length} tokens and has no plan for a stage of "
-            f"{target}; search it for both, or use a recipe of one stage"
+            f"{extender.name} has numbers for {extender.target_length} tokens and no plan for a stage of {target}; an "
+            "experiment that gives it none searches for both, and recipes of one stage need no other"
         )
     return dataclasses.replace(extender, target_length=target)
 

@@ -5,10 +5,13 @@ training `none` keeps its cells, keys and label.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extenders.base import RopeSpec
+from extenders.search.searched import SearchedExtender
 from extenders.training.switched import OriginalInside
 from harness import parameters
 from harness.cells import Base
@@ -75,10 +78,44 @@ def _pair(where: str, entry: Any) -> tuple[str, dict[str, Any]]:
     return name, given or {}
 
 
-def factored(methods: Sequence[Method], trainings: Sequence[Training | None]) -> tuple[Method, ...]:
+@dataclass(frozen=True)
+class Stage:
+    """A searched method as an earlier stage of a training needs it: searched for that stage's target as well."""
+
+    base: str  # label of the method
+    recipe: str  # label of the training
+    target: int  # tokens
+    method: Method
+
+
+def stages(methods: Sequence[Method], trainings: Sequence[Training | None], rope: RopeSpec) -> list[Stage]:
+    """What has to be searched besides the methods: LongRoPE's two stages need factors for both lengths."""
+    found = []
+    for method in methods:
+        extender = method.extender
+        if not isinstance(extender, SearchedExtender) or extender.searched:
+            continue
+        for training in trainings:
+            if training is None:
+                continue
+            reaches = {round(extender.target_length * stage.reach) for stage in training.recipe.stages}
+            for target in sorted(reaches - {extender.target_length}):
+                if target > rope.trained_length:
+                    earlier = dataclasses.replace(extender, target_length=target)
+                    label = f"{method.label} for a stage of {target} tokens"
+                    found.append(Stage(method.label, training.label, target, Method(label, earlier)))
+    return found
+
+
+def factored(
+    methods: Sequence[Method],
+    trainings: Sequence[Training | None],
+    waiting: Collection[tuple[str, str]] = (),
+) -> tuple[Method, ...]:
     """Every method with every training; `none` also without one, because retention is measured against it.
 
-    After a recipe with mixed windows a method runs the original RoPE inside the window.
+    After a recipe with mixed windows a method runs the original RoPE inside the window. `waiting` names pairs of method
+    and training that have no plan yet for one of their stages.
     """
     found = []
     for method in methods:
@@ -86,6 +123,8 @@ def factored(methods: Sequence[Method], trainings: Sequence[Training | None]) ->
         for training in (*untrained, *trainings) or (None,):
             if training is None:
                 found.append(method)
+                continue
+            if (method.label, training.label) in waiting:
                 continue
             extender = method.extender
             if training.recipe.original_inside:
@@ -99,8 +138,13 @@ def factored(methods: Sequence[Method], trainings: Sequence[Training | None]) ->
     return tuple(found)
 
 
-def jobs_of(methods: Sequence[Method], base: Base, experiment: Experiment) -> dict[tuple[str, int], Job]:
-    """The trainings that these methods need, by label and seed. Raises ValueError for what cannot be trained."""
+def jobs_of(
+    methods: Sequence[Method], base: Base, experiment: Experiment, earlier: Sequence[Stage] = ()
+) -> dict[tuple[str, int], Job]:
+    """The trainings that these methods need, by label and seed. Raises ValueError for what cannot be trained.
+
+    `earlier`: the searched methods of earlier stages, with their numbers.
+    """
     trained = [method for method in methods if method.training is not None]
     if not trained:
         return {}
@@ -116,9 +160,11 @@ def jobs_of(methods: Sequence[Method], base: Base, experiment: Experiment) -> di
         if corpus not in data:
             data[corpus] = identity(corpus, tests)
         inner = method.extender.inner if isinstance(method.extender, OriginalInside) else method.extender
+        name = base_label(method)
+        own = {one.target: one.method.extender for one in earlier if (one.base, one.recipe) == (name, training.label)}
         for seed in experiment.seeds:
             try:
-                job = job_of(training, method.label, inner, base.weights_hash, base.rope, seed, data[corpus])
+                job = job_of(training, method.label, inner, base.weights_hash, base.rope, seed, data[corpus], own)
             except ValueError as error:
                 raise ValueError(f"training of {method.label!r}: {error}") from error
             found[method.label, seed] = job
@@ -171,9 +217,21 @@ def of_method(method: Method) -> dict[str, Any]:
     """What run.json says about a method's training: nothing when it has none."""
     if method.training is None:
         return {}
-    base = method.label.removesuffix(f" + {method.training.label}")
-    budget = method.training.settings.tokens
-    return {"training": {"base_method": base, "recipe": method.training.label, "tokens": budget}}
+    training = method.training
+    return {
+        "training": {"base_method": base_label(method), "recipe": training.label, "tokens": training.settings.tokens}
+    }
+
+
+def of_search(label: str, stages: Sequence[Stage]) -> dict[str, Any]:
+    """What run.json says about a search that only trainings need: the trained methods that paid for it."""
+    trained = [f"{one.base} + {one.recipe}" for one in stages if one.method.label == label]
+    return {"stage_of": trained} if trained else {}
+
+
+def base_label(method: Method) -> str:
+    """The method's label before any training."""
+    return method.label if method.training is None else method.label.removesuffix(f" + {method.training.label}")
 
 
 def run_missing(jobs: Jobs, store: Store, train: Callable[[Job], Any], say: Callable[[str], None]) -> None:

@@ -33,6 +33,7 @@ class Search:
     error: str
     content: Mapping[str, Any] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
+    stage_of: tuple[str, ...] = ()  # trained methods that needed it for an earlier stage; none: the method itself
 
     @property
     def found(self) -> dict[str, Any]:
@@ -126,7 +127,10 @@ def searches(store: Store, run: Mapping[str, Any]) -> list[Search]:
         known = tuple(one for one in last.values() if not math.isnan(one.spent))
         status = str(content.get("status") or entry.get("status") or "missing")
         error = str(content.get("error") or entry.get("error") or "")
-        found.append(Search(str(entry["label"]), str(entry.get("extender", "")), status, error, content, known))
+        label, extender = str(entry["label"]), str(entry.get("extender", ""))
+        stage_of = entry.get("stage_of")
+        users = tuple(map(str, stage_of)) if isinstance(stage_of, list) else ()
+        found.append(Search(label, extender, status, error, content, known, users))
     return found
 
 

@@ -30,7 +30,8 @@ PANELS = (
 def cost_totals(frames: Frames, searches: Sequence[Search] = (), trainings: Sequence[Training] = ()) -> pd.DataFrame:
     """One line for each method: cells done and planned; seconds and token-forwards of evaluation, of search (search_…)
     and of training (training_…, training_tokens), the sums (total_…), highest peak memory in bytes. NaN: not known;
-    a method that was neither searched nor trained has NaN there and adds nothing."""
+    a method that was neither searched nor trained has NaN there and adds nothing. A trained method has had the search
+    of its untrained self, and those of the earlier stages of its training."""
     cells = frames.cells
     groups = cells.groupby("label")
     totals = pd.DataFrame(
@@ -42,15 +43,23 @@ def cost_totals(frames: Frames, searches: Sequence[Search] = (), trainings: Sequ
             "peak_memory_bytes": groups["peak_memory_bytes"].max(),
         }
     ).reindex(frames.labels)
-    for prefix, stages in (("search", searches), ("training", trainings)):
-        for name in ("seconds", "token_forwards"):
-            spent = {label: [one.cost(name) for one in stages if one.label == label] for label in totals.index}
-            totals[f"{prefix}_{name}"] = [sum(costs) if costs else math.nan for costs in spent.values()]
+    untrained = {one["label"]: (one.get("training") or {}).get("base_method") for one in frames.run.get("methods", [])}
+    for name in ("seconds", "token_forwards"):
+        for prefix, spent in (
+            ("search", {label: _searches_of(label, untrained.get(label), searches) for label in totals.index}),
+            ("training", {label: [one for one in trainings if one.label == label] for label in totals.index}),
+        ):
+            costs = [[one.cost(name) for one in stages] for stages in spent.values()]
+            totals[f"{prefix}_{name}"] = [sum(each) if each else math.nan for each in costs]
     for name in ("seconds", "token_forwards"):
         parts = totals[[name, f"search_{name}", f"training_{name}"]]
         totals[f"total_{name}"] = parts.sum(axis=1, min_count=1)
     totals.index.name = "label"
     return totals
+
+
+def _searches_of(label: str, untrained: str | None, searches: Sequence[Search]) -> list[Search]:
+    return [one for one in searches if one.label in (label, untrained) or label in one.stage_of]
 
 
 def cost(totals: pd.DataFrame, colour: Colours, narrow: bool = False) -> Figure | None:

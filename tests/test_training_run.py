@@ -1,6 +1,7 @@
 """Training as a factor of an experiment: keyed, resumed, found again, swapped in and out, and counted."""
 
 import json
+import math
 import random
 import re
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 from fake_engine import Quiet
 
+from extenders.longrope import LongRope
 from harness import experiment as experiments
 from harness import training_stage
 from harness.engine import LocalEngine
 from harness.run import run
 from harness.store import Store
 from harness.training_data import _texts
+from reports import frame, stages, tradeoffs
 
 SETTINGS = {"tokens": 1024, "tokens_per_step": 512, "learning_rate": 3e-3, "corpus": "corpus"}
 
@@ -247,6 +250,59 @@ def test_the_shipped_factorial_is_as_announced() -> None:
     assert len(methods) == 18 and one.seeds == (0, 1, 2) and one.target_length == 4096
     assert {m.training.recipe.name for m in methods if m.training} == {"plain", "mixed"}
     assert len({m.training.settings.tokens for m in methods if m.training}) == 1
+
+
+def staged(place: Path, model: Path) -> Any:
+    """LongRoPE at four times the window, trained in two stages."""
+    _texts.cache_clear()
+    folder = place / "long"
+    folder.mkdir(exist_ok=True)
+    rng = random.Random("long documents")
+    for i in range(12):
+        (folder / f"{i:02}.txt").write_text("".join(rng.choice("abcdefgh ") for _ in range(300)))
+    longrope = {"longrope": {"budget": 2048, "search_samples": 1, "fitness": "perplexity", "documents": "long"}}
+    training = ["none", {"two_stage": {**SETTINGS, "tokens": 2048}}]
+    changes = {"target_length": 256, "lengths": [128], "training": training, "training_settings": None}
+    return experiment(place, model, extenders=["none", longrope], **changes)
+
+
+def test_a_searched_method_is_searched_for_every_stage(place: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    one = staged(place, tiny_model_folder)
+    outcome = run(one, tmp_path, LocalEngine(one, Quiet()), Quiet())
+    content = outcome.store.run()
+    assert not outcome.failed and not outcome.unsearched
+    searched = [(row["label"], row["status"], row.get("stage_of")) for row in content["searches"]]
+    assert searched == [
+        ("longrope", "done", None),
+        ("longrope for a stage of 128 tokens", "done", ["longrope + two_stage"]),
+    ]
+    [row] = [row for row in content["trainings"] if row["method"] == "longrope + two_stage"]
+    record = outcome.store.training(row["key"])
+    assert record is not None
+    plans = record["identity"]["plans"]
+    assert set(plans) == {"planned for 128", "planned for 256"} and len(set(plans.values())) == 2
+    found = stages.searches(outcome.store, content)
+    spent = tradeoffs.cost_totals(frame.read(outcome.store), found)["search_token_forwards"]
+    forwards = [search.cost("token_forwards") for search in found]
+    assert spent["longrope"] == forwards[0] and spent["longrope + two_stage"] == sum(forwards)
+    assert math.isnan(spent["none"]) and math.isnan(spent["none + two_stage"])
+    assert run(one, tmp_path, LocalEngine(one, Quiet()), Quiet()).computed == 0
+
+
+def test_a_failed_search_for_a_stage_leaves_the_method_alone(
+    place: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = LongRope.search
+
+    def fails(self: LongRope, problem: Any) -> LongRope:
+        return search(self, problem) if self.target_length == 256 else LongRope(target_length=0)
+
+    monkeypatch.setattr(LongRope, "search", fails)
+    one = staged(place, tiny_model_folder)
+    outcome = run(one, tmp_path, LocalEngine(one, Quiet()), Quiet())
+    assert [label for label, _ in outcome.unsearched] == ["longrope for a stage of 128 tokens"]
+    labels = [method["label"] for method in outcome.store.run()["methods"]]
+    assert labels == ["none", "none + two_stage", "longrope"] and not outcome.failed
 
 
 def test_one_training_alone_is_found_by_a_run(

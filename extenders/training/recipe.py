@@ -191,7 +191,10 @@ TWO_STAGE = Recipe(
     portions=PLAIN.portions,
     stages=(Stage(0.25, 0.5), Stage(0.75, 1.0)),  # tokens: 400 · 128k and 600 · 256k
     schedule="linear",
-    deviations=("both stages share one learning-rate schedule; the paper does not say whether it began anew",),
+    deviations=(
+        "both stages share one learning-rate schedule; the paper does not say whether it began anew",
+        "a method that is searched is searched for both targets before the training, not again on the trained model",
+    ),
 )
 
 RECIPES = {
