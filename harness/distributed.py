@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 8 -m harness.cli train yarn --recipe mixed ...
 
-Every process holds a part of each weight and of its optimiser state and runs its own rows; sequences are never split.
-Context parallelism is not offered: PyTorch's own takes no document masks and no CPU, so it could not be tested here.
+Every process holds a part of each weight and of its optimiser state and runs its own rows, or, where sequences are
+shared (`harness.context_parallel`), its own slice of them.
 """
 
 import os

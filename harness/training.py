@@ -43,6 +43,7 @@ class Settings:
     float32: bool = False  # no bf16 autocast
     checkpointing: bool = False  # compute activations again instead of storing them
     micro_tokens: int = 0  # tokens of one forward pass; 0: 16,384
+    context_parallel: int = 1  # processes that share every sequence, under torchrun
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,9 @@ def training_of(name: object, settings: Settings, label: str = "", pocket: bool 
     corpus = settings.corpus or ("pocket" if pocket else "")
     if not corpus:
         raise ValueError(f"training {name}: name a corpus (a folder of texts, a .jsonl file or dataset:NAME)")
-    for key in ("tokens", "tokens_per_step", "micro_tokens", "lora"):
+    for key in ("tokens", "tokens_per_step", "micro_tokens", "lora", "context_parallel"):
         value = getattr(settings, key)
-        if value < 0 or (key == "tokens" and value < 1):
+        if value < 0 or (key in ("tokens", "context_parallel") and value < 1):
             raise ValueError(f"training {name}: {key} must be a whole number above 0, got {value}")
     settings = dataclasses.replace(settings, corpus=corpus)
     return Training(label or str(name), dataclasses.replace(recipe, **changes), settings)
@@ -229,6 +230,7 @@ def _trained(
 
     from extenders.training import lora as adapters
     from extenders.training.loop import train, whole
+    from harness.context_parallel import split_of
     from harness.distributed import decoder_layers, shard, world
     from harness.progress import spoken
     from harness.rope import applied
@@ -240,14 +242,18 @@ def _trained(
     with world() as here, applied(model, job.rope) as rotary, document_kernel(model):
         source = corpus(settings.corpus, Encoder(tokenizer), job.seed, tests)
         micro = settings.micro_tokens or TOKENS_PER_STEP
-        batches = TrainingBatches(job.plan, source, job.rope.trained_length, job.seed, micro, here.rank, here.size)
+        shared, heads = settings.context_parallel, model.config.get_text_config().num_attention_heads
+        split = split_of(here.rank, here.size, shared, heads)
+        batches = TrainingBatches(
+            job.plan, source, job.rope.trained_length, job.seed, micro, here.rank, here.size, shared
+        )
         model.train()
         total = sum(parameter.numel() for parameter in model.parameters())
         if recipe.lora is not None:
             adapters.attach(model, recipe.lora, f"lora {job.seed}")
         if settings.checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        objective = Objective(model, recipe.group)
+        objective = Objective(model, recipe.group, split)
         trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
         if here.size > 1:
             shard(objective, decoder_layers(model))
@@ -303,6 +309,7 @@ def _trained(
                 "flops": training_flops(model, outcome.tokens, longest, sum(trained.values()), total),
                 "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),
                 "processes": here.size,
+                "context_parallel": shared,
                 "threads": torch.get_num_threads(),
             },
         }

@@ -280,7 +280,8 @@ class TrainingBatches:
     """The micro-batches of every step: rows of one class and one plan, at most `micro_tokens` together.
 
     Process `rank` of `processes` makes every processes-th sequence of a step; all have equally many micro-batches, the
-    last ones unscored where there are not enough sequences.
+    last ones unscored where there are not enough sequences. With `context_parallel` so many neighbours make the same
+    sequences, and each keeps its slice of their positions.
     """
 
     def __init__(
@@ -292,9 +293,11 @@ class TrainingBatches:
         micro_tokens: int,
         rank: int = 0,
         processes: int = 1,
+        context_parallel: int = 1,
     ) -> None:
         self.plan, self.source, self.window, self.seed = plan, source, window, seed
-        self.micro_tokens, self.rank, self.processes = micro_tokens, rank, processes
+        self.rank, self.slice = divmod(rank, context_parallel)
+        self.micro_tokens, self.processes, self.slices = micro_tokens, processes // context_parallel, context_parallel
         self.steps = len(plan)
         self.kinds = tuple(dict.fromkeys(place.portion.name for step in plan for place in step))
         self._until = [0]
@@ -315,7 +318,8 @@ class TrainingBatches:
         ]
         for _ in range(max(map(len, grouped)) - len(batches)):
             batches.append((batches[-1] if batches else self._any(places[0])).unscored())
-        return StepData(batches, {number: row.digest for number, row in made.items()})
+        parts = [one.part(self.slice, self.slices) for one in batches]
+        return StepData(parts, {number: row.digest for number, row in made.items()})
 
     def row(self, place: Place) -> Packed:
         """The sequence of that place, the same whenever it is asked for."""

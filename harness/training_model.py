@@ -18,6 +18,7 @@ from extenders.base import RopePlan
 from extenders.training.attention import document_attention, shifted_attention
 from extenders.training.batch import Batch
 from extenders.training.losses import weighted_loss
+from harness.context_parallel import Split
 from harness.logits import head as model_head
 
 KERNEL = "ropebench_documents"
@@ -30,6 +31,7 @@ class Documents:
         self.starts: tuple[tuple[int, ...], ...] | None = None
         self.group = 0  # tokens; 0: full attention inside documents
         self.asked = 0
+        self.split: Split | None = None  # the processes that share the sequences
 
 
 _documents = Documents()  # transformers calls attention functions by name and hands them no state of ours
@@ -53,7 +55,12 @@ def _attention(
         starts: Any = [[0]] * query_BHSD.shape[0]
         return document_attention(query_BHSD, key, value, starts, scale).transpose(1, 2), None
     _documents.asked += 1
-    if _documents.group:
+    split = _documents.split
+    if split is not None:
+        heads = query_BHSD.shape[1]
+        query_BHSD, key, value = (split.whole(one, heads) for one in (query_BHSD, key, value))
+        output = split.slice(document_attention(query_BHSD, key, value, _documents.starts, scale))
+    elif _documents.group:
         output = shifted_attention(query_BHSD, key, value, _documents.starts, scale, _documents.group)
     else:
         output = document_attention(query_BHSD, key, value, _documents.starts, scale)
@@ -78,26 +85,29 @@ def document_kernel(model: Any) -> Iterator[None]:
         yield
     finally:
         model.config._attn_implementation = before
-        _documents.starts = None
+        _documents.starts = _documents.split = None
 
 
 class Objective(nn.Module):
     """The model with its loss, as one module, so that sharding sees head and body under one root.
 
-    `group` is the share of a sequence that shifted attention groups have, 0 for full attention. Raises RuntimeError in
-    a forward pass whose attention did not ask for the documents.
+    `group` is the share of a sequence that shifted attention groups have, 0 for full attention. `split`: batches are
+    slices of sequences that these processes share; not together with `group`, whose halves of heads would be others.
+    Raises RuntimeError in a forward pass whose attention did not ask for the documents.
     """
 
-    def __init__(self, model: Any, group: float = 0.0) -> None:
+    def __init__(self, model: Any, group: float = 0.0, split: Split | None = None) -> None:
         super().__init__()
+        if group and split is not None:
+            raise ValueError("shifted attention (longlora) works on whole sequences; set context_parallel to 1")
         self.model = model
-        self.group = group
+        self.group, self.split = group, split
         self.layers = int(model.config.get_text_config().num_hidden_layers)
         self.linear = _is_linear(model)
 
     def forward(self, batch: Batch) -> Tensor:
         _documents.starts, _documents.asked = batch.starts, 0
-        _documents.group = round(self.group * batch.ids_BS.shape[1])
+        _documents.group, _documents.split = round(self.group * batch.ids_BS.shape[1]), self.split
         output = self.model.base_model(
             input_ids=batch.ids_BS, position_ids=batch.positions_BS, use_cache=False, return_dict=True
         )
@@ -137,7 +147,7 @@ class Plans:
         plan = self.plans[batch.rope]
         self.rotary.use(plan)
         name = f"{batch.kind}, {batch.rope}"
-        length = int(batch.positions_BS.max()) + 1
+        length = batch.longest
         if name not in self.proofs or self.proofs[name]["length"] < length:
             difference = float(self.rotary.prove(length, plan))
             self.proofs[name] = {"plan_hash": plan.hash, "length": length, "max_difference": difference}

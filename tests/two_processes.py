@@ -1,6 +1,7 @@
 """One process of a training that two share; started by test_training_distributed.py, not collected by pytest.
 
-python two_processes.py OUT      RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set as torchrun sets them
+python two_processes.py OUT [CONTEXT_PARALLEL]
+RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set as torchrun sets them
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from extenders.base import RopePlan
 from extenders.training.loop import train, whole
 from extenders.training.recipe import MIXED
 from extenders.training.schedule import schedule
+from harness.context_parallel import split_of
 from harness.distributed import decoder_layers, shard, world
 from harness.rope import applied
 from harness.rope_spec import spec_from_config
@@ -40,7 +42,7 @@ def texts() -> list[str]:
     return ["".join(rng.choice("abcdefgh ") for _ in range(size)) for size in range(20, 190, 10)]
 
 
-def main(out: Path) -> None:
+def main(out: Path, context_parallel: int = 1) -> None:
     torch.set_num_threads(1)
     with world() as here:
         model = fakes.tiny_llama().train()
@@ -48,7 +50,8 @@ def main(out: Path) -> None:
         recipe = dataclasses.replace(MIXED, learning_rate=3e-3)
         source = Texts("texts", texts(), Encoder(fakes.byte_tokenizer()), 0)
         plan = schedule(recipe, 4000, 384, 64, 128)
-        batches = TrainingBatches(plan, source, 64, 0, 128, here.rank, here.size)
+        batches = TrainingBatches(plan, source, 64, 0, 128, here.rank, here.size, context_parallel)
+        split = split_of(here.rank, here.size, context_parallel, model.config.num_attention_heads)
         planned = RopePlan.rescaled(spec, [2.0] * len(spec.inv_freq), 1.1)
         with applied(model, spec) as rotary, document_kernel(model):
             plans = Plans(rotary, {"original": RopePlan.as_trained(spec), "planned for 128": planned})
@@ -59,6 +62,7 @@ def main(out: Path) -> None:
             if here.size > 1:
                 shard(objective, decoder_layers(model))
             difference = float((logits(objective, probe) - alone).abs().max())
+            objective.split = split
             outcome = train(objective, batches, recipe, prepare=plans, half=False)
             weights = {name: whole(p).double().sum().item() for name, p in model.named_parameters()}
         sharded = sum(type(p).__name__ == "DTensor" for p in model.parameters())
@@ -75,4 +79,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)

@@ -21,6 +21,7 @@ class Batch:
     targets_BS: Tensor
     weights_BS: Tensor  # float32
     starts: tuple[tuple[int, ...], ...]
+    reach: int = 0  # tokens; the largest position and one. 0: of these positions; more for a slice of longer rows
 
     def __post_init__(self) -> None:
         shape = self.ids_BS.shape
@@ -35,6 +36,23 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         names = ("ids_BS", "positions_BS", "targets_BS", "weights_BS")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def part(self, number: int, parts: int) -> "Batch":
+        """One of so many equal slices of the positions; documents are still said as of the whole rows."""
+        size, rest = divmod(self.ids_BS.shape[1], parts)
+        if rest:
+            raise ValueError(
+                f"sequences of {self.ids_BS.shape[1]} tokens cannot be shared by {parts} processes; choose lengths "
+                f"that {parts} divides"
+            )
+        cut = slice(number * size, (number + 1) * size)
+        names = ("ids_BS", "positions_BS", "targets_BS", "weights_BS")
+        return replace(self, reach=self.longest, **{name: getattr(self, name)[:, cut] for name in names})
+
+    @property
+    def longest(self) -> int:
+        """The length in tokens that RoPE must reach."""
+        return self.reach or int(self.positions_BS.max()) + 1
 
     def unscored(self) -> "Batch":
         """The same rows with no target that counts: what a process runs when it has fewer rows than the others."""
