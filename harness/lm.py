@@ -1,7 +1,8 @@
 """The one place where a prompt meets a plan: a model under a method, as tests and searches see it.
 
 A plan's length is prompt plus new tokens of one prompt; it is pinned before the prefill and held to the end of the
-decoding. Nothing of a prompt outlives it, so answers depend neither on the order nor on the batching of prompts.
+decoding. Prompts are read one by one and answered together, each row under its own plan; nothing of a prompt outlives
+it. So answers depend on order and batching by no more than rounding, and both follow from the list of prompts alone.
 
 Logits come from `harness.logits`, so the full [positions, vocabulary] matrix never exists.
 """
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from extenders.base import Extender, RopePlan
+from harness.joined_cache import can_join, joined, mask_of
 from harness.logits import head, hidden_states, target_losses
 from tasks.base import Generation
 
@@ -29,14 +31,16 @@ class BrokenModel(ValueError):
 class ExtendedLM:
     """A loaded model under one method; implements `tasks.base.LM`.
 
-    `rotary` is what `harness.rope.applied` gives. `batch_tokens` bounds the tokens of one forward pass; a longer prompt
-    runs alone. Only prompts of equal length are answered together, so no row is padded.
+    `rotary` is what `harness.rope.applied` gives. `batch_tokens` bounds the tokens of one forward pass, and of the
+    prompts and answers that are in work together; a longer prompt runs alone.
 
     `crossing` says what happens where an answer crosses the trained window and the method plans otherwise beyond it.
     "fixed": prompt plus new tokens decide before the prefill. "recompute": the plan for the window holds until the
-    window is full, and then the cache is computed again under the plan for prompt plus new tokens, once.
+    window is full, and then the cache is computed again under the plan for prompt plus new tokens, once; such prompts
+    are answered alone.
 
-    Counters: `token_forwards` (tokens that went through the model, padding not counted), `prompts`, `plan_hashes`.
+    Counters: `token_forwards` (tokens that went through the model for an answer; neither padding nor rows that have
+    ended count), `prompts`, `plan_hashes`.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class ExtendedLM:
         self.rotary = rotary
         self.batch_tokens = batch_tokens
         self.recompute = crossing == "recompute"
+        self._alone = self.recompute or not can_join(self.model.config)
         self.token_forwards = 0
         self.prompts = 0
         self.plan_hashes: set[str] = set()
@@ -80,14 +85,16 @@ class ExtendedLM:
         return self.plan(length).hash
 
     def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
-        rows = [self._with_start(self.encode(prompt)) for prompt in prompts]
-        answers: dict[int, Generation] = {}
-        for i, row in enumerate(rows):
-            if i not in answers:
-                most = max(1, self.batch_tokens // (len(row) + new_tokens))
-                alike = [j for j in range(i, len(rows)) if len(rows[j]) == len(row) and j not in answers][:most]
-                answers.update(zip(alike, self._greedy([rows[j] for j in alike], new_tokens), strict=True))
-            yield answers.pop(i)
+        group: list[list[int]] = []
+        for prompt in prompts:
+            row = self._with_start(self.encode(prompt))
+            tokens = (len(group) + 1) * (max(map(len, [*group, row])) + new_tokens)
+            if group and (self._alone or tokens > self.batch_tokens):
+                yield from self._greedy(group, new_tokens)
+                group = []
+            group.append(row)
+        if group:
+            yield from self._greedy(group, new_tokens)
 
     def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         if len(ids) < 2:
@@ -154,31 +161,41 @@ class ExtendedLM:
 
     @torch.inference_mode()
     def _greedy(self, rows: list[list[int]], new_tokens: int) -> list[Generation]:
-        """Greedy answers to prompts of one and the same length, in one batch."""
+        """Greedy answers to prompts, in one batch."""
         started = time.perf_counter()
-        length = len(rows[0]) + new_tokens
+        sizes = [len(row) for row in rows]
+        lengths = [size + new_tokens for size in sizes]
         window = self.spec.trained_length
-        switches = self.recompute and len(rows[0]) <= window < length and self.plan(window) != self.plan(length)
-        hashes = self._pin([window if switches else length] * len(rows))
-        prompt = torch.tensor(rows, device=self.model.device)
-        cache, logits = self._prefill(prompt)
-        ends = torch.tensor(sorted(self._ends), dtype=torch.long, device=prompt.device)
-        ended = torch.zeros(len(rows), dtype=torch.bool, device=prompt.device)
+        switches = self.recompute and sizes[0] <= window < lengths[0] and self.plan(window) != self.plan(lengths[0])
+        cache, logits, hashes = self._read(rows, [window] if switches else lengths, new_tokens)
+        places = torch.tensor(sizes, device=logits.device)[:, None]
+        mask = mask_of(sizes, logits.device) if len(set(sizes)) > 1 else None
+        ends = torch.tensor(sorted(self._ends), dtype=torch.long, device=logits.device)
+        ended = torch.zeros(len(rows), dtype=torch.bool, device=logits.device)
         written: list[Tensor] = []
         while True:
-            _check(logits, length, hashes[0])
+            _check(logits, lengths, hashes)
             written.append(logits[:, -1].argmax(-1))
             ended |= torch.isin(written[-1], ends)
             if len(written) == new_tokens or bool(ended.all()):
                 break
-            if switches and prompt.shape[1] + len(written) > window:
+            if switches and sizes[0] + len(written) > window:
                 switches = False
-                hashes = self._pin([length] * len(rows), again=True)
-                cache, logits = self._prefill(torch.cat((prompt, torch.stack(written, dim=1)), dim=1))
+                longer = rows[0] + [int(one) for one in written]
+                cache, logits, hashes = self._read([longer], lengths, new_tokens, again=True)
                 continue
-            output = self.model(input_ids=written[-1][:, None], past_key_values=cache, use_cache=True, return_dict=True)
+            if mask is not None:
+                mask = torch.cat((mask, torch.ones_like(places)), dim=1)
+            output = self.model(
+                input_ids=written[-1][:, None],
+                position_ids=places + (len(written) - 1),
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+                return_dict=True,
+            )
             cache, logits = output.past_key_values, output.logits
-            self.token_forwards += len(rows)
+            self.token_forwards += int((~ended).sum())
         seconds = (time.perf_counter() - started) / len(rows)
         answers = []
         for row, plan_hash in zip(torch.stack(written, dim=1).tolist(), hashes, strict=True):
@@ -188,11 +205,21 @@ class ExtendedLM:
             answers.append(Generation(self.decode(own), tokens, size is not None, seconds, plan_hash))
         return answers
 
-    def _prefill(self, ids: Tensor) -> tuple[Any, Tensor]:
-        """(cache, logits [rows, 1, vocabulary] of the last position) of token ids [rows, positions]."""
-        output = self.model.base_model(input_ids=ids, use_cache=True, return_dict=True)
-        self.token_forwards += ids.numel()
-        return output.past_key_values, head(self.model, output.last_hidden_state[:, -1:], len(ids))
+    def _read(
+        self, rows: Sequence[Sequence[int]], lengths: Sequence[int], new_tokens: int, again: bool = False
+    ) -> tuple[Any, Tensor, list[str]]:
+        """(cache, logits [rows, 1, vocabulary] of the last tokens, plan hashes), every row alone under its own plan."""
+        caches, logits, hashes = [], [], []
+        for row, length in zip(rows, lengths, strict=True):
+            hashes += self._pin([length], again)
+            ids = torch.tensor([row], device=self.model.device)
+            output = self.model.base_model(input_ids=ids, use_cache=True, return_dict=True)
+            caches.append(output.past_key_values)
+            logits.append(head(self.model, output.last_hidden_state[:, -1:], 1))
+            self.token_forwards += ids.numel()
+        if len(rows) > 1:
+            self._pin(lengths, again=True)
+        return caches[0] if self._alone else joined(caches, new_tokens), torch.cat(logits), hashes
 
     @torch.inference_mode()
     def _span_losses(
@@ -211,17 +238,20 @@ class ExtendedLM:
         states = torch.cat([hidden[i, span.start - 1 : span.stop - 1] for i, span in enumerate(spans)])
         targets = torch.cat([ids[i, span] for i, span in enumerate(spans)])
         losses, hits = target_losses(self.model, states, targets, len(rows))
-        _check(losses, max(lengths), hashes[0])
+        _check(losses[None], [max(lengths)], hashes)
         sizes = [span.stop - span.start for span in spans]
         pieces = zip(losses.split(sizes), hits.split(sizes), strict=True)
         return [(loss.tolist(), hit.tolist()) for loss, hit in pieces]
 
 
-def _check(values: Tensor, length: int, plan_hash: str) -> None:
-    if bool(torch.isnan(values).any()):
+def _check(values: Tensor, lengths: Sequence[int], plan_hashes: Sequence[str]) -> None:
+    """Values of rows, with each row's length and plan. Raises BrokenModel."""
+    broken = torch.isnan(values).flatten(1).any(1)
+    if bool(broken.any()):
+        row = int(broken.nonzero()[0])
         raise BrokenModel(
-            f"the model gives NaN at a length of {length} tokens under plan {plan_hash}; check its weights, its dtype "
-            "(float16 overflows, use bfloat16 or float32) and the plan's factors"
+            f"the model gives NaN at a length of {lengths[row]} tokens under plan {plan_hashes[row]}; check its "
+            "weights, its dtype (float16 overflows, use bfloat16 or float32) and the plan's factors"
         )
 
 

@@ -11,6 +11,7 @@ import torch
 import extenders.base
 from extenders.base import Extender
 from harness import logits
+from harness.joined_cache import can_join
 from harness.lm import BrokenModel, ExtendedLM
 from harness.rope import applied
 from harness.rope_spec import spec_from_config
@@ -130,6 +131,22 @@ def test_batches_and_order_change_nothing(name):
         pairs = [(prompt, " and so") for prompt in PROMPTS]
         batched = [loss for loss, _ in many.answer_losses(pairs)]
         assert batched == pytest.approx([loss for loss, _ in single.answer_losses(pairs)], abs=1e-5)
+
+
+@pytest.mark.parametrize(("family", "together"), [("qwen2", True), ("granite", True), ("gemma2", False)])
+def test_families_answer_in_batches_as_they_do_alone(family, together):
+    """Gemma 2 forgets keys outside its sliding windows, so its prompts are answered one by one."""
+    base = loaded(fakes.tiny_model(family))
+    prompts = ["a", "b" * 30, "c" * 150, "a rather different one"]
+    with applied(base.model, base.spec) as rotary:
+        many, single = (
+            ExtendedLM(base, method("dynamic_ntk"), rotary),
+            ExtendedLM(base, method("dynamic_ntk"), rotary, 1),
+        )
+        assert can_join(base.model.config) == together
+        both = [[(one.text, one.tokens, one.plan_hash) for one in lm.generate(prompts, 9)] for lm in (many, single)]
+        assert both[0] == both[1] and len({plan for _, _, plan in both[0]}) == 2
+        assert many.token_forwards == single.token_forwards and many.prompts == single.prompts == len(prompts)
 
 
 def test_a_long_prompt_leaves_nothing_behind():
