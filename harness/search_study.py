@@ -3,7 +3,7 @@
 Every row is a procedure with a budget; it searches once per seed. All winners, and the closed forms, are then measured
 on the same held-out texts, which no search has seen. The table gives the mean loss, its paired difference to the first
 row with an interval over texts, and the cost. Everything is kept on disk, so a study goes on where it stopped; rows
-with small budgets come first.
+with small budgets come first. The table shows all that its folder holds, so rows may have different numbers of seeds.
 
     DIR/searches/…            results and trajectories, as in a result store
     DIR/held-out.WEIGHTS.DTYPE.jsonl   losses on the held-out texts by plan
@@ -36,6 +36,8 @@ from harness.store import canonical, write_whole
 
 TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
 RESAMPLES = 2000
+FULL = 14_080  # forwards of the released code as published: 1,408 candidates on 10 texts
+SEEDS = range(20)  # whose finished searches are looked for
 CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3")
 
 
@@ -51,7 +53,7 @@ class Procedure:
 
 def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
     """The rows: ours at a tenth and at the whole of `forwards`, the official procedures at the whole, tuned baselines
-    at a tenth (what ours has there), and the ablations at a tenth.
+    at a tenth (what ours has there), the ablations at a tenth, and last the official procedures at full size.
 
     `samples` is the number of texts a candidate of the official procedures is measured on (theirs unless given).
     """
@@ -70,7 +72,11 @@ def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
         Procedure("released code, plain perplexity", "longrope2", forwards,
                   {"searcher": "released", "fitness": "perplexity", **official}),
     ]  # fmt: skip
-    return sorted(rows, key=lambda row: row.forwards)
+    full = [
+        Procedure("released code, full size", "longrope2", FULL, {"searcher": "released"}),
+        Procedure("paper, full size", "longrope2", FULL, {"searcher": "paper"}),
+    ]
+    return sorted(rows, key=lambda row: row.forwards) + full
 
 
 @dataclass(frozen=True)
@@ -109,19 +115,23 @@ def study(
 ) -> dict[str, Any]:
     """Run what is missing of the study and write its table; returns study.json's content.
 
-    `forwards` is the budget of the official procedures in prompts of the target length (14,080 is the released code at
-    full size), `only` names rows, `texts` is the number of held-out texts.
+    `forwards` is the budget of the official procedures in prompts of the target length, `only` names the rows to search
+    (all but those of full size unless given), `texts` is the number of held-out texts.
     """
-    rows = [row for row in procedures(forwards, samples) if not only or row.name in only]
-    if not rows:
-        known = ", ".join(row.name for row in procedures(forwards, samples))
-        raise ValueError(f"no row of the study is named {', '.join(only)}; there are {known}")
+    rows = procedures(forwards, samples)
+    unknown = [name for name in only if name not in [row.name for row in rows]]
+    if unknown:
+        raise ValueError(
+            f"no row of the study is named {unknown[0]!r}; there are {', '.join(row.name for row in rows)}"
+        )
+    wanted = [row for row in rows if row.name in only or (not only and not row.name.endswith("full size"))]
+    listed = sorted({*SEEDS, *seeds})
     experiment = Experiment(
         name="search study",
         model=model,
         target_length=target_length,
         lengths=(target_length,),
-        methods=tuple(methods(rows, seeds, target_length)),
+        methods=tuple(methods(wanted, seeds, target_length)),
         tests=(),
         dtype=dtype,
         trained_length=trained_length,
@@ -139,7 +149,8 @@ def study(
                 progress.say(f"{one.method.label}: {content['error'] or content['loss']}")
         losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.jsonl"
         held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, texts)
-        found = list(_found(rows, searches, seeds, place, base))
+        everything = searching.planned(methods(rows, listed, target_length), base)
+        found = list(_found(rows, everything, listed, place, base))
         closed = _closed(base.rope, target_length)
         losses = {name: held_out.losses(plan) for name, plan in closed.items()}
         winners = [(one, held_out.losses(one.plan)) for one in found]
@@ -251,6 +262,7 @@ def summary(
         "target_length": target_length,
         "trained_length": base.rope.trained_length,
         "theoretical_critical_pair": base.rope.critical_pair,
+        "reference": first,
         "texts": len(next(iter(by_text.values()))),
         "unit": "nats per answer token, held-out needles",
         "rows": lines,
@@ -267,7 +279,10 @@ def difference(losses: Sequence[float], reference: Sequence[float]) -> list[floa
     return [sum(gaps) / len(gaps), means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]]
 
 
-HEAD = ("row", "held-out loss", "behind the first row [95 %]", "forwards", "candidates", "seconds", "critical pair")
+HEAD = (
+    "row", "held-out loss", "by seed", "behind the reference [95 %]", "forwards", "candidates", "seconds",
+    "critical pair",
+)  # fmt: skip
 
 
 def table(content: Mapping[str, Any]) -> list[list[str]]:
@@ -280,6 +295,7 @@ def table(content: Mapping[str, Any]) -> list[list[str]]:
             [
                 line["row"],
                 "not finite" if line["loss"] is None else f"{line['loss']:.4f}",
+                ", ".join("inf" if x is None else f"{x:.3f}" for x in line.get("losses_of_seeds", [])) or "-",
                 "-" if gap is None else f"{gap[0]:+.4f} [{gap[1]:+.4f}, {gap[2]:+.4f}]",
                 str(round(line["token_forwards"] / content["target_length"])),
                 str(round(line["candidates"])) if line["seeds"] else "-",
@@ -291,11 +307,11 @@ def table(content: Mapping[str, Any]) -> list[list[str]]:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    seeds = max((len(line["seeds"]) for line in content["rows"]), default=0)
     words = (
-        f"Held-out needle loss at {content['target_length']} tokens (window {content['trained_length']}), "
-        f"{content['texts']} texts, {seeds} search seeds; forwards are prompts of the target length; "
-        f"theoretical critical pair {content['theoretical_critical_pair']}.\n"
+        f"Held-out needle loss (nats per answer token) at {content['target_length']} tokens, window "
+        f"{content['trained_length']}, {content['texts']} texts; intervals are over texts; forwards are prompts of the "
+        f"target length; the reference is the row {content['reference']!r}; theoretical critical pair "
+        f"{content['theoretical_critical_pair']}.\n"
     )
     rows = [HEAD, ["---"] * len(HEAD), *table(content)]
     return words + "\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"

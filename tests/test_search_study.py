@@ -44,7 +44,12 @@ def test_a_study_compares_on_texts_that_no_search_has_seen(tmp_path: Path, engin
     mean, low, high = released["behind_first"]
     assert mean == pytest.approx(gap) and low <= mean <= high
     table = (tmp_path / "table.md").read_text()
-    assert table == markdown(content) and "6 texts, 2 search seeds" in table and "| ntk_rcd, a tenth |" in table
+    assert (
+        table == markdown(content)
+        and "6 texts; intervals are over texts" in table
+        and "reference is the row 'fast, a tenth'" in table
+        and "| ntk_rcd, a tenth |" in table
+    )
     assert (tmp_path / "table.csv").read_text().count("\n") == len(rows) + 1
 
 
@@ -77,6 +82,20 @@ def test_procedures_have_the_budgets_that_they_are_compared_at() -> None:
     assert rows["fast, a tenth"].forwards == rows["yarn_tuned, a tenth"].forwards == 1408
     assert rows["fast"].forwards == rows["released code"].forwards == rows["paper"].forwards == 14080
     assert [row.forwards for row in procedures(500)] == sorted(row.forwards for row in procedures(500))
+    full = procedures(500)[-2:]
+    assert [row.forwards for row in full] == [14080, 14080] and all(row.name.endswith("full size") for row in full)
+    official = [{key: value for key, value in row.parameters.items() if key != "search_samples"} for row in full]
+    assert official == [dict(rows[name].parameters) for name in ("released code", "paper")]
+
+
+def test_the_table_shows_all_rows_and_seeds_that_were_searched(tmp_path: Path, engines: list[SearchEngine]) -> None:
+    def seeds(only: str, *wanted: int) -> dict[str, list[int]]:
+        content = study("fake", 256, tmp_path, Quiet(), forwards=150, seeds=wanted, texts=2, samples=4, only=(only,))
+        return {line["row"]: line["seeds"] for line in content["rows"] if line["seeds"]}
+
+    assert seeds("fast, a tenth", 0, 1) == {"fast, a tenth": [0, 1]}
+    assert seeds("released code", 30) == {"fast, a tenth": [0, 1], "released code": [30]}
+    assert seeds("fast, a tenth", 0) == {"fast, a tenth": [0, 1]}  # seed 30 lies beyond those that are looked for
 
 
 def test_differences_are_paired() -> None:
@@ -87,5 +106,5 @@ def test_differences_are_paired() -> None:
 
 
 def test_unknown_rows(tmp_path: Path, engines: list[SearchEngine]) -> None:
-    with pytest.raises(ValueError, match="no row of the study is named slow; there are fast, a tenth, "):
+    with pytest.raises(ValueError, match="no row of the study is named 'slow'; there are fast, a tenth, "):
         study("fake", 256, tmp_path, Quiet(), only=("slow",))
