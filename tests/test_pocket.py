@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness.pocket import data, folder, recipe
-from harness.pocket.pretrain import Batches, block_attention, new_model, pretrain
+from harness.pocket.pretrain import Batches, as_phi3, block_attention, new_model, pretrain
 from tasks import ruler
 from tasks.corpora import words, world
 from tasks.ruler import niah
@@ -180,6 +180,27 @@ def test_first_heads_look_back_from_the_start(name: str) -> None:
         shares = model(ids, output_attentions=True).attentions[0]  # batch, heads, queries, keys
     for head in range(shares.shape[1]):
         assert shares[:, head].diagonal(-head - 1, -2, -1)[:, 20:].mean() > 0.8
+
+
+def test_a_phi_is_the_same_function() -> None:
+    model = new_model(recipe.RECIPES["pocket-phi"])
+    for parameter in model.parameters():
+        parameter.data += 0.02 * torch.randn(
+            parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())
+        )
+    ids = torch.randint(2, 4096, (2, 90), generator=torch.Generator().manual_seed(0))
+    phi = as_phi3(model)
+    assert phi.config.model_type == "phi3"
+    assert phi.config.rope_parameters["rope_theta"] == model.config.rope_parameters["rope_theta"] == 1101
+    with torch.no_grad():
+        assert torch.allclose(phi(ids).logits, model(ids).logits, atol=1e-4)
+    own = (
+        phi.config.eos_token_id,
+        phi.config.pad_token_id,
+        phi.config.bos_token_id,
+        phi.config.max_position_embeddings,
+    )
+    assert own == (1, 1, 0, 512)
 
 
 def test_first_weights_come_from_the_seed_alone() -> None:

@@ -22,6 +22,7 @@ from harness.pocket import data, folder, tokenizer
 from harness.pocket.recipe import RECIPES, WINDOW, Recipe
 from harness.pocket.start import start
 
+NOT_A_SHAPE = ("model_type", "architectures", "transformers_version", "dtype")  # in a configuration
 BLOCK = 128  # queries at a time; keys after the block are never multiplied
 
 
@@ -244,12 +245,34 @@ def _train(
             torch.save(state, partial)
             os.replace(partial, checkpoint)
     maker.shutdown(cancel_futures=True)
-    finish(model, out)
+    finish(model, recipe, out)
     (out / "curve.json").write_text(json.dumps(curve))
 
 
-def finish(model: Any, out: Path) -> None:
+def finish(model: Any, recipe: Recipe, out: Path) -> None:
     """Write the model in Hugging Face format: bf16 safetensors, sdpa attention, the window as its length."""
+    model = as_phi3(model) if recipe.saved_as == "phi3" else model
     model.config._attn_implementation = "sdpa"
     model.to(torch.bfloat16).save_pretrained(out)
     assert model.config.max_position_embeddings == WINDOW
+
+
+def as_phi3(model: Any) -> Any:
+    """The same function as a Phi3: query, key and value in one matrix, gate and up in another."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    ours = model.config.to_dict()
+    llamas = ("head_dim", "attention_bias", "mlp_bias", "pretraining_tp")
+    shape = {name: value for name, value in ours.items() if name not in (*llamas, *NOT_A_SHAPE)}
+    config = AutoConfig.for_model("phi3", **shape, original_max_position_embeddings=WINDOW)
+    states: dict[str, Tensor] = dict(model.state_dict())
+    for layer in range(config.num_hidden_layers):
+        for place, one, parts in (
+            ("self_attn", "qkv_proj", ("q_proj", "k_proj", "v_proj")),
+            ("mlp", "gate_up_proj", ("gate_proj", "up_proj")),
+        ):
+            start = f"model.layers.{layer}.{place}"
+            states[f"{start}.{one}.weight"] = torch.cat([states.pop(f"{start}.{name}.weight") for name in parts])
+    fused = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fused.load_state_dict(states)
+    return fused

@@ -21,7 +21,7 @@ COPIED = 4.0  # gain of the first layer's output matrix, so that neighbours weig
 
 
 def start(model: Any, generator: torch.Generator) -> None:
-    """Set all weights of a Llama- or Phi3-shaped model in place, from the generator alone."""
+    """Set all weights of a Llama-shaped model in place, from the generator alone."""
     config = model.config
     dims = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads, key_heads = config.num_attention_heads, config.num_key_value_heads
@@ -34,8 +34,9 @@ def start(model: Any, generator: torch.Generator) -> None:
             if matrix.ndim == 2:
                 matrix.data.normal_(0, 0.02, generator=generator)
         layer.mlp.down_proj.weight.data.zero_()  # a layer adds nothing before it has learned something
-        query_OM, key_OM, value_OM = projections(layer.self_attn, heads * dims, key_heads * dims)
-        output_MO = layer.self_attn.o_proj.weight.data
+        attention = layer.self_attn
+        query_OM, key_OM, value_OM = (one.weight.data for one in (attention.q_proj, attention.k_proj, attention.v_proj))
+        output_MO = attention.o_proj.weight.data
         if depth == 0:
             distances = list(range(1, heads + 1))
             torch.nn.init.orthogonal_(value_OM, generator=generator)
@@ -46,14 +47,6 @@ def start(model: Any, generator: torch.Generator) -> None:
             output_MO.zero_()
         for head, distance in enumerate(distances):
             look_back(query_OM, key_OM, head, head * key_heads // heads, distance, inv_freq_P)
-
-
-def projections(attention: Any, query_rows: int, key_rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The query, key and value matrices, as views: apart in Llama, one matrix in Phi3."""
-    if hasattr(attention, "qkv_proj"):
-        whole = attention.qkv_proj.weight.data
-        return whole[:query_rows], whole[query_rows : query_rows + key_rows], whole[query_rows + key_rows :]
-    return attention.q_proj.weight.data, attention.k_proj.weight.data, attention.v_proj.weight.data
 
 
 def look_back(query_OM: Tensor, key_OM: Tensor, head: int, key_head: int, distance: int, inv_freq_P: Tensor) -> None:
