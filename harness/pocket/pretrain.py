@@ -158,7 +158,8 @@ def pretrain(
     recipe = dataclasses.replace(RECIPES[name], **changes)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "tokenizer.json").exists():
-        shipped = folder(name)  # one tokenizer for good: the data that it was trained on has changed since
+        # One tokenizer for good and for both models: the data that it was trained on has changed since.
+        shipped = folder("pocket-llama")
         if (shipped / "tokenizer.json").exists():
             for file in ("tokenizer.json", "tokenizer_config.json"):
                 shutil.copyfile(shipped / file, out / file)
