@@ -165,15 +165,19 @@ def rescale_factors(frames: Frames, colour: Colours, narrow: bool = False) -> Fi
     drawn = [i for i, plan in enumerate(plans) if plan and trained and len(plan["inv_freq"]) == len(trained)]
     if not drawn:
         return None
+    alike: dict[tuple[float, ...], list[int]] = {}  # a method and its trained selves have one plan and so one line
+    for i in drawn:
+        alike.setdefault(tuple((plans[i] or {})["inv_freq"]), []).append(i)
     pairs = np.arange(len(trained))
     figure = Figure(figsize=(style.NARROW, 4.2) if narrow else (style.WIDE, 4.6))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.15))
     ends = []
-    for i in drawn:
-        label, plan = methods[i]["label"], plans[i] or {}
-        factors = [t / p if p else math.nan for t, p in zip(trained, plan["inv_freq"], strict=True)]
+    for planned, same in alike.items():
+        i, label = same[0], methods[same[0]]["label"]
+        factors = [t / p if p else math.nan for t, p in zip(trained, planned, strict=True)]
         style.tag(upper.step(pairs, factors, where="mid", color=colour[label], linewidth=1.7)[0], i)
-        ends.append(style.End(i, label, float(pairs[-1]), factors[-1], colour[label]))
+        words = label if len(same) == 1 else f"{label} (and {len(same) - 1} alike)"
+        ends.append(style.End(i, words, float(pairs[-1]), factors[-1], colour[label]))
         if (found := critical_of(methods[i])) is not None:
             line = upper.axvline(found, color=colour[label], linewidth=1.1, linestyle=(0, (1, 1.5)), zorder=1)
             style.tag(line, i)
@@ -199,7 +203,7 @@ def rescale_factors(frames: Frames, colour: Colours, narrow: bool = False) -> Fi
             axes.axvline(critical - 0.5, color=style.INK, linewidth=0.9, linestyle=(0, (3, 3)))
         theory = f"critical pair {critical:g}" if narrow else f"critical pair {critical:g} (theory)"
         note(upper, theory, critical - 0.5, 1, -70 if narrow and critical > len(trained) / 2 else 5, -9, style.INK)
-    style.margins(figure, 0.5, style.label_room([methods[i]["label"] for i in drawn]), 0.42, 0.12, 0.15)
+    style.margins(figure, 0.5, style.label_room([end.label for end in ends]), 0.42, 0.12, 0.15)
     style.label_ends(upper, ends)
     return figure
 
