@@ -13,6 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from harness.experiment import Experiment
+    from harness.progress import Progress
+    from harness.run import Outcome
     from harness.store import Store
 
 app = typer.Typer(
@@ -22,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_arguments: list[str] = []  # the command line at work, which helpers repeat
 LISTS = ("extenders", "tests", "experiments", "models", "factors", "recipes")
 
 
@@ -45,24 +48,23 @@ def run(
     date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     cache: Annotated[bool, typer.Option(help="Keep the prompts for other runs.")] = True,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the work; one a core for shipped models on a CPU.")
+    ] = None,
 ) -> None:
     """Run an experiment, or what is missing of it, and write the report."""
     from harness import experiment as experiments
-    from harness.progress import progress
-    from harness.run import run as run_cells
 
     overrides = _values(set_ or [], "--set")
     overrides |= {"model": _from_here(model)} if model else {}
     overrides |= {"seeds": list(seed)} if seed else {}
     plan = experiments.read(experiments.find(experiment), overrides)
     folder = out or Path("results") / plan.name
-    shown = progress()
+    shown = _shown()
     for note in plan.notes:
         shown.say(note)
     try:
-        from harness.engine import LocalEngine
-
-        outcome = run_cells(plan, folder, LocalEngine(plan, shown), shown, cache)
+        outcome = _compute(plan, folder, shown, cache, workers)
     except KeyboardInterrupt:
         shown.close()
         again = shlex.join(["ropebench", *sys.argv[1:]])
@@ -462,15 +464,33 @@ def card(
 
 def _run_quietly(plan: "Experiment", folder: Path) -> None:
     """Compute what the store misses. Raises ValueError when a cell failed."""
-    from harness.engine import LocalEngine
-    from harness.progress import progress
-    from harness.run import run as run_cells
-
-    shown = progress()
-    outcome = run_cells(plan, folder, LocalEngine(plan, shown), shown)
+    outcome = _compute(plan, folder, _shown())
     if outcome.failed:
         cell, reason = outcome.failed[0]
         raise ValueError(f"{len(outcome.failed)} cells failed, first {cell.words}: {reason}")
+
+
+def _shown() -> "Progress":
+    """The progress of this process; a helper's goes to the process that started it."""
+    from harness.progress import progress
+    from harness.team import SESSION, Relay
+
+    return Relay() if SESSION in os.environ else progress()
+
+
+def _compute(
+    plan: "Experiment", folder: Path, shown: "Progress", cache: bool = True, workers: int | None = None
+) -> "Outcome":
+    """Compute what the store misses, with helpers where that pays. A helper ends here."""
+    from harness.engine import LocalEngine
+    from harness.run import run as run_cells
+    from harness.team import team_for
+
+    team = team_for(plan.model, workers, [sys.executable, "-m", "harness.cli", *_arguments])
+    outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads), shown, cache, team)
+    if not team.first:
+        raise typer.Exit(0)
+    return outcome
 
 
 def _report(store: "Store", out: Path | None, date: str | None) -> None:
@@ -530,6 +550,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def answer(arguments: list[str]) -> int:
     """The exit code of a command line."""
+    _arguments[:] = arguments
     try:
         code = app(args=arguments, prog_name="ropebench", standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -51,12 +51,12 @@ class LocalSession:
 
 
 class LocalEngine:
-    """Runs an experiment's model here, on the first GPU or the CPU."""
+    """Runs an experiment's model here, on the first GPU or the CPU. `threads`: of the CPU; None: as PyTorch has it."""
 
     name = "transformers, in process"
 
-    def __init__(self, experiment: Experiment, progress: Progress) -> None:
-        self._experiment, self._progress = experiment, progress
+    def __init__(self, experiment: Experiment, progress: Progress, threads: int | None = None) -> None:
+        self._experiment, self._progress, self._threads = experiment, progress, threads
         self._base: Base | None = None
 
     def base(self) -> Base:
@@ -89,6 +89,7 @@ class LocalEngine:
         from harness.trained import TrainedWeights
 
         base, one = self.base(), self._experiment
+        self._set_threads()
         self._progress.say(f"loading {one.model} ({base.dtype}, attention {base.attention})")
         loaded = load_model(
             one.model_source,
@@ -121,11 +122,18 @@ class LocalEngine:
         from harness.model import load_model
         from harness.training import dtype_of, run_job
 
+        self._set_threads()
         one = self._experiment
         loaded = load_model(
             one.model_source, dtype=dtype_of(job.training), local_files_only=False, trained_length=one.trained_length
         )
         return run_job(job, store, loaded.model, loaded.tokenizer, tests, self._progress.say)
+
+    def _set_threads(self) -> None:
+        if self._threads is not None:
+            import torch
+
+            torch.set_num_threads(self._threads)
 
 
 def parameter_count(folder: Path) -> int:

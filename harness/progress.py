@@ -10,9 +10,13 @@ from harness.cells import Cell
 
 
 class TimeLeft:
-    """Estimates the seconds left. A cell's work is taken as samples × length; each test has its own measured speed."""
+    """Estimates the seconds left. A cell's work is taken as samples × length; each test has its own measured speed.
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    `at_once`: cells that are at work together.
+    """
+
+    def __init__(self, cells: Sequence[Cell], at_once: int = 1) -> None:
+        self._at_once = at_once
         self._waiting = {cell.key: cell for cell in cells}
         self._spent: dict[str, tuple[float, float]] = {}  # test → (seconds, work)
 
@@ -32,7 +36,7 @@ class TimeLeft:
         for cell in self._waiting.values():
             own_seconds, own_work = self._spent.get(cell.test.label, (measured, done))
             left += work(cell) * own_seconds / own_work
-        return left
+        return left / self._at_once
 
 
 def work(cell: Cell) -> float:
@@ -55,8 +59,8 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """One line that stays."""
 
-    def start(self, missing: Sequence[Cell], total: int) -> None:
-        """Before the first cell: what is to be computed, out of how many."""
+    def start(self, missing: Sequence[Cell], total: int, at_once: int = 1) -> None:
+        """Before the first cell: what is to be computed, out of how many, and how many cells together."""
 
     def begin(self, cell: Cell) -> None: ...
 
@@ -80,8 +84,8 @@ class Lines:
     def say(self, line: str) -> None:
         print(line, file=self._out, flush=True)
 
-    def start(self, missing: Sequence[Cell], total: int) -> None:
-        self._left, self._total, self._done = TimeLeft(missing), total, total - len(missing)
+    def start(self, missing: Sequence[Cell], total: int, at_once: int = 1) -> None:
+        self._left, self._total, self._done = TimeLeft(missing, at_once), total, total - len(missing)
 
     def begin(self, cell: Cell) -> None:
         pass
@@ -119,8 +123,8 @@ class Bar:
     def say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
 
-    def start(self, missing: Sequence[Cell], total: int) -> None:
-        self._left, self._base = TimeLeft(missing), float(total - len(missing))
+    def start(self, missing: Sequence[Cell], total: int, at_once: int = 1) -> None:
+        self._left, self._base = TimeLeft(missing, at_once), float(total - len(missing))
         self._bar.update(self._task, total=total, completed=self._base, left=spoken(None))
         self._bar.start()
 

@@ -26,6 +26,7 @@ from harness.prompt_cache import PromptCache, cache_folder
 from harness.prompts import KeptPrompts
 from harness.provenance import now, provenance
 from harness.store import Store
+from harness.team import Team
 from harness.training import Job
 from tasks.base import LM, Row
 
@@ -80,11 +81,20 @@ class Outcome:
     unsearched: tuple[tuple[str, str], ...] = ()  # methods whose search failed, with one line each
 
 
-def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress, keep_prompts: bool = True) -> Outcome:
+def run(
+    experiment: Experiment,
+    folder: Path,
+    engine: Engine,
+    progress: Progress,
+    keep_prompts: bool = True,
+    team: Team | None = None,
+) -> Outcome:
     """Compute what the store in `folder` misses. Raises ValueError for what the user can mend before anything runs.
 
-    Prompts are read from the cache of prompts, and kept there, unless `keep_prompts` is False.
+    Prompts are read from the cache of prompts, and kept there, unless `keep_prompts` is False. `team` are the processes
+    that share the work; this one alone unless given.
     """
+    team = team or Team()
     base = engine.base()
     known = keep_prompts and base.tokenizer_hash
     kept = KeptPrompts(PromptCache(cache_folder()), base.tokenizer_hash) if known else None
@@ -111,11 +121,14 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
         return cells, describe(ready, base, cells) | found, jobs
 
     cells, description, jobs = stage()
-    store = Store.create(folder)
-    created = _previous(store, experiment, progress) or now()
-    failed: list[tuple[Cell, str]] = []
+    created = ""
+    if team.first:
+        store = Store.create(folder)
+        created = _previous(store, experiment, progress) or now()
 
     def save() -> None:
+        if not team.first:
+            return
         content = {**description, "created": created}
         trained = training_stage.described(jobs, store)
         content |= {"trainings": trained} if trained else {}
@@ -135,25 +148,31 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
     saved_at = time.monotonic()
     unfinished = [one for one in searches if not searching.finished(store.searches, one.key)]
     missing, total = missing_cells()
-    if missing or unfinished or training_stage.missing(jobs, store):
+    untrained = training_stage.missing(jobs, store)
+    if missing or unfinished or untrained:
         try:
-            with ExitStack() as opened:
+            most = max(len(missing), len(unfinished), len(untrained))
+            with team.at_work(store.folder, most, progress) as progress, ExitStack() as opened:
                 session_of = opened.enter_context(engine.open()) if unfinished else None
                 if session_of is not None:
-                    searching.run_all(experiment, unfinished, base, session_of, store.searches, progress.say)
+                    taken = team.take(unfinished, lambda search: search.key)
+                    searching.run_all(experiment, taken, base, session_of, store.searches, progress.say)
                     cells, description, jobs = stage()
                     save()
                     missing, total = missing_cells()
-                if training_stage.missing(jobs, store):
+                if todo := training_stage.missing(jobs, store):
                     session_of = None
                     opened.close()  # what the model held is for the training now
                     texts = training_stage.texts_of(experiment.tests)
-                    training_stage.run_missing(jobs, store, lambda job: engine.train(job, store, texts), progress.say)
+                    for number, job in enumerate(team.take(todo, lambda job: job.key), start=1):
+                        progress.say(f"training {number} of {len(todo)}: {job.budget_words}")
+                        progress.say(training_stage.outcome_words(job, engine.train(job, store, texts)))
                     save()
                 if missing and session_of is None:
                     session_of = opened.enter_context(engine.open())
-                progress.start(missing, total)
-                for cell in missing:
+                progress.start(missing, total, team.size)
+                team.expects(missing)
+                for cell in team.take(missing, lambda cell: cell.key):
                     assert session_of is not None
                     progress.begin(cell)
                     content, prompts = measure(cell, session_of, engine.name, store, kept)
@@ -164,12 +183,12 @@ def run(experiment: Experiment, folder: Path, engine: Engine, progress: Progress
                     if time.monotonic() - saved_at > SAVED_SECONDS:  # the ledger, should the process be killed
                         save()
                         saved_at = time.monotonic()
-                    if content["error"]:
-                        failed.append((cell, content["error"]))
         finally:
             progress.close()
             save()
     unsearched = [(row["label"], row["error"]) for row in description.get("searches", []) if row["status"] == "failed"]
+    stored_now = [(cell, store.cell(cell.key)) for cell in missing]
+    failed = [(cell, one["error"]) for cell, one in stored_now if one is not None and one["error"]]
     return Outcome(store, total, len(missing), tuple(failed), tuple(unsearched))
 
 

@@ -15,7 +15,7 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -135,7 +135,7 @@ def finished(folder: Path, key: str) -> bool:
 
 def run_all(
     experiment: Experiment,
-    searches: Sequence[Search],
+    searches: Iterable[Search],
     base: Base,
     session_of: Callable[[Method], Any],
     folder: Path,
@@ -143,15 +143,15 @@ def run_all(
 ) -> None:
     """The searches of an experiment, with progress, on texts apart from the experiment's tests."""
     known: list[frozenset[int]] = []
-
-    def avoid() -> frozenset[int]:
-        if not known:
-            lm = session_of(searches[0].method).lm
-            known.append(evaluation_passages(experiment, lm, lambda test: lengths_of(test, experiment, base.rope)))
-        return known[0]
-
     for search in searches:
         label = search.method.label
+
+        def avoid(method: Method = search.method) -> frozenset[int]:
+            if not known:
+                lm = session_of(method).lm
+                known.append(evaluation_passages(experiment, lm, lambda test: lengths_of(test, experiment, base.rope)))
+            return known[0]
+
         with search_progress(label) as progress:
             content = run_search(search, base, session_of(search.method), folder, avoid, progress)
         cost = content["cost"]

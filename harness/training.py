@@ -78,6 +78,10 @@ class Job:
     def words(self) -> str:
         return f"{self.label} · training seed {self.seed}"
 
+    @property
+    def budget_words(self) -> str:
+        return f"{self.words}, {self.training.settings.tokens:,} tokens"
+
     def plans(self) -> dict[str, RopePlan]:
         """Every plan of the run by the name that its sequences say."""
         return plans_of(self.extender, self.rope, self.plan, self.stages)

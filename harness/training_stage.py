@@ -5,7 +5,7 @@ training `none` keeps its cells, keys and label.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,14 +234,9 @@ def base_label(method: Method) -> str:
     return method.label if method.training is None else method.label.removesuffix(f" + {method.training.label}")
 
 
-def run_missing(jobs: Jobs, store: Store, train: Callable[[Job], Any], say: Callable[[str], None]) -> None:
-    """Train what is missing, one by one, and say what each cost. A failed one is recorded, and the rest goes on."""
-    todo = missing(jobs, store)
-    for number, job in enumerate(todo, start=1):
-        say(f"training {number} of {len(todo)}: {job.words}, {job.training.settings.tokens:,} tokens")
-        record = train(job)
-        if record["error"]:
-            say(f"{job.words}: FAILED: {record['error']}")
-        else:
-            cost = record["cost"]
-            say(f"{job.words}: trained on {cost['tokens']:,} tokens in {cost['seconds']:.0f} s")
+def outcome_words(job: Job, record: Mapping[str, Any]) -> str:
+    """What came of a training, in a line."""
+    if record["error"]:
+        return f"{job.words}: FAILED: {record['error']}"
+    cost = record["cost"]
+    return f"{job.words}: trained on {cost['tokens']:,} tokens in {cost['seconds']:.0f} s"

@@ -1,0 +1,135 @@
+"""Several processes on one store: every unit once, whoever dies, and the same rows as one process gives."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from test_end_to_end import FILE, without_times
+
+from harness import cli, team
+from harness.progress import Lines
+from harness.store import Store
+from harness.team import SESSION, Relay, Team, team_for
+
+UNITS = [f"{i:02}" for i in range(40)]
+
+
+def members(folder: Path, count: int) -> list[Team]:
+    made = [Team(2) for _ in range(count)]
+    for one in made:
+        one._folder, one.session = folder, "session"
+    return made
+
+
+def test_every_unit_is_given_once(tmp_path: Path) -> None:
+    given: dict[int, list[str]] = {0: [], 1: [], 2: []}
+
+    def work(number: int, one: Team) -> None:
+        for unit in one.take(UNITS, str):
+            time.sleep(0.002)
+            given[number].append(unit)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in enumerate(members(tmp_path, 3))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(sum(given.values(), [])) == UNITS
+    assert all(given.values())
+
+
+def test_a_unit_that_was_dropped_is_taken_by_another(tmp_path: Path) -> None:
+    first, second = members(tmp_path, 2)
+    taking = first.take(["a", "b"], str)
+    assert next(taking) == "a"
+    rest = second.take(["a", "b"], str)
+    assert next(rest) == "b"  # a is locked
+    taking.close()  # as when the process that has it dies
+    assert list(rest) == ["a"]
+    assert list(first.take(["a", "b"], str)) == []
+    other = Team(2)
+    other._folder = tmp_path
+    assert list(other.take(["a"], str)) == ["a"]  # another session tries again what failed
+
+
+def test_alone_it_gives_everything_and_writes_nothing(tmp_path: Path) -> None:
+    alone = Team()
+    with alone.at_work(tmp_path, 5, Relay()) as progress:
+        assert isinstance(progress, Relay) and list(alone.take(UNITS, str)) == UNITS
+    assert list(tmp_path.iterdir()) == [] and alone.threads is None
+
+
+def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr("harness.provenance.cores", lambda: 4)
+    assert team_for("some/model", None, []).size == 1 and team_for("some/model", 3, []).size == 3
+    assert team_for("some/model", 3, []).threads == 1 and team_for("some/model", 2, []).threads == 2
+    if not Path("/dev/nvidiactl").exists():
+        monkeypatch.setattr(team, "GIBIBYTES", 1e-3)
+        assert team_for("pocket-llama", None, []).size == 4
+        monkeypatch.setattr(team, "GIBIBYTES", 1e6)
+        assert team_for("pocket-llama", None, []).size == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert team_for("pocket-llama", 3, []).size == 1
+    monkeypatch.setenv(SESSION, "of another")
+    assert not team_for("pocket-llama", 3, []).first
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_model_folder: Path) -> Path:
+    (tmp_path / "mine.yaml").write_text(FILE.format(model=tiny_model_folder, more=", yarn, longrope2"))
+    return tmp_path
+
+
+def command(place: Path, *more: str) -> "subprocess.Popen[str]":
+    root = str(Path(cli.__file__).resolve().parent.parent)
+    words = [sys.executable, "-m", "harness.cli", "run", "mine.yaml", "--no-report", *more]
+    words += ["--set", "extenders=[none, dynamic_ntk, {longrope2: {budget: 8192}}, {longrope: {budget: 8192}}]"]
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        words, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_rows_of_one(place: Path) -> None:
+    _, said = command(place, "--out", "one", "--workers", "1").communicate(timeout=280)
+    assert "20 cells: 20 computed" in said, said
+    out, said = command(place, "--out", "two", "--workers", "2").communicate(timeout=280)
+    assert "20 cells: 20 computed" in said and out == "", (out, said)
+    assert said.count("searched longrope") == 2 and said.count("tokens · seed 0 · ") == 20  # each reported once
+    one, two = Store.open(place / "one"), Store.open(place / "two")
+    cells = list(one.cells())
+    assert [planned for planned, _ in cells] == [planned for planned, _ in two.cells()]
+    for planned, cell in cells:
+        assert without_times(cell) == without_times(two.cell(planned["key"]))
+    assert not (place / "two" / "team").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the helper by Linux's /proc")
+def test_a_helper_that_is_killed_is_not_missed(place: Path) -> None:
+    process = command(place, "--set", "samples=6", "--workers", "2")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    cells, deadline = place / "results" / "mine" / "cells", time.monotonic() + 240
+    while not list(cells.glob("*.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    helpers = [int(one) for one in children.read_text().split()]
+    assert len(helpers) == 1
+    os.kill(helpers[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0 and "20 cells: 20 computed" in said, said
+
+
+def test_lines_of_a_helper_are_said_by_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import json; print('a library speaks'); print(json.dumps({'say': 'searched'})); print('{')"
+    one = Team(2, [sys.executable, "-c", code])
+    with one.at_work(tmp_path, 2, Lines()):
+        time.sleep(2)
+    assert capsys.readouterr().err.strip() == "searched"
