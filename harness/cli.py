@@ -54,6 +54,7 @@ def run(
 ) -> None:
     """Run an experiment, or what is missing of it, and write the report."""
     from harness import experiment as experiments
+    from harness.team import Relay
 
     overrides = _values(set_ or [], "--set")
     overrides |= {"model": _from_here(model)} if model else {}
@@ -67,6 +68,8 @@ def run(
         outcome = _compute(plan, folder, shown, cache, workers)
     except KeyboardInterrupt:
         shown.close()
+        if isinstance(shown, Relay):
+            raise typer.Exit(130) from None
         again = shlex.join(["ropebench", *sys.argv[1:]])
         _fail(f"stopped; finished cells are kept in {folder}, and this goes on where it stopped: {again}", 130)
     for cell, reason in outcome.failed:

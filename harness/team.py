@@ -12,6 +12,7 @@ depend on how many cores a machine has.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -59,6 +60,7 @@ class Team:
         self._folder = folder / "team"
         self._folder.mkdir(exist_ok=True)
         if not self.first:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended by the first process as by Ctrl-C
             yield progress
             return
         shared = Shared(progress)
@@ -114,6 +116,7 @@ class Team:
             stdout=subprocess.PIPE,
             stderr=quiet,
             text=True,
+            start_new_session=True,  # Ctrl-C is for the first process, which then ends its helpers
         )
         relay = threading.Thread(target=self._relay, args=(process, progress), daemon=True)
         relay.start()

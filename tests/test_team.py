@@ -133,3 +133,19 @@ def test_lines_of_a_helper_are_said_by_the_first(tmp_path: Path, capsys: pytest.
     with one.at_work(tmp_path, 2, Lines()):
         time.sleep(2)
     assert capsys.readouterr().err.strip() == "searched"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_helpers_too(place: Path) -> None:
+    process = command(place, "--set", "samples=30", "--workers", "2")
+    cells, deadline = place / "results" / "mine" / "cells", time.monotonic() + 240
+    while not list(cells.glob("*.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    helpers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    numbers = [int(one) for one in helpers.read_text().split()] if helpers.exists() else []
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said.count("finished cells are kept") == 1 and "Traceback" not in said, said
+    assert not [number for number in numbers if Path(f"/proc/{number}").exists()]
+    assert not (place / "results" / "mine" / "team").exists()
