@@ -91,9 +91,12 @@ def command(place: Path, *more: str) -> "subprocess.Popen[str]":
     words = [sys.executable, "-m", "harness.cli", "run", "mine.yaml", "--no-report", *more]
     words += ["--set", "extenders=[none, dynamic_ntk, {longrope2: {budget: 8192}}, {longrope: {budget: 8192}}]"]
     environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background passes on deafness
+    process = subprocess.Popen(
         words, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    signal.signal(signal.SIGINT, heard)
+    return process
 
 
 @pytest.mark.slow
