@@ -22,9 +22,9 @@ Colours = Mapping[str, str]
 
 
 def looks(scores: Scores) -> tuple[dict[str, str], dict[str, str]]:
-    """Colours and markers of the methods."""
-    labels = scores.frames.labels
-    return style.colours(labels, original(scores)), style.markers(labels)
+    """Colours and markers of the methods; a method's trained selves have its own."""
+    families = scores.frames.families
+    return style.colours(families, original(scores)), style.markers(families)
 
 
 def curves(scores: Scores, found: Summary, narrow: bool = False) -> Figure | None:
@@ -68,12 +68,15 @@ def _curve(
 ) -> list[style.End]:
     """Draw all methods; returns where the lines end."""
     colour, marker = looks(scores)
+    families = scores.frames.families
+    dashes = style.dashes(families)
     ends = []
     for i, label in enumerate(scores.frames.labels):
         numbers = [scores.average(label, chosen).estimate if chosen else None for chosen in tests]
         mean = [math.nan if e is None else 100 * e.mean for e in numbers]
         (line,) = axes.plot(
-            lengths, mean, color=colour[label], marker=marker[label],
+            lengths, mean, color=colour[label], marker=marker[label], linestyle=dashes[label],
+            markerfacecolor=colour[label] if families[label] == label else style.PAPER,
             linewidth=1.7 if bands else 1.3, markersize=4 if bands else 3,
         )  # fmt: skip
         style.tag(line, i)

@@ -45,6 +45,12 @@ class Frames:
         return [method["label"] for method in self.run.get("methods", [])]
 
     @property
+    def families(self) -> dict[str, str]:
+        """Every method's label with the label that it has before any training."""
+        named = [(one["label"], one.get("training")) for one in self.run.get("methods", [])]
+        return {label: str((training or {}).get("base_method", label)) for label, training in named}
+
+    @property
     def target_length(self) -> int:
         return int(self.run.get("target_length", 0))
 

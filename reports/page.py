@@ -116,6 +116,7 @@ def build(store: Store, scores: Scores, date: str) -> dict[str, Any]:
         "number": {method["label"]: i for i, method in enumerate(methods)},
         "number_of": {method["label"]: i for i, method in enumerate(methods)},
         "dots": {method["label"]: method["colour"] for method in methods},
+        "hollow": [label for label, family in frames.families.items() if label != family],
         "sections": [(name, title) for name, title in sections.items() if title],
         "labels": frames.labels,
         "seeds": sorted({int(seed) for seed in frames.cells["seed"]}),

@@ -74,10 +74,12 @@ def plates(
     colour, _ = figures.looks(scores)
     length = found.lengths[column] if found.lengths else frames.target_length
     start, steps = tradeoffs.waterfall_steps(scores, found, column)
+    trained = any(label != family for label, family in frames.families.items())
     listed = [
         Plate(
             "curves",
-            "Average score of the long-context tests against length; bands are 95 % intervals.",
+            "Average score of the long-context tests against length; bands are 95 % intervals."
+            + (" Dashed lines and open marks are methods after a training." if trained else ""),
             lambda narrow: figures.curves(scores, found, narrow),
         ),
         Plate(

@@ -6,24 +6,26 @@ colour into a CSS variable, and the figure follows the page's theme.
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, MUTED, RULE = "#1b1f24", "#6b7178", "#dfe2e6"
+INK, MUTED, RULE, PAPER = "#1b1f24", "#6b7178", "#dfe2e6", "#fdfdfc"
 # After Okabe and Ito, Color Universal Design (2008): told apart with every common colour blindness.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc6ea5", "#c98a00", "#4ba3d9", "#7a5c99", "#8c6d46")
 NEUTRAL = "#7d848c"  # the unextended model
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 LOW, MIDDLE, HIGH = "#b4532a", "#f1e9da", "#1d6f86"  # scores from 0 to 1: rust over sand to teal
 WIDE, NARROW = 9.4, 4.1  # inches: a desk's column and a phone's
 
-_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", NEUTRAL: "series-none"} | {
+_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper", NEUTRAL: "series-none"} | {
     colour: f"series-{i}" for i, colour in enumerate(SERIES)
 }
 _SETTINGS = {
@@ -66,14 +68,29 @@ def drawing(name: str) -> Iterator[None]:
         yield
 
 
-def colours(labels: Sequence[str], original: str | None) -> dict[str, str]:
-    """One colour for each method; the unextended model is grey."""
-    others = [label for label in labels if label != original]
-    return {label: NEUTRAL for label in labels} | {label: SERIES[i % len(SERIES)] for i, label in enumerate(others)}
+def colours(families: Mapping[str, str], original: str | None) -> dict[str, str]:
+    """One colour for each method and its trained selves, `families` being label → untrained label; the unextended model
+    is grey."""
+    others = [one for one in dict.fromkeys(families.values()) if one != original]
+    own = {family: SERIES[i % len(SERIES)] for i, family in enumerate(others)}
+    return {label: own.get(family, NEUTRAL) for label, family in families.items()}
 
 
-def markers(labels: Sequence[str]) -> dict[str, str]:
-    return {label: MARKERS[i % len(MARKERS)] for i, label in enumerate(labels)}
+def markers(families: Mapping[str, str]) -> dict[str, str]:
+    """One marker for each method and its trained selves."""
+    own = {family: MARKERS[i % len(MARKERS)] for i, family in enumerate(dict.fromkeys(families.values()))}
+    return {label: own[family] for label, family in families.items()}
+
+
+def dashes(families: Mapping[str, str]) -> dict[str, Any]:
+    """Solid lines for methods as they are; another dash for each further self of a method."""
+    seen: dict[str, int] = {}
+    found: dict[str, Any] = {}
+    for label, family in families.items():
+        place = 0 if label == family else seen.setdefault(family, 0) + 1
+        seen[family] = max(place, seen.get(family, 0))
+        found[label] = DASHES[min(place, len(DASHES) - 1)]
+    return found
 
 
 def to_svg(figure: Figure) -> str:

@@ -6,7 +6,7 @@ import pytest
 import synthetic_store as made
 
 from harness.store import Store
-from reports import frame, results, stages, tradeoffs
+from reports import frame, results, stages, style, tradeoffs
 from reports.page import build, render, write_report
 from reports.scores import Scores
 
@@ -116,3 +116,13 @@ def test_controls_count_nowhere(tmp_path: Path) -> None:
     assert summary.grid.lines[0].numbers[0].estimate.mean == 0.75
     groups = {line.label: line.group for line in results.by_test(scores, 4096).lines}
     assert groups == {"needle": "Retrieval", "needle without its needle": "Controls (in no average)"}
+
+
+def test_a_method_and_its_trained_selves_look_alike() -> None:
+    families = {"none": "none", "none + mixed": "none", "yarn": "yarn", "yarn + plain": "yarn", "yarn + mixed": "yarn"}
+    colour, marker, dash = style.colours(families, "none"), style.markers(families), style.dashes(families)
+    assert colour["yarn"] == colour["yarn + plain"] == colour["yarn + mixed"] != style.NEUTRAL
+    assert colour["none"] == colour["none + mixed"] == style.NEUTRAL and marker["yarn"] == marker["yarn + mixed"]
+    assert dash["yarn"] == dash["none"] == "-" and len({str(dash[one]) for one in families if "yarn" in one}) == 3
+    only_trained = {"yarn + plain": "yarn", "yarn + mixed": "yarn"}
+    assert len({str(one) for one in style.dashes(only_trained).values()}) == 2

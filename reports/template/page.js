@@ -107,7 +107,7 @@ const report = (() => {
       for (const [text, hidden, key, colour] of entries) {
         const chip = make("button");
         chip.type = "button";
-        if (colour) { const dot = make("i", undefined, "dot"); dot.style.background = colour; chip.append(dot); }
+        if (colour) chip.append(colour.cloneNode());
         chip.append(text);
         chip.addEventListener("click", () => { if (!hidden().delete(key)) hidden().add(key); write(); apply(); });
         chips.push([chip, hidden, key]);
@@ -116,7 +116,7 @@ const report = (() => {
       set.append(line);
       box.append(set);
     };
-    const colours = data.methods.map((_, i) => document.querySelector(`#table-methods tr[data-m="${i}"] .dot`)?.style.background);
+    const colours = data.methods.map((_, i) => document.querySelector(`#table-methods tr[data-m="${i}"] .dot`));
     group("Methods", data.methods.map((label, i) => [label, () => state.off, i, colours[i]]));
     if (lengths.length > 1) group("Lengths, tokens", lengths.map((l) => [Number(l).toLocaleString("en"), () => state.lengths, l]));
     const label = make("label", "Tests whose name holds");
