@@ -70,7 +70,7 @@ def run(
         shown.close()
         if isinstance(shown, Relay):
             raise typer.Exit(130) from None
-        again = shlex.join(["ropebench", *sys.argv[1:]])
+        again = shlex.join(["ropebench", *_arguments])
         _fail(f"stopped; finished cells are kept in {folder}, and this goes on where it stopped: {again}", 130)
     for cell, reason in outcome.failed:
         shown.say(f"failed: {cell.words}: {reason}")
@@ -266,7 +266,7 @@ def search(
             extender, given, model, target_length, out, progress(), seed or [0], trained_length, fine_tune=tuning
         )
     except KeyboardInterrupt:
-        again = shlex.join(["ropebench", *sys.argv[1:]])
+        again = shlex.join(["ropebench", *_arguments])
         _fail(f"stopped; every measured loss is kept in {out}, and this goes on where it stopped: {again}", 130)
     for content in results:
         for line in search_command.table(content, out):

@@ -17,18 +17,21 @@ class RoomyLayer(DynamicLayer):
 
     def __init__(self, keys: Sequence[Tensor], values: Sequence[Tensor], room: int) -> None:
         super().__init__()
-        self.used = max(one.shape[2] for one in keys)
-        self._keys_BKSD, self._values_BKSD = (_padded(parts, self.used, room) for parts in (keys, values))
+        longest = max(one.shape[2] for one in keys)
+        self._keys_BKSD, self._values_BKSD = (_padded(parts, longest, room) for parts in (keys, values))
         self.dtype, self.device = keys[0].dtype, keys[0].device
-        self.keys, self.values = self._keys_BKSD[:, :, : self.used], self._values_BKSD[:, :, : self.used]
         self.is_initialized = True
+        self._show(longest)
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         place = slice(self.used, self.used + key_states.shape[2])
         self._keys_BKSD[:, :, place], self._values_BKSD[:, :, place] = key_states, value_states
-        self.used = place.stop
-        self.keys, self.values = self._keys_BKSD[:, :, : self.used], self._values_BKSD[:, :, : self.used]
+        self._show(place.stop)
         return self.keys, self.values
+
+    def _show(self, used: int) -> None:
+        self.used = used
+        self.keys, self.values = self._keys_BKSD[:, :, :used], self._values_BKSD[:, :, :used]
 
 
 def can_join(config: Any) -> bool:

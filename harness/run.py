@@ -111,7 +111,7 @@ def run(
         for one in stages:
             done = searching.completed([one.method], searches, store.searches)
             found_stages += [dataclasses.replace(one, method=method) for method in done]
-            waiting |= set() if done else {(one.base, one.recipe)}
+            waiting |= set() if done else {(one.base, one.training.label)}
         methods = training_stage.factored(complete, experiment.trainings, waiting)
         ready = dataclasses.replace(experiment, methods=methods)
         jobs = training_stage.jobs_of(ready.methods, base, ready, found_stages)
@@ -164,7 +164,7 @@ def run(
                     session_of = None
                     opened.close()  # what the model held is for the training now
                     texts = training_stage.texts_of(experiment.tests)
-                    for number, job in enumerate(team.take(todo, lambda job: job.key), start=1):
+                    for number, job in team.take(list(enumerate(todo, start=1)), lambda numbered: numbered[1].key):
                         progress.say(f"training {number} of {len(todo)}: {job.budget_words}")
                         progress.say(training_stage.outcome_words(job, engine.train(job, store, texts)))
                     save()

@@ -49,6 +49,7 @@ class Procedure:
     extender: str
     forwards: int
     parameters: Mapping[str, Any]
+    only_named: bool = False  # left out of a study that names no rows
 
 
 def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
@@ -73,8 +74,8 @@ def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
                   {"searcher": "released", "fitness": "perplexity", **official}),
     ]  # fmt: skip
     full = [
-        Procedure("released code, full size", "longrope2", FULL, {"searcher": "released"}),
-        Procedure("paper, full size", "longrope2", FULL, {"searcher": "paper"}),
+        Procedure("released code, full size", "longrope2", FULL, {"searcher": "released"}, only_named=True),
+        Procedure("paper, full size", "longrope2", FULL, {"searcher": "paper"}, only_named=True),
     ]
     return sorted(rows, key=lambda row: row.forwards) + full
 
@@ -119,12 +120,11 @@ def study(
     (all but those of full size unless given), `texts` is the number of held-out texts.
     """
     rows = procedures(forwards, samples)
-    unknown = [name for name in only if name not in [row.name for row in rows]]
+    names = [row.name for row in rows]
+    unknown = [name for name in only if name not in names]
     if unknown:
-        raise ValueError(
-            f"no row of the study is named {unknown[0]!r}; there are {', '.join(row.name for row in rows)}"
-        )
-    wanted = [row for row in rows if row.name in only or (not only and not row.name.endswith("full size"))]
+        raise ValueError(f"no row of the study is named {unknown[0]!r}; there are {', '.join(names)}")
+    wanted = [row for row in rows if (row.name in only if only else not row.only_named)]
     listed = sorted({*SEEDS, *seeds})
     experiment = Experiment(
         name="search study",

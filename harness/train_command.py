@@ -49,7 +49,7 @@ def train_alone(
         if here.size > 1 and save_model is not None:
             raise ValueError("--save-model works in one process; the weights are in the store in any case")
         loaded = load_model(model, dtype=dtype_of(training), trained_length=trained_length)
-        label = f"{extender} + {training.label}"
+        label = training.labelled(extender)
         data = identity(training.settings.corpus)
         job = job_of(training, label, method, loaded.weights_hash, loaded.spec, seed, data)
         store = Store.create(out) if here.first else Store(out)

@@ -54,6 +54,14 @@ class Training:
     recipe: Recipe
     settings: Settings
 
+    def labelled(self, method: str) -> str:
+        """The label of a method that was given this training."""
+        return f"{method} + {self.label}"
+
+    def untrained(self, label: str) -> str:
+        """The label of such a method before the training."""
+        return label.removesuffix(f" + {self.label}")
+
     @property
     def short(self) -> dict[str, Any]:
         return {"recipe": self.recipe.name, "tokens": self.settings.tokens}

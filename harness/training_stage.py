@@ -83,7 +83,7 @@ class Stage:
     """A searched method as an earlier stage of a training needs it: searched for that stage's target as well."""
 
     base: str  # label of the method
-    recipe: str  # label of the training
+    training: Training
     target: int  # tokens
     method: Method
 
@@ -103,7 +103,7 @@ def stages(methods: Sequence[Method], trainings: Sequence[Training | None], rope
                 if target > rope.trained_length:
                     earlier = dataclasses.replace(extender, target_length=target)
                     label = f"{method.label} for a stage of {target} tokens"
-                    found.append(Stage(method.label, training.label, target, Method(label, earlier)))
+                    found.append(Stage(method.label, training, target, Method(label, earlier)))
     return found
 
 
@@ -129,7 +129,7 @@ def factored(
             extender = method.extender
             if training.recipe.original_inside:
                 extender = OriginalInside(target_length=extender.target_length, inner=extender)
-            label = f"{method.label} + {training.label}"
+            label = training.labelled(method.label)
             found.append(dataclasses.replace(method, label=label, extender=extender, training=training))
     labels = [method.label for method in found]
     twice = [label for label in labels if labels.count(label) > 1]
@@ -160,8 +160,11 @@ def jobs_of(
         if corpus not in data:
             data[corpus] = identity(corpus, tests)
         inner = method.extender.inner if isinstance(method.extender, OriginalInside) else method.extender
-        name = base_label(method)
-        own = {one.target: one.method.extender for one in earlier if (one.base, one.recipe) == (name, training.label)}
+        own = {
+            one.target: one.method.extender
+            for one in earlier
+            if one.training == training and training.labelled(one.base) == method.label
+        }
         for seed in experiment.seeds:
             try:
                 job = job_of(training, method.label, inner, base.weights_hash, base.rope, seed, data[corpus], own)
@@ -198,12 +201,11 @@ def described(jobs: Jobs, store: Store) -> list[dict[str, Any]]:
     rows = []
     for (label, seed), job in jobs.items():
         record = store.training(job.key) or {"status": "missing", "error": ""}
-        recipe = job.training.label
         rows.append(
             {
                 "method": label,
-                "base_method": label.removesuffix(f" + {recipe}"),
-                "recipe": recipe,
+                "base_method": job.training.untrained(label),
+                "recipe": job.training.label,
                 "seed": seed,
                 "key": job.key,
                 "status": record["status"],
@@ -218,20 +220,14 @@ def of_method(method: Method) -> dict[str, Any]:
     if method.training is None:
         return {}
     training = method.training
-    return {
-        "training": {"base_method": base_label(method), "recipe": training.label, "tokens": training.settings.tokens}
-    }
+    base, budget = training.untrained(method.label), training.settings.tokens
+    return {"training": {"base_method": base, "recipe": training.label, "tokens": budget}}
 
 
 def of_search(label: str, stages: Sequence[Stage]) -> dict[str, Any]:
     """What run.json says about a search that only trainings need: the trained methods that paid for it."""
-    trained = [f"{one.base} + {one.recipe}" for one in stages if one.method.label == label]
+    trained = [one.training.labelled(one.base) for one in stages if one.method.label == label]
     return {"stage_of": trained} if trained else {}
-
-
-def base_label(method: Method) -> str:
-    """The method's label before any training."""
-    return method.label if method.training is None else method.label.removesuffix(f" + {method.training.label}")
 
 
 def outcome_words(job: Job, record: Mapping[str, Any]) -> str:

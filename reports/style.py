@@ -84,13 +84,10 @@ def markers(families: Mapping[str, str]) -> dict[str, str]:
 
 def dashes(families: Mapping[str, str]) -> dict[str, Any]:
     """Solid lines for methods as they are; another dash for each further self of a method."""
-    seen: dict[str, int] = {}
-    found: dict[str, Any] = {}
+    trained: dict[str, list[str]] = {}
     for label, family in families.items():
-        place = 0 if label == family else seen.setdefault(family, 0) + 1
-        seen[family] = max(place, seen.get(family, 0))
-        found[label] = DASHES[min(place, len(DASHES) - 1)]
-    return found
+        trained.setdefault(family, [family]).extend([label] if label != family else [])
+    return {label: DASHES[min(trained[family].index(label), len(DASHES) - 1)] for label, family in families.items()}
 
 
 def to_svg(figure: Figure) -> str:

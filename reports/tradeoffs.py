@@ -43,10 +43,9 @@ def cost_totals(frames: Frames, searches: Sequence[Search] = (), trainings: Sequ
             "peak_memory_bytes": groups["peak_memory_bytes"].max(),
         }
     ).reindex(frames.labels)
-    untrained = {one["label"]: (one.get("training") or {}).get("base_method") for one in frames.run.get("methods", [])}
     for name in ("seconds", "token_forwards"):
         for prefix, spent in (
-            ("search", {label: _searches_of(label, untrained.get(label), searches) for label in totals.index}),
+            ("search", {label: _searches_of(label, frames.families[label], searches) for label in totals.index}),
             ("training", {label: [one for one in trainings if one.label == label] for label in totals.index}),
         ):
             costs = [[one.cost(name) for one in stages] for stages in spent.values()]
@@ -58,7 +57,7 @@ def cost_totals(frames: Frames, searches: Sequence[Search] = (), trainings: Sequ
     return totals
 
 
-def _searches_of(label: str, untrained: str | None, searches: Sequence[Search]) -> list[Search]:
+def _searches_of(label: str, untrained: str, searches: Sequence[Search]) -> list[Search]:
     return [one for one in searches if one.label in (label, untrained) or label in one.stage_of]
 
 

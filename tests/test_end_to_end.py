@@ -1,8 +1,11 @@
 """The whole chain on a random model in a folder, as a user drives it: file → run → store → report."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -126,22 +129,33 @@ def test_nan_logits_are_a_failed_cell(place: Path, tiny_model_folder: Path, caps
     assert all(cell and cell["status"] == "failed" for _, cell in Store.open(Path("nan")).cells())
 
 
-@pytest.mark.slow
-def test_the_command_stops_on_ctrl_c_and_goes_on(place: Path) -> None:
-    import os
-    import signal
-    import time
-
+def started(place: Path, *words: str, **variables: str) -> "subprocess.Popen[str]":
+    """`ropebench run mine.yaml` with these words as a process of its own."""
     root = str(Path(cli.__file__).resolve().parent.parent)
-    words = [sys.executable, "-m", "harness.cli", "run", str(place / "mine.yaml"), "--set", "samples=30", "--no-report"]
-    environment = {**os.environ, "PYTHONPATH": root}
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite run in the background passes on deafness
-    process = subprocess.Popen(words, cwd=place, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness.cli", "run", "mine.yaml", "--no-report", *words],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": root, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     signal.signal(signal.SIGINT, heard)
-    deadline = time.monotonic() + 120
+    return process
+
+
+def wait_for_a_cell(process: "subprocess.Popen[str]", place: Path, seconds: float, step: float) -> None:
+    deadline = time.monotonic() + seconds
     while not list((place / "results" / "mine" / "cells").glob("*.json")):
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(step)
+
+
+@pytest.mark.slow
+def test_the_command_stops_on_ctrl_c_and_goes_on(place: Path) -> None:
+    process = started(place, "--set", "samples=30")
+    wait_for_a_cell(process, place, 120, 0.01)
     process.send_signal(signal.SIGINT)
     _, shown = process.communicate(timeout=60)
     assert process.returncode == 130, shown

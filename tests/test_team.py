@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from test_end_to_end import FILE, without_times
+from test_end_to_end import FILE, started, wait_for_a_cell, without_times
 
-from harness import cli, team
+from harness import team
 from harness.progress import Lines
 from harness.store import Store
 from harness.team import SESSION, Relay, Team, team_for
@@ -87,16 +87,8 @@ def place(tmp_path: Path, tiny_model_folder: Path) -> Path:
 
 
 def command(place: Path, *more: str) -> "subprocess.Popen[str]":
-    root = str(Path(cli.__file__).resolve().parent.parent)
-    words = [sys.executable, "-m", "harness.cli", "run", "mine.yaml", "--no-report", *more]
-    words += ["--set", "extenders=[none, dynamic_ntk, {longrope2: {budget: 8192}}, {longrope: {budget: 8192}}]"]
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background passes on deafness
-    process = subprocess.Popen(
-        words, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    signal.signal(signal.SIGINT, heard)
-    return process
+    methods = "[none, dynamic_ntk, {longrope2: {budget: 8192}}, {longrope: {budget: 8192}}]"
+    return started(place, *more, "--set", f"extenders={methods}", OMP_NUM_THREADS="1")
 
 
 @pytest.mark.slow
@@ -119,10 +111,7 @@ def test_two_processes_give_the_rows_of_one(place: Path) -> None:
 def test_a_helper_that_is_killed_is_not_missed(place: Path) -> None:
     process = command(place, "--set", "samples=6", "--workers", "2")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    cells, deadline = place / "results" / "mine" / "cells", time.monotonic() + 240
-    while not list(cells.glob("*.json")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_a_cell(process, place, 240, 0.05)
     helpers = [int(one) for one in children.read_text().split()]
     assert len(helpers) == 1
     os.kill(helpers[0], signal.SIGKILL)
@@ -141,10 +130,7 @@ def test_lines_of_a_helper_are_said_by_the_first(tmp_path: Path, capsys: pytest.
 @pytest.mark.slow
 def test_ctrl_c_ends_the_helpers_too(place: Path) -> None:
     process = command(place, "--set", "samples=30", "--workers", "2")
-    cells, deadline = place / "results" / "mine" / "cells", time.monotonic() + 240
-    while not list(cells.glob("*.json")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_a_cell(process, place, 240, 0.05)
     helpers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     numbers = [int(one) for one in helpers.read_text().split()] if helpers.exists() else []
     process.send_signal(signal.SIGINT)

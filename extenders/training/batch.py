@@ -1,6 +1,8 @@
 """What one forward pass of training gets. Tensor suffixes: B rows, S positions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,8 +36,7 @@ class Batch:
         return self.ids_BS.numel()
 
     def to(self, device: torch.device) -> "Batch":
-        names = ("ids_BS", "positions_BS", "targets_BS", "weights_BS")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return replace(self, **self._each(lambda tensor: tensor.to(device)))
 
     def part(self, number: int, parts: int) -> "Batch":
         """One of so many equal slices of the positions; documents are still said as of the whole rows."""
@@ -46,8 +47,12 @@ class Batch:
                 f"that {parts} divides"
             )
         cut = slice(number * size, (number + 1) * size)
+        return replace(self, reach=self.longest, **self._each(lambda tensor: tensor[:, cut]))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """All tensors, changed alike."""
         names = ("ids_BS", "positions_BS", "targets_BS", "weights_BS")
-        return replace(self, reach=self.longest, **{name: getattr(self, name)[:, cut] for name in names})
+        return {name: change(getattr(self, name)) for name in names}
 
     @property
     def longest(self) -> int:

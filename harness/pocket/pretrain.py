@@ -272,8 +272,8 @@ def as_phi3(model: Any) -> Any:
             ("self_attn", "qkv_proj", ("q_proj", "k_proj", "v_proj")),
             ("mlp", "gate_up_proj", ("gate_proj", "up_proj")),
         ):
-            start = f"model.layers.{layer}.{place}"
-            states[f"{start}.{one}.weight"] = torch.cat([states.pop(f"{start}.{name}.weight") for name in parts])
+            block = f"model.layers.{layer}.{place}"
+            states[f"{block}.{one}.weight"] = torch.cat([states.pop(f"{block}.{name}.weight") for name in parts])
     fused = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     fused.load_state_dict(states)
     return fused
