@@ -10,6 +10,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 TOKENIZER_FILES = (
@@ -101,10 +102,15 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """The tokenizer's files. Raises ValueError when there is no vocabulary among them."""
+    """The tokenizer's files. Raises ValueError when there is no vocabulary among them, or none that can be read."""
     found = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not found:
         raise ValueError(f"{folder} has no tokenizer (none of {', '.join(TOKENIZER_FILES)}); save one into the folder")
+    if found[0].suffix == ".model" and find_spec("sentencepiece") is None:
+        raise ValueError(
+            f"the tokenizer in {folder} is a SentencePiece file ({found[0].name}) and nothing here reads it: "
+            "pip install sentencepiece protobuf, or save the tokenizer as tokenizer.json into the folder"
+        )
     return found + [folder / name for name in TOKENIZER_EXTRAS if (folder / name).is_file()]
 
 

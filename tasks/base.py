@@ -139,6 +139,7 @@ def later(default: Any) -> Any:
 
 # what tests share
 NOT_TESTS = {"answers", "base", "documents", "examples", "failures", "scoring", "text", "timing", "token_counts"}
+SHOWN = 20  # names that an error lists
 
 
 def names() -> list[str]:
@@ -166,7 +167,7 @@ def expand(name: str) -> list[str]:
         return group
     suite = _suite_of(name)
     if suite is None:
-        raise ValueError(_unknown("test", name, [*known, *sorted({row.partition("/")[0] for row in known})]))
+        raise ValueError(unknown("test", name, [*known, *sorted({row.partition("/")[0] for row in known})]))
     return list(suite.expand(name)) if hasattr(suite, "expand") else [name]
 
 
@@ -184,7 +185,7 @@ def built(kind: type[Task], name: str, parameters: dict[str, Any]) -> Task:
     allowed = {f.name: f for f in fields(kind)}
     for key, value in parameters.items():
         if key not in allowed:
-            raise ValueError(_unknown(f"parameter of {name}", key, sorted(allowed)))
+            raise ValueError(unknown(f"parameter of {name}", key, sorted(allowed)))
         default = allowed[key].default
         if isinstance(default, bool | int | float | str) and not _alike(value, default):
             raise ValueError(f"{name}: {key} must be of type {type(default).__name__}, got {value!r}")
@@ -194,7 +195,7 @@ def built(kind: type[Task], name: str, parameters: dict[str, Any]) -> Task:
 def load(name: str) -> type[Task]:
     """The class of a test file, by name. Raises ValueError for an unknown name."""
     if name not in _files():
-        raise ValueError(_unknown("test", name, names()))
+        raise ValueError(unknown("test", name, names()))
     module = importlib.import_module(f"tasks.{name}")
     found = [
         value
@@ -232,7 +233,14 @@ def _alike(value: object, default: object) -> bool:
     return isinstance(value, (int, float) if isinstance(default, float) else type(default))
 
 
-def _unknown(what: str, name: str, known: Sequence[str]) -> str:
+def unknown(what: str, name: str, known: Sequence[str]) -> str:
+    """What to say about a name that nobody has: the rows it may stand for, the nearest name, or where all are shown."""
+    rows = [one for one in known if one.endswith(f"/{name}")]
     near = difflib.get_close_matches(name, known, 1, 0.5)
-    meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+    if near and not rows:
+        meant = f"did you mean {near[0]!r}?"
+    elif len(known) <= SHOWN or rows:
+        meant = f"there are {', '.join(rows or known) or 'none'}"
+    else:
+        meant = f"ropebench list {what}s shows all"
     return f"no {what} is named {name!r}; {meant}"

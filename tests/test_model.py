@@ -99,6 +99,7 @@ def _edit(folder: Path, **changes: object) -> None:
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "safetensors format only"),
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "the tokenizer in .* cannot be loaded"),
+        (lambda f: (f / "tokenizer.json").rename(f / "tokenizer.model"), "SentencePiece file .* pip install sentencep"),
         (lambda f: (f / "model.safetensors").write_bytes(b"12"), "the model in .* cannot be loaded"),
         (lambda f: (f / "config.json").write_text('{"model_type": "gpt2"}'), "gpt2 has no RoPE"),
         (
@@ -109,7 +110,8 @@ def _edit(folder: Path, **changes: object) -> None:
         (lambda f: _edit(f, num_hidden_layers=2), "incomplete: .* weights are missing"),
     ],
 )
-def test_a_damaged_folder_is_one_clear_line(folder: Path, damage, message: str) -> None:
+def test_a_damaged_folder_is_one_clear_line(folder: Path, damage, message: str, monkeypatch) -> None:
+    monkeypatch.setattr("harness.model_files.find_spec", lambda name: None)  # no sentencepiece, also where there is one
     damage(folder)
     with pytest.raises(ValueError, match=message) as error:
         load_model(str(folder), device="cpu")

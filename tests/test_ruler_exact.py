@@ -88,6 +88,24 @@ def test_a_tokenizer_without_seams_is_asked_every_time(version: str, row: str, f
         assert draft.tokens == len(lm.encode(draft.build()))
 
 
+class Saving:
+    """The longer a text, the fewer tokens a letter: the sums of its parts are too large."""
+
+    added_tokens = 0
+
+    def encode(self, text: str) -> list[int]:
+        return [0] * int(9 * len(text) ** 0.6)
+
+
+@pytest.mark.parametrize("row", ["niah_multikey_3", "cwe", "fwe"])
+@pytest.mark.parametrize("version", ["head", "paper"])
+def test_sums_that_are_too_large_do_not_decide_the_size(version: str, row: str, folder: Path) -> None:
+    lm, task = Saving(), task_of(version, row, folder)
+    found, naive = islice(task.drafts(lm, 4096, 0), 2), task._stream(lm, 4096, 0, additive=False)
+    for left, right in zip(found, naive, strict=False):
+        assert left.build() == right.build() and left.tokens == len(lm.encode(left.build()))
+
+
 @pytest.mark.parametrize("row", list(exact.ROWS))
 def test_the_sums_decide_as_tokenising_does(row: str, folder: Path, lm: goldens.GoldenLM) -> None:
     """The naive rule, every probe and every sample tokenised, on a length that no golden has and another seed."""
@@ -287,7 +305,7 @@ def test_wrong_input_is_one_line(tmp_path: Path, folder: Path, monkeypatch: pyte
         ({"template": "no place"}, r"with \{task_template\} once"),
         ({"template": "{task_template} {other}"}, r"with \{task_template\} once"),
         ({"folder": 3}, "folder must be a text"),
-        ({"fold": "x"}, "has no parameter 'fold'"),
+        ({"fold": "x"}, "is named 'fold'; did you mean 'folder'"),
     ):
         with pytest.raises(ValueError, match=words):
             ruler.make("ruler-head/niah_single_2", **given_)

@@ -201,8 +201,10 @@ def test_make_names_the_nearest_when_it_knows_none():
         tasks.base.make("needle", depths=0)
     with pytest.raises(ValueError, match="did you mean 'short/pocket_facts'"):
         tasks.base.make("short/pocket_fact")
-    with pytest.raises(ValueError, match="no test is named 'nonsense/row'"):
+    with pytest.raises(ValueError, match="no test is named 'nonsense/row'; ropebench list tests shows all$"):
         tasks.base.expand("nonsense/row")
+    with pytest.raises(ValueError, match=r"there are (ruler-[a-z+]+/cwe(, |$)){5}"):
+        tasks.base.expand("cwe")
     assert tasks.base.make("needle", depths=5).parameters() == {"depths": 5, "needles": 1}
 
 

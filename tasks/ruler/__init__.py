@@ -22,7 +22,7 @@ from typing import Any
 
 from tasks import text
 from tasks.answers import PromptTask
-from tasks.base import LM, Row, Task, Tokenizer
+from tasks.base import LM, Row, Task, Tokenizer, unknown
 from tasks.ruler import counting, exact, niah, qa, scoring, tracking
 
 Make = Callable[..., text.Sample]
@@ -100,13 +100,12 @@ def names() -> list[str]:
 def make(name: str, **parameters: Any) -> Task:
     """A test by its name, `<profile>/<row>`. Raises ValueError for an unknown one or an unknown parameter."""
     if name in exact.names():
-        unknown = sorted(set(parameters) - set(exact.PARAMETERS))
-        if unknown:
-            raise ValueError(f"{name} has no parameter {unknown[0]!r}; there are {', '.join(exact.PARAMETERS)}")
+        for wrong in sorted(set(parameters) - set(exact.PARAMETERS)):
+            raise ValueError(unknown(f"parameter of {name}", wrong, exact.PARAMETERS))
         return exact.make(name, **parameters)
     profile, _, row = name.partition("/")
     if profile != PROFILE or row not in ROWS:
-        raise ValueError(f"no test is named {name!r}; there are {', '.join(names())}")
+        raise ValueError(unknown("test", name, names()))
     if parameters:
         raise ValueError(f"{name} has no parameters, got {', '.join(sorted(parameters))}")
     return RulerPocket(row=row)

@@ -22,7 +22,7 @@ from tasks.answers import PromptTask
 from tasks.base import LM, Row, Tokenizer
 from tasks.ruler import scoring
 from tasks.ruler.exact import common, data, documents, frequent, niah, standins, tracking
-from tasks.ruler.exact.fitting import Draft, Setting
+from tasks.ruler.exact.fitting import Draft, NotAdditive, Setting
 from tasks.ruler.exact.templates import with_template
 from tasks.ruler.niah import Niah
 from tasks.ruler.wording import wording
@@ -137,17 +137,20 @@ class RulerExact(PromptTask):
             yield replace(row, failure="other needle") if confused and vague else row
 
     def drafts(self, lm: Tokenizer, length: int, seed: int) -> Iterator[Draft]:
-        """The prompts in order, unbuilt. The first is tokenised as a whole; if its count is not the sum that was
-        expected, the tokenizer does not count additively and every prompt is tokenised."""
+        """The prompts in order, unbuilt. The first, and the first that was too long, are tokenised as a whole; if a
+        count is not the sum that was expected, the tokenizer does not count additively and every prompt is tokenised.
+        """
         if self.missing:
             raise ValueError(self.missing)
-        drafts = self._stream(lm, length, seed, additive=True)
-        first = next(drafts)
-        if counts_of(lm).whole(first.build()) == first.tokens:
-            yield first
-            yield from drafts
-        else:
-            yield from self._stream(lm, length, seed, additive=False)
+        sound = 0
+        try:
+            for draft in self._stream(lm, length, seed, additive=True):
+                if sound == 0 and counts_of(lm).whole(draft.build()) != draft.tokens:
+                    raise NotAdditive
+                yield draft
+                sound += 1
+        except NotAdditive:
+            yield from islice(self._stream(lm, length, seed, additive=False), sound, None)
 
     def _stream(self, lm: Tokenizer, length: int, seed: int, additive: bool) -> Iterator[Draft]:
         row, said = ROWS[self.row], wording(self.version_of)

@@ -6,7 +6,7 @@ Both searches draw a prompt at every probe, so they decide the samples that foll
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
 
@@ -17,6 +17,10 @@ Item = TypeVar("Item")
 
 class MissingData(ValueError):
     """Not a prompt too long but data too short: no smaller size helps."""
+
+
+class NotAdditive(Exception):
+    """The tokens of a prompt are not the sum of its parts' with this tokenizer."""
 
 
 ATTEMPTS = 200  # redraws of a sample at the smallest size; the original tries for ever
@@ -48,12 +52,22 @@ class Setting:
     template: str  # model template around the task's, with the answer prefix at the end, unfilled
     counts: TokenCounts
     additive: bool  # False: tokenise every prompt
+    refused: list[int] = field(default_factory=list)  # tokens of the first prompt that was too long
 
     def tokens(self, short: str, left_out: int, build: Callable[[], str], ending: str = "") -> int:
-        """Tokens of a prompt: of its short form plus what that leaves out, or of the whole."""
-        if self.additive:
-            return self.counts.whole(short + ending) + left_out
-        return self.counts.whole(build() + ending)
+        """Tokens of a prompt: of its short form plus what that leaves out, or of the whole.
+
+        The first sum that is too long decides the size of all prompts, so it is compared with the whole. Raises
+        NotAdditive when they differ.
+        """
+        if not self.additive:
+            return self.counts.whole(build() + ending)
+        total = self.counts.whole(short + ending) + left_out
+        if total + self.new_tokens > self.length and not self.refused:
+            self.refused.append(self.counts.whole(build() + ending))
+            if self.refused[0] != total:
+                raise NotAdditive
+        return total
 
 
 Drawn = Callable[[int], Draft]
