@@ -1,5 +1,6 @@
 """The pocket models' recipe and data: training never meets the tests, and the same seed gives the same weights."""
 
+import json
 import random
 import re
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from harness.model_files import shipped_models, weights_hash
 from harness.pocket import data, folder, recipe
 from harness.pocket.pretrain import Batches, as_phi3, block_attention, new_model, pretrain
 from tasks import ruler
@@ -212,3 +214,16 @@ def test_first_weights_come_from_the_seed_alone() -> None:
     assert all(torch.equal(first[key], second[key]) for key in first)
     other = new_model(replace(one, seed=1)).state_dict()
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_is_what_its_recipe_and_card_say(name: str) -> None:
+    one, place = recipe.RECIPES[name], shipped_models()[name]
+    card = (place / "README.md").read_text(encoding="utf-8")
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    assert sum(file.stat().st_size for file in place.iterdir()) <= 12_000_000
+    assert weights_hash(place) in card and f"{one.steps} steps of {one.tokens_per_step} tokens" in card
+    assert config["model_type"] == one.saved_as and config["dtype"] == "bfloat16"
+    shared = {key: value for key, value in one.config.items() if key not in ("model_type", "head_dim")}
+    assert {key: config.get(key) for key in shared} == shared
+    assert (place / "tokenizer.json").read_bytes() == (folder("pocket-llama") / "tokenizer.json").read_bytes()
