@@ -51,10 +51,11 @@ def ledger(
     of_cells("engine", lambda content: content["provenance"]["engine"])
     of_cells("library versions", lambda content: _versions(content["provenance"]["versions"]))
     of_cells("hardware", lambda content: ", ".join(content["provenance"]["gpus"]) or content["provenance"]["cpu"])
-    row("cells finished", True, {label: f"{len(done[label])} of {len(planned[label])}" for label in labels})
+    # Of a test that draws nothing, a trained method has a cell for every training and an untrained one a single cell.
+    row("cells finished", True, {label: _finished(len(done[label]), len(planned[label])) for label in labels})
     row("prompts", True, {label: _prompts(done[label]) for label in labels})
     row("samples per cell", True, {label: _numbers(c["samples"] for c, _ in done[label]) for label in labels})
-    row("seeds", True, {label: _numbers(c["seed"] for c, _ in done[label]) for label in labels})
+    row("seeds", True, {label: _seeds([cell for cell, _ in done[label]]) for label in labels})
     row("max new tokens", True, {label: _new_tokens(done[label]) for label in labels})
     row("target length (tokens)", True, dict.fromkeys(labels, run["target_length"]))
     budgets = [*search_rows(run), *training_rows(run, records)]
@@ -117,12 +118,28 @@ def _numbers(numbers: Any) -> str | None:
     return ", ".join(map(str, sorted(set(numbers)))) or None
 
 
+def _finished(done: int, planned: int) -> str:
+    return "all" if done == planned else f"{planned - done} missing"
+
+
+def _seed(cell: Planned) -> int | None:
+    """The seed that drew a cell's samples; None where every seed asks the same."""
+    return int(cell["seed"]) if cell.get("seeded", True) else None
+
+
+def _seeds(cells: Sequence[Planned]) -> str | None:
+    drawn = [seed for cell in cells if (seed := _seed(cell)) is not None]
+    return _numbers(drawn) or ("no test draws by seed" if cells else None)
+
+
 def _prompts(cells: list[tuple[Planned, Any]]) -> str | None:
-    """A hash over which samples were asked with which prompts; order does not count."""
+    """A hash over which samples were asked with which prompts; neither order nor repetition counts."""
     asked = sorted(
-        canonical([cell["task"], cell["length"], cell["seed"], row["sample"], row["prompt"]])
-        for cell, content in cells
-        for row in content["rows"]
+        {
+            canonical([cell["task"], cell["length"], _seed(cell), row["sample"], row["prompt"]])
+            for cell, content in cells
+            for row in content["rows"]
+        }
     )
     return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:16] if asked else None
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports import power, ranks
+from reports import ranks
 from reports.effective_length import RULES, EffectiveLength, Rule, effective_length
 from reports.equivalence import Relation
 from reports.grid import shown
+from reports.power import would_settle
 from reports.profiles import complete
 from reports.results import Summary, original
 from reports.scores import Scores, Test
@@ -20,7 +21,7 @@ WORDS = {
     "better": "better",
     "worse": "worse",
     "same": "tied: within ±2 points",
-    "open": "open: too few samples to tell",
+    "open": "open: too little data to tell",
 }
 
 
@@ -32,6 +33,11 @@ class Difference:
     gap: Comparison
     p: float
     relation: Relation
+    comparisons: int  # of the summary, over which p is corrected
+
+    @property
+    def detectable(self) -> float:
+        return self.gap.detectable(self.comparisons)
 
     @property
     def words(self) -> str:
@@ -41,7 +47,7 @@ class Difference:
     def settle(self) -> str:
         if self.relation.word != "open":
             return ""
-        return power.would_settle(self.gap.difference, self.gap.error, self.gap.n)
+        return would_settle(self.gap, self.comparisons)
 
 
 def differences(scores: Scores, found: Summary, column: int, leader: str) -> list[Difference]:
@@ -58,7 +64,8 @@ def differences(scores: Scores, found: Summary, column: int, leader: str) -> lis
             continue
         p = found.ranked.p(column, leader, line.label)
         relation = scores.relation(line.label, leader, tests, p)
-        made.append(Difference(line.label, scores.compare(line.label, leader, tests), p, relation))
+        gap = scores.compare(line.label, leader, tests)
+        made.append(Difference(line.label, gap, p, relation, len(found.ranked.adjusted)))
     return sorted(made, key=lambda one: -one.gap.difference)
 
 

@@ -32,8 +32,12 @@ ROW_COLUMNS = (*CELL_COLUMNS[:-1], "sample", "score", *ROW_DEFAULTS)
 
 @dataclass(frozen=True)
 class Frames:
-    """What a report is made of. `cells` has the columns of CELL_COLUMNS and: status (done, failed, missing), n (samples
-    found), reason, traceback, seconds, token_forwards, peak_memory_bytes, proof. `rows` has ROW_COLUMNS."""
+    """What a report is made of.
+
+    `cells` has the columns of CELL_COLUMNS and: seeded (False where every seed asks the same samples), status (done,
+    failed, missing), n (samples found), reason, traceback, seconds, token_forwards, peak_memory_bytes, proof. `rows`
+    has ROW_COLUMNS.
+    """
 
     run: Mapping[str, Any]
     cells: pd.DataFrame
@@ -69,7 +73,10 @@ def read(store: Store) -> Frames:
     """Read a whole store. Raises ValueError when run.json does not describe a run."""
     run = store.run()
     try:
-        planned_cells = [{name: planned[name] for name in CELL_COLUMNS} for planned in run["cells"]]
+        planned_cells = [
+            {**{name: planned[name] for name in CELL_COLUMNS}, "seeded": bool(planned.get("seeded", True))}
+            for planned in run["cells"]
+        ]
         for method in run["methods"]:
             method["label"]
     except (KeyError, TypeError) as error:
@@ -87,6 +94,7 @@ def read(store: Store) -> Frames:
 def _cell_columns() -> list[str]:
     return [
         *CELL_COLUMNS,
+        "seeded",
         "status",
         "n",
         "reason",

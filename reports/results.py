@@ -1,7 +1,7 @@
 """The tables of a report: methods over lengths, test by test, perplexity and short-context retention."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -212,18 +212,41 @@ def _kept(scores: Scores, label: str, base: str, tests: Sequence[Test], unit: st
     if all(mine == theirs for mine, theirs in keys):
         return Number(Estimate(1.0 if unit == "percent" else 0.0, None, None, n), "done", SAME_PLAN, own.keys)
     if unit == "nats difference":
-        result = statistics.compare(pairs, f"retention {label} {tests}", bounded=False)
+        result = scores.compare(label, base, tests)
         return Number(Estimate(result.difference, result.low, result.high, n), "done", _same(pairs), own.keys)
+    if scores.by_seed(label):
+        ratio = _ratio_by_seeds(scores, label, base, tests)
+        return Number(replace(ratio, n=n), "done", "", own.keys) if ratio else _no_ratio(own)
     above, below = (sum(float(np.mean(pair[side])) for pair in pairs) for side in (0, 1))
     if below <= 0:
-        return Number(None, "missing", "the unextended model scores 0, so there is no ratio", own.keys)
-    if scores.by_seed(label):
-        ratios = (scores.seed_means(label, tests) / scores.seed_means(base, tests)).to_numpy(dtype=np.float64)
-        if len(ratios) > 1 and np.isfinite(ratios).all():
-            found = two_level(ratios[:, None], f"retention {label}", same_samples=False, bounded=False).estimate
-            return Number(Estimate(above / below, found.low, found.high, n), "done", "", own.keys)
+        return _no_ratio(own)
     low, high = statistics.ratio_interval(pairs)
     return Number(Estimate(above / below, low, high, n), "done", _same(pairs), own.keys)
+
+
+def _no_ratio(own: Number) -> Number:
+    return Number(None, "missing", "the unextended model scores 0, so there is no ratio", own.keys)
+
+
+def _ratio_by_seeds(scores: Scores, label: str, base: str, tests: Sequence[Test]) -> Estimate | None:
+    """Trained ÷ original with an interval that knows the luck of training; None where the original scores 0.
+
+    Where every seed answers the same samples, the ratio is spread over seeds and samples to first order: its part of
+    one answer is r + (trained - r · original) / average(original). Otherwise the seeds' own ratios are the sample.
+    """
+    tables = scores.crossed([label, base], tests)
+    if tables is not None:
+        trained_SN, original_SN = tables
+        below = float(original_SN.mean())
+        if below <= 0:
+            return None
+        ratio = float(trained_SN.mean()) / below
+        parts_SN = ratio + (trained_SN - ratio * original_SN) / below
+        return two_level(parts_SN, f"retention {label} {tests}", bounded=False).estimate
+    ratios = (scores.seed_means(label, tests) / scores.seed_means(base, tests)).to_numpy(dtype=np.float64)
+    if not np.isfinite(ratios).all():
+        return None
+    return two_level(ratios[:, None], f"retention {label} {tests}", same_samples=False, bounded=False).estimate
 
 
 def _same(pairs: Sequence[tuple[statistics.Array, statistics.Array]]) -> str:

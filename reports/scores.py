@@ -2,7 +2,10 @@
 
 Seeds of an evaluation only draw more samples, which are pooled. Seeds of a training are models of their own: where a
 trained method has several, its interval and its tests go by the seeds' means, which hold the luck of samples and of
-training alike (`reports.seeds`).
+training alike (`reports.seeds`). Some tests draw nothing: every seed of a training answers the same samples there, and
+an untrained method answers them once, which counts for all seeds.
+
+Letters: L methods, S seeds, N samples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +17,12 @@ import numpy as np
 import pandas as pd
 
 from reports import equivalence, statistics
-from reports.equivalence import Relation
+from reports.equivalence import TIE_MARGIN, Relation
 from reports.frame import Frames
 from reports.grid import Number
 from reports.multiplicity import benjamini_hochberg, holm
-from reports.paired import paired_t
-from reports.seeds import two_level
-from reports.statistics import Array, Comparison, Estimate
+from reports.seeds import TwoLevel, two_level
+from reports.statistics import Array, Comparison
 
 SIGNIFICANT = 0.05
 CONTROL = "control"  # the category of tests that must not be averaged
@@ -75,13 +77,54 @@ class Scores:
         """True where intervals and tests of these methods must go by the seeds of their training."""
         return any(label in self._trained_with_seeds for label in labels)
 
+    @cached_property
+    def _drawn(self) -> dict[str, bool]:
+        """Whether a task draws other samples under every seed."""
+        return dict(zip(self.frames.cells["task"], self.frames.cells["seeded"], strict=True))
+
     def seed_means(self, label: str, tests: Sequence[Test]) -> pd.Series:
         """Average over tests for each seed that has them all."""
-        means = [self.matrix[test][label].groupby(level="seed").mean() for test in tests]
+        means = []
+        for test in tests:
+            mean = self.matrix[test][label].groupby(level="seed").mean()
+            once = not self._drawn[test[0]] and mean.count() == 1
+            means.append(mean.fillna(mean.mean()) if once else mean)
         return pd.concat(means, axis=1).dropna().mean(axis=1)
 
-    def _of_seeds(self, values: Array, name: str, bounded: bool, n: int) -> Estimate:
-        return replace(two_level(values[:, None], name, same_samples=False, bounded=bounded).estimate, n=n)
+    def crossed(self, labels: Sequence[str], tests: Sequence[Test]) -> list[Array] | None:
+        """For each method a table [S, N] on tests whose samples are the same under every seed; None for others.
+
+        The tests stand side by side, each value moved and scaled so that the mean of all is the average over tests with
+        equal weight, and that the spread among samples is that of single tests.
+        """
+        if any(self._drawn[task] for task, _ in tests):
+            return None
+        tables = [
+            [self.matrix[test][label].unstack("seed").dropna(axis=1, how="all") for label in labels] for test in tests
+        ]
+        several = [set(table.columns) for of_test in tables for table in of_test if len(table.columns) > 1]
+        seeds = sorted(set.intersection(*several)) if several else []
+        parts: list[list[Array]] = [[] for _ in labels]
+        for of_test in tables:
+            wide = [
+                table[seeds] if len(table.columns) > 1 else table.iloc[:, [0] * max(1, len(seeds))] for table in of_test
+            ]
+            values_LSN = np.stack([table.to_numpy(dtype=np.float64).T for table in wide])
+            everywhere = ~np.isnan(values_LSN).any(axis=(0, 1))
+            for part, values_SN in zip(parts, values_LSN[:, :, everywhere], strict=True):
+                part.append(values_SN)
+        return [_side_by_side(part) for part in parts]
+
+    def _by_seeds(self, label: str, tests: Sequence[Test], minus: str = "") -> TwoLevel:
+        """Mean over seeds and samples of a method, or of its difference to another."""
+        bounded, name = self.bounded(tests) and not minus, f"{label} {minus} {tests}"
+        tables = self.crossed([label, minus] if minus else [label], tests)
+        if tables is not None:
+            return two_level(tables[0] - tables[1] if minus else tables[0], name, bounded=bounded)
+        means = self.seed_means(label, tests)
+        if minus:
+            means = (means - self.seed_means(minus, tests)).dropna()
+        return two_level(means.to_numpy(dtype=np.float64)[:, None], name, same_samples=False, bounded=bounded)
 
     def tests(self, unit: str | None = None, short: bool = False) -> list[Test]:
         """All planned tests in the planned order; `short` asks for the short-context ones, else the long ones.
@@ -119,8 +162,7 @@ class Scores:
         values = self._columns[test][label]
         bounded = self._units[test[0]] == "score"
         if self.by_seed(label):
-            means = self.seed_means(label, [test]).to_numpy(dtype=np.float64)
-            return Number(self._of_seeds(means, f"{label} {test}", bounded, found), "done", why, keys)
+            return Number(replace(self._by_seeds(label, [test]).estimate, n=found), "done", why, keys)
         return Number(statistics.estimate(values[~np.isnan(values)], f"{label} {test}", bounded), "done", why, keys)
 
     def average(self, label: str, tests: Sequence[Test]) -> Number:
@@ -135,8 +177,8 @@ class Scores:
             return Number(None, status, f"{len(absent)} of {len(tests)} tests have no result{first}")
         parts = [number.estimate for number in numbers if number.estimate]
         if self.by_seed(label):
-            means = self.seed_means(label, tests).to_numpy(dtype=np.float64)
-            return Number(self._of_seeds(means, f"{label} {tests}", True, sum(part.n for part in parts)), "done")
+            n = sum(part.n for part in parts)
+            return Number(replace(self._by_seeds(label, tests).estimate, n=n), "done")
         return Number(statistics.average(parts), "done")
 
     def pairs(self, first: str, second: str, tests: Sequence[Test]) -> list[tuple[Array, Array]]:
@@ -148,39 +190,44 @@ class Scores:
             found.append((a[both], b[both]))
         return found
 
-    def _differences(self, first: str, second: str, tests: Sequence[Test]) -> Array:
-        """First minus second for each seed, both on that seed's samples."""
-        gaps = (self.seed_means(first, tests) - self.seed_means(second, tests)).dropna()
-        return np.asarray(gaps.to_numpy(dtype=np.float64))
-
     def p_value(self, first: str, second: str, tests: Sequence[Test]) -> float:
         """Two-sided, not yet corrected for many comparisons."""
         if self.by_seed(first, second):
-            return paired_t(self._differences(first, second, tests))
+            return self._by_seeds(first, tests, minus=second).p
         return statistics.p_value(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))
 
     def relation(self, first: str, second: str, tests: Sequence[Test], adjusted_p: float) -> Relation:
         """What can be said of the first method against the second."""
-        pairs, name = self.pairs(first, second, tests), f"{first} {second} {tests}"
-        plain = equivalence.relation(pairs, name, adjusted_p=adjusted_p, bounded=self.bounded(tests))
-        if not self.by_seed(first, second) or plain.word in ("better", "worse"):
-            return plain
+        if not self.by_seed(first, second):
+            pairs, name = self.pairs(first, second, tests), f"{first} {second} {tests}"
+            return equivalence.relation(pairs, name, adjusted_p=adjusted_p, bounded=self.bounded(tests))
         gap = self.compare(first, second, tests)
-        inside = gap.low is not None and gap.high is not None and max(-gap.low, gap.high) < plain.margin
-        return Relation("same" if inside else "open", gap.difference, gap.low, gap.high, plain.margin)
+        # Of a 95 % interval where 90 would do: on the safe side.
+        plain = Relation("open", gap.difference, gap.low, gap.high, TIE_MARGIN)
+        if adjusted_p < SIGNIFICANT and gap.difference != 0:
+            return replace(plain, word="better" if gap.difference > 0 else "worse")
+        return replace(plain, word="same" if plain.small else "open")
 
     def compare(self, first: str, second: str, tests: Sequence[Test]) -> Comparison:
         if self.by_seed(first, second):
-            gaps = self._differences(first, second, tests)
             n = sum(len(a) for a, _ in self.pairs(first, second, tests))
-            found = self._of_seeds(gaps, f"{first} {second} {tests}", False, n)
-            error = float(gaps.std(ddof=1)) / len(gaps) ** 0.5 if len(gaps) > 1 else 0.0
-            return Comparison(found.mean, found.low, found.high, paired_t(gaps), n, error)
+            found = self._by_seeds(first, tests, minus=second)
+            mean = found.estimate
+            return Comparison(mean.mean, mean.low, mean.high, found.p, n, found.error, found.freedom)
         return statistics.compare(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))
 
     def bounded(self, tests: Sequence[Test]) -> bool:
         """True for scores in [0, 1], False for losses."""
         return all(self._units[task] == "score" for task, _ in tests)
+
+
+def _side_by_side(tests_SN: Sequence[Array]) -> Array:
+    """Tables of several tests as one, whose mean over samples is the average over the tests."""
+    samples = sum(table.shape[1] for table in tests_SN)
+    average = float(np.mean([table.mean() for table in tests_SN]))
+    return np.concatenate(
+        [average + (table - table.mean()) * samples / (len(tests_SN) * table.shape[1]) for table in tests_SN], axis=1
+    )
 
 
 @dataclass(frozen=True)

@@ -11,24 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from reports.intervals import LEVEL, Estimate, estimate
+from reports.paired import paired_t
 
 
 @dataclass(frozen=True)
 class TwoLevel:
-    """The mean over seeds and samples. The deviations are those of single seeds and single samples; None when one seed
-    does not allow to tell them apart."""
+    """The mean over seeds and samples, the standard error with its degrees of freedom, and the two-sided p-value of
+    the mean being 0."""
 
     estimate: Estimate
-    seeds: int
-    seed_deviation: float | None
-    sample_deviation: float | None
-
-    @property
-    def words(self) -> str:
-        return f"{self.seeds} seeds" if self.seeds > 1 else "one seed: the interval knows nothing of training luck"
+    error: float
+    freedom: float
+    p: float
 
 
 def two_level(scores_SN: ArrayLike, name: str, same_samples: bool = True, bounded: bool = True) -> TwoLevel:
@@ -46,22 +43,21 @@ def two_level(scores_SN: ArrayLike, name: str, same_samples: bool = True, bounde
         raise ValueError("scores of seeds are a full table, one line a seed; leave samples out that a seed lacks")
     seeds, samples = scores.shape
     if seeds == 1:
-        return TwoLevel(estimate(scores[0], name, bounded), 1, None, None)
+        error = float(scores.std(ddof=1)) / math.sqrt(samples) if samples > 1 else 0.0
+        return TwoLevel(estimate(scores[0], name, bounded), error, float(samples - 1), paired_t(scores[0]))
     mean = float(scores.mean())
     of_seed = samples * float(np.var(scores.mean(axis=1), ddof=1))  # mean squares
     if samples < 2 or not same_samples:
-        within = float(scores.var(axis=1, ddof=1).mean()) if samples > 1 else 0.0
         variance, freedom = of_seed / (seeds * samples), float(seeds - 1)
-        spread = math.sqrt(max(0.0, (of_seed - within) / samples))
-        found = _interval(mean, variance, freedom, scores.size, bounded)
-        return TwoLevel(found, seeds, spread, math.sqrt(within))
-    of_sample = seeds * float(np.var(scores.mean(axis=0), ddof=1))
-    rest = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + mean
-    of_rest = float(np.sum(rest**2)) / ((seeds - 1) * (samples - 1))
-    variance, freedom = _crossed(of_seed, of_sample, of_rest, seeds, samples)
-    seed_spread = math.sqrt(max(0.0, (of_seed - of_rest) / samples))
-    sample_spread = math.sqrt(max(0.0, (of_sample - of_rest) / seeds) + of_rest)
-    return TwoLevel(_interval(mean, variance, freedom, scores.size, bounded), seeds, seed_spread, sample_spread)
+    else:
+        of_sample = seeds * float(np.var(scores.mean(axis=0), ddof=1))
+        rest = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + mean
+        of_rest = float(np.sum(rest**2)) / ((seeds - 1) * (samples - 1))
+        variance, freedom = _crossed(of_seed, of_sample, of_rest, seeds, samples)
+    error = math.sqrt(variance)
+    # Nothing varies: then the seeds' signs are all there is.
+    p = min(1.0, 2 * float(stdtr(freedom, -abs(mean) / error))) if error > 0 else paired_t(scores.mean(axis=1))
+    return TwoLevel(_interval(mean, variance, freedom, scores.size, bounded), error, freedom, p)
 
 
 def _crossed(of_seed: float, of_sample: float, of_rest: float, seeds: int, samples: int) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from reports.frame import Frames
 from reports.grid import Grid, interval, shown
+from reports.power import would_settle
 from reports.results import ORIGINAL, SAME_PLAN, Summary, tokens
 from reports.scores import SIGNIFICANT, Scores
 
@@ -59,10 +60,10 @@ def verdict(scores: Scores, found: Summary, kept: Grid | None) -> Verdict:
         if difference.difference == 0:
             first = f"{leader} and {second} score the same, {value}; tied at the top: {leader}, {names}."
         else:
-            needed = _needed(difference.difference, difference.detectable, difference.n)
+            settled = would_settle(difference, len(found.ranked.adjusted))
             first = (
                 f"{leader} scores highest, {value}, but it is not significantly above {names} "
-                f"(lead over {second} {lead}, corrected p = {_p(p)}{needed})."
+                f"(lead over {second} {lead}, corrected p = {_p(p)}{'; ' * bool(settled)}{settled})."
             )
         first = f"{where} there is no winner: {first}"
     else:
@@ -72,15 +73,6 @@ def verdict(scores: Scores, found: Summary, kept: Grid | None) -> Verdict:
             f"(paired test, corrected p = {_p(p)}) as against all others."
         )
     return Verdict(kind, (first, _short(frames, kept, leader)), column, leader)
-
-
-def _needed(difference: float, detectable: float, n: int) -> str:
-    """What would settle a tie: samples for a lead of this size to be called real four times out of five."""
-    if difference == 0 or detectable <= 0:
-        return ""
-    samples = n * (detectable / abs(difference)) ** 2
-    rounded = float(f"{samples:.2g}")
-    return f"; about {rounded:,.0f} samples would settle a lead of that size" if rounded > n and rounded < 1e7 else ""
 
 
 def _p(p: float) -> str:

@@ -57,8 +57,12 @@ def judged(
     identity = {"weights": "w", "dtype": "float32", "attention": "sdpa", "task": {"new_tokens": 8}}
     content = {"status": "done", "identity": identity, "provenance": PLACE, "rows": [{"sample": 0, "prompt": "p"}]}
     content["cost"] = {"seconds": 1.0, "token_forwards": 10, "peak_memory_bytes": 100}
+    seeds = sorted({seed for _, seed in trained} | {0})
     cells = [
-        ({"label": one["label"], "task": "needle", "length": 512, "seed": 0, "samples": 1}, content) for one in methods
+        ({"label": one["label"], "task": task, "length": 512, "seed": seed, "seeded": drawn, "samples": 1}, content)
+        for one in methods
+        for task, drawn in (("needle", True), ("short/pocket_facts", False))
+        for seed in (seeds if drawn or "training" in one else seeds[:1])
     ]
     records = {f"{label} {seed}": found for (label, seed), found in trained.items()}
     found = ledger(run, cells, records)

@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synthetic_store as made
 
@@ -12,7 +13,7 @@ from harness.store import Store
 from reports import frame, ledger, results, samples, style, tables
 from reports.grid import Grid, Line, Number
 from reports.page import build, render, write_report
-from reports.scores import Scores
+from reports.scores import Scores, _side_by_side
 from reports.statistics import Estimate
 from reports.tradeoffs import cost_totals
 from reports.verdict import verdict
@@ -361,6 +362,58 @@ def test_seeds_of_a_training_are_models_not_samples(tmp_path: Path) -> None:
     assert gap.p > 5 * pooled.compare("trained", "none", [("needle", 4096)]).p  # three models, not thirty
     notes = " ".join(results.summary(scores).grid.notes)
     assert "Intervals of trained go by the means of the trained seeds" in notes
+
+
+def trained_on_the_same_samples(tmp_path: Path, base: list[float], trained: list[list[float]], unit: str) -> Scores:
+    """A short test that draws nothing: the original answers it once, every training of the method once."""
+    planned = made.planned(["none"], [512], {"short/facts": "short"}, len(base), unit=unit)
+    planned += made.planned(["trained"], [512], {"short/facts": "short"}, len(base), range(len(trained)), unit)
+    made.write(tmp_path, [{**cell, "seeded": False} for cell in planned], {}, labels=("none", "trained"))
+    store = Store.open(tmp_path)
+    for cell, own in zip(planned, [base, *trained], strict=True):
+        store.put_cell(cell["key"], made.content([made.row(i, value) for i, value in enumerate(own)]))
+    run = store.run()
+    run["methods"][1]["training"] = {"base_method": "none", "recipe": "plain", "tokens": 10}
+    del run["format"]
+    store.write_run(run)
+    return Scores(frame.read(store))
+
+
+def test_every_training_counts_where_all_seeds_answer_the_same_samples(tmp_path: Path) -> None:
+    """The original has 9 of 10, three trainings 9, 3 and 3: kept are 55.6 %, not the 100 % of the first training."""
+    answers = [[1.0] * right + [0.0] * (10 - right) for right in (9, 9, 3, 3)]
+    scores = trained_on_the_same_samples(tmp_path, answers[0], answers[1:], "score")
+    kept = results.retention(scores)
+    assert kept is not None
+    estimate = kept.lines[1].numbers[0].estimate
+    assert estimate is not None and estimate.low is not None and estimate.high is not None
+    assert estimate.mean == pytest.approx(5 / 9)
+    assert estimate.low < 0.2 and estimate.high > 0.9  # trainings differ, and there are three
+    gap = scores.compare("trained", "none", [("short/facts", 512)])
+    assert gap.difference == pytest.approx(-0.4) and gap.p > 0.05 and gap.freedom < 20
+    own = scores.number("trained", ("short/facts", 512)).estimate
+    assert own is not None and own.mean == pytest.approx(0.5)
+
+
+def test_losses_of_several_trainings_on_the_same_texts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    texts = rng.normal(5.0, 1.0, 40)
+    trained = [list(texts - 4.0 + rng.normal(0, 0.01, 40) + luck) for luck in (0.0, 0.02, -0.02)]
+    scores = trained_on_the_same_samples(tmp_path, list(texts), trained, "nats")
+    kept = results.retention(scores)
+    assert kept is not None
+    estimate = kept.lines[1].numbers[0].estimate
+    assert estimate is not None and estimate.low is not None and estimate.high is not None
+    assert estimate.mean == pytest.approx(-4.0, abs=0.02) and -4.1 < estimate.low < estimate.high < -3.9
+    assert scores.p_value("trained", "none", [("short/facts", 512)]) < 0.001
+
+
+def test_tests_side_by_side_have_equal_weight() -> None:
+    """Two tests of 2 and 4 samples: the mean is the average of both, the spread that of (1/2)² (v₁/2 + v₂/4)."""
+    few, many = np.array([[0.0, 1.0]]), np.array([[0.2, 0.4, 0.6, 1.2]])
+    joined = _side_by_side([few, many])
+    assert joined.shape == (1, 6) and joined.mean() == pytest.approx((0.5 + 0.6) / 2)
+    assert joined.var() / 6 == pytest.approx((few.var() / 2 + many.var() / 4) / 4)
 
 
 def test_costs_add_up(tmp_path: Path) -> None:
