@@ -224,6 +224,7 @@ def test_a_shipped_model_is_what_its_recipe_and_card_say(name: str) -> None:
     assert sum(file.stat().st_size for file in place.iterdir()) <= 12_000_000
     assert weights_hash(place) in card and f"{one.steps} steps of {one.tokens_per_step} tokens" in card
     assert config["model_type"] == one.saved_as and config["dtype"] == "bfloat16"
-    shared = {key: value for key, value in one.config.items() if key not in ("model_type", "head_dim")}
+    assert config["rope_parameters"]["rope_theta"] == one.config["rope_parameters"]["rope_theta"]
+    shared = {key: one.config[key] for key in one.config.keys() - {"model_type", "head_dim", "rope_parameters"}}
     assert {key: config.get(key) for key in shared} == shared
     assert (place / "tokenizer.json").read_bytes() == (folder("pocket-llama") / "tokenizer.json").read_bytes()
