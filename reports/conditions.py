@@ -43,6 +43,11 @@ class Side:
     rows: Mapping[Place, pd.DataFrame]  # sample → score, prompt
 
     @property
+    def trained(self) -> bool:
+        """True for a method that was fine-tuned: every seed is then a model of its own."""
+        return any(one["label"] == self.label and isinstance(one.get("training"), dict) for one in self.run["methods"])
+
+    @property
     def absent(self) -> list[str]:
         """Cells without a result."""
         return [

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from reports.conditions import CONDITIONS, Difference, Opened, Side, check_allowed, differences, in_words, opened
+from reports.intervals import Array
 from reports.noninferiority import NO_SIGNAL, Decision, Group, decide
+from reports.seeds import TwoLevel, side_by_side, two_level
 
 MARGIN = 1.0  # points
 PRESETS = {"ci": 2.5}  # name of a shipped experiment → the margin its size was made for (points); see docs/gate.md
@@ -113,16 +115,19 @@ def _hint(refused: Sequence[Difference]) -> str:
 
 def _groups(base: Side, candidate: Side) -> list[Group]:
     """One group for each category, unit and length; inside it one test for each task, seeds together."""
-    tests: dict[tuple[str, str, int], dict[str, list[tuple[np.ndarray, np.ndarray]]]] = {}
+    tests: dict[tuple[str, str, int], dict[str, list[_Paired]]] = {}
     for place, cell in base.cells.items():
         if place not in candidate.cells:
             continue
+        task, length, seed = place
         ours, theirs = base.rows[place]["score"], candidate.rows[place]["score"]
         shared = ours.index.intersection(theirs.index)
         pair = (theirs.loc[shared].to_numpy(dtype=np.float64), ours.loc[shared].to_numpy(dtype=np.float64))
-        key = (str(cell["category"]), str(cell["unit"]), place[1])
-        tests.setdefault(key, {}).setdefault(place[0], []).append(pair)
+        key = (str(cell["category"]), str(cell["unit"]), length)
+        paired = _Paired(seed, bool(cell.get("seeded", True)), tuple(shared), *pair)
+        tests.setdefault(key, {}).setdefault(task, []).append(paired)
     label = base.label if base.label == candidate.label else f"{candidate.label} against {base.label}"
+    trained = base.trained or candidate.trained
     return [
         Group(
             label,
@@ -130,13 +135,38 @@ def _groups(base: Side, candidate: Side) -> list[Group]:
             length,
             unit,
             [
-                (np.concatenate([a for a, _ in seeds]), np.concatenate([b for _, b in seeds]))
+                (np.concatenate([one.candidate for one in seeds]), np.concatenate([one.base for one in seeds]))
                 for seeds in named.values()
             ],
             tuple(named),
+            _of_seeds(list(named.values())) if trained else None,
         )
         for (category, unit, length), named in tests.items()
     ]
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """One test under one seed."""
+
+    seed: int
+    seeded: bool  # False where every seed asks the same samples
+    samples: tuple[int, ...]
+    candidate: Array
+    base: Array
+
+
+def _of_seeds(tests: Sequence[Sequence[_Paired]]) -> TwoLevel | None:
+    """Candidate minus base over the seeds of a training, tests with equal weight; None for a single seed."""
+    seeds = sorted(set.intersection(*({one.seed for one in of_test} for of_test in tests)))
+    if len(seeds) < 2:
+        return None
+    kept = [sorted((one for one in of_test if one.seed in seeds), key=lambda one: one.seed) for of_test in tests]
+    if all(not one.seeded and one.samples == of_test[0].samples for of_test in kept for one in of_test):
+        table_SN = side_by_side([np.stack([one.candidate - one.base for one in of_test]) for of_test in kept])
+        return two_level(table_SN, "gate", bounded=False)
+    means_TS = [[float(np.mean(one.candidate - one.base)) for one in of_test] for of_test in kept]
+    return two_level(np.mean(means_TS, axis=0)[:, None], "gate", same_samples=False, bounded=False)
 
 
 def _notes(

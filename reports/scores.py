@@ -21,7 +21,7 @@ from reports.equivalence import TIE_MARGIN, Relation
 from reports.frame import Frames
 from reports.grid import Number
 from reports.multiplicity import benjamini_hochberg, holm
-from reports.seeds import TwoLevel, two_level
+from reports.seeds import TwoLevel, side_by_side, two_level
 from reports.statistics import Array, Comparison
 
 SIGNIFICANT = 0.05
@@ -113,7 +113,7 @@ class Scores:
             everywhere = ~np.isnan(values_LSN).any(axis=(0, 1))
             for part, values_SN in zip(parts, values_LSN[:, :, everywhere], strict=True):
                 part.append(values_SN)
-        return [_side_by_side(part) for part in parts]
+        return [side_by_side(part) for part in parts]
 
     def _by_seeds(self, label: str, tests: Sequence[Test], minus: str = "") -> TwoLevel:
         """Mean over seeds and samples of a method, or of its difference to another."""
@@ -219,15 +219,6 @@ class Scores:
     def bounded(self, tests: Sequence[Test]) -> bool:
         """True for scores in [0, 1], False for losses."""
         return all(self._units[task] == "score" for task, _ in tests)
-
-
-def _side_by_side(tests_SN: Sequence[Array]) -> Array:
-    """Tables of several tests as one, whose mean over samples is the average over the tests."""
-    samples = sum(table.shape[1] for table in tests_SN)
-    average = float(np.mean([table.mean() for table in tests_SN]))
-    return np.concatenate(
-        [average + (table - table.mean()) * samples / (len(tests_SN) * table.shape[1]) for table in tests_SN], axis=1
-    )
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ Letters: S seeds, N samples.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
-from reports.intervals import LEVEL, Estimate, estimate
+from reports.intervals import LEVEL, Array, Estimate, estimate
 from reports.paired import paired_t
 
 
@@ -76,3 +77,15 @@ def _interval(mean: float, variance: float, freedom: float, n: int, bounded: boo
     half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * math.sqrt(variance)
     low, high = mean - half, mean + half
     return Estimate(mean, max(0.0, low), min(1.0, high), n) if bounded else Estimate(mean, low, high, n)
+
+
+def side_by_side(tests_SN: Sequence[Array]) -> Array:
+    """Tables of several tests as one, whose mean over samples is the average over the tests with equal weight.
+
+    Each value is moved and scaled so that the spread among samples is that of single tests.
+    """
+    samples = sum(table.shape[1] for table in tests_SN)
+    average = float(np.mean([table.mean() for table in tests_SN]))
+    return np.concatenate(
+        [average + (table - table.mean()) * samples / (len(tests_SN) * table.shape[1]) for table in tests_SN], axis=1
+    )

@@ -13,7 +13,8 @@ from harness.store import Store
 from reports import frame, ledger, results, samples, style, tables
 from reports.grid import Grid, Line, Number
 from reports.page import build, render, write_report
-from reports.scores import Scores, _side_by_side
+from reports.scores import Scores
+from reports.seeds import side_by_side
 from reports.statistics import Estimate
 from reports.tradeoffs import cost_totals
 from reports.verdict import verdict
@@ -411,7 +412,7 @@ def test_losses_of_several_trainings_on_the_same_texts(tmp_path: Path) -> None:
 def test_tests_side_by_side_have_equal_weight() -> None:
     """Two tests of 2 and 4 samples: the mean is the average of both, the spread that of (1/2)² (v₁/2 + v₂/4)."""
     few, many = np.array([[0.0, 1.0]]), np.array([[0.2, 0.4, 0.6, 1.2]])
-    joined = _side_by_side([few, many])
+    joined = side_by_side([few, many])
     assert joined.shape == (1, 6) and joined.mean() == pytest.approx((0.5 + 0.6) / 2)
     assert joined.var() / 6 == pytest.approx((few.var() / 2 + many.var() / 4) / 4)
 
