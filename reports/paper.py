@@ -18,13 +18,7 @@ from reports.ledger import Audit, Condition
 from reports.plates import Drawing
 from reports.results import tokens
 from reports.samples import visible
-
-STATISTICS = (
-    "All methods answered the same samples. Brackets are 95 % intervals: Wilson's for 0/1 scores, a bootstrap for "
-    "partial credit, Student's t for losses. Differences are tested in pairs on the same samples (McNemar's test, or "
-    "sign flips for partial credit and averages) at the 5 % level with Holm's correction over the whole table; bold "
-    "marks only what is significantly ahead of every other method."
-)
+from reports.scores import Scores
 
 
 def kit(
@@ -38,7 +32,7 @@ def kit(
     for grid in grids:
         for ending, convert in (("csv", tables.to_csv), ("md", tables.to_markdown), ("tex", tables.to_latex)):
             texts[f"tables/{grid.name}.{ending}"] = convert(grid)
-    parts = setup(frames, audit)
+    parts = setup(frames, audit, [grid.name for grid in grids if not grid.empty])
     texts["paper/setup.md"] = setup_markdown(parts)
     texts["paper/setup.tex"] = setup_latex(parts)
     texts["paper/all.tex"] = document([grid for grid in grids if not grid.empty], drawings)
@@ -47,8 +41,9 @@ def kit(
     return files | {f"paper/figures/{name}.pdf": drawing.pdf for name, drawing in drawings.items()}
 
 
-def setup(frames: Frames, audit: Audit) -> list[tuple[str, str]]:
-    """(heading, text) of the setup's parts, plain text. Every condition and every value of the ledger stands in it."""
+def setup(frames: Frames, audit: Audit, printed: Sequence[str]) -> list[tuple[str, str]]:
+    """(heading, text) of the setup's parts, plain text. Every condition and every value of the ledger stands in it, and
+    of the statistics what the tables of these names need."""
     run = frames.run
     model = run.get("model", {})
     lengths = sorted({int(n) for n in frames.cells["length"]})
@@ -79,8 +74,39 @@ def setup(frames: Frames, audit: Audit) -> list[tuple[str, str]]:
     environment = (run.get("ledger") or {}).get("environment") or {}
     if environment:
         parts.append(("Software and hardware", "; ".join(f"{k}: {_text(v)}" for k, v in environment.items()) + "."))
-    parts.append(("Statistics", STATISTICS))
+    parts.append(("Statistics", _statistics(frames, audit, printed)))
     return [(heading, visible(text)) for heading, text in parts]
+
+
+def _statistics(frames: Frames, audit: Audit, printed: Sequence[str]) -> str:
+    """How the intervals and tests of these tables were made."""
+    asked = next((one for one in audit.conditions if one.name == "prompts"), None)
+    scores = Scores(frames)
+    several = [label for label in frames.labels if scores.by_seed(label)]
+    losses = any(name.startswith("loss-") for name in printed)
+    said = (
+        []
+        if asked is None
+        else [f"{'All' if asked.colour == 'green' else 'Not all'} methods answered the same samples."]
+    )
+    said += [
+        "Brackets are 95 % intervals: Wilson's for 0/1 scores, a bootstrap for partial credit"
+        + (", Student's t for losses" if losses else "")
+        + (", Fieller's for the share of short-context scores that is kept." if "retention" in printed else "."),
+        "Differences are tested in pairs on the same samples: McNemar's test with mid-p values for 0/1 scores, sign "
+        "flips for partial credit and averages" + (", the paired t test for losses." if losses else "."),
+    ]
+    if several:
+        said.append(
+            f"Intervals and tests of {', '.join(several)} go by the seeds of their trainings (Student's t over the "
+            "seeds; where all seeds answer the same samples, crossed random effects of seeds and samples with "
+            "Satterthwaite's degrees of freedom)."
+        )
+    said.append(
+        "The level is 5 % with Holm's correction over a whole table, in tables test by test with Benjamini and "
+        "Hochberg's; bold marks only what is significantly ahead of every other method."
+    )
+    return " ".join(said)
 
 
 def _method(method: Mapping[str, Any]) -> str:

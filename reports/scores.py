@@ -67,15 +67,19 @@ class Scores:
         }
 
     @cached_property
-    def _trained_with_seeds(self) -> frozenset[str]:
-        """The trained methods that have several seeds."""
+    def _trainings(self) -> dict[str, int]:
+        """The trained methods with the number of their seeds."""
         trained = {str(m["label"]) for m in self.frames.run.get("methods", []) if isinstance(m.get("training"), dict)}
         seeds = self.frames.cells.groupby("label")["seed"].nunique()
-        return frozenset(label for label in trained if int(seeds.get(label, 0)) > 1)
+        return {label: int(seeds.get(label, 0)) for label in trained}
 
     def by_seed(self, *labels: str) -> bool:
         """True where intervals and tests of these methods must go by the seeds of their training."""
-        return any(label in self._trained_with_seeds for label in labels)
+        return any(self._trainings.get(label, 0) > 1 for label in labels)
+
+    def trained_once(self, label: str) -> bool:
+        """True for a trained method whose numbers know nothing of the luck of training."""
+        return self._trainings.get(label, 0) == 1
 
     @cached_property
     def _drawn(self) -> dict[str, bool]:

@@ -29,9 +29,11 @@ PANELS = (
 
 def cost_totals(frames: Frames, searches: Sequence[Search] = (), trainings: Sequence[Training] = ()) -> pd.DataFrame:
     """One line for each method: cells done and planned; seconds and token-forwards of evaluation, of search (search_…)
-    and of training (training_…, training_tokens), the sums (total_…), highest peak memory in bytes. NaN: not known;
-    a method that was neither searched nor trained has NaN there and adds nothing. A trained method has had the search
-    of its untrained self, and those of the earlier stages of its training."""
+    and of one training (training_…, the mean over its seeds), the sums (total_…), highest peak memory in bytes.
+
+    NaN: not known; a method that was neither searched nor trained has NaN there and adds nothing. A trained method has
+    had the search of its untrained self, and those of the earlier stages of its training.
+    """
     cells = frames.cells
     groups = cells.groupby("label")
     totals = pd.DataFrame(
@@ -44,12 +46,11 @@ def cost_totals(frames: Frames, searches: Sequence[Search] = (), trainings: Sequ
         }
     ).reindex(frames.labels)
     for name in ("seconds", "token_forwards"):
-        for prefix, spent in (
-            ("search", {label: _searches_of(label, frames.families[label], searches) for label in totals.index}),
-            ("training", {label: [one for one in trainings if one.label == label] for label in totals.index}),
-        ):
-            costs = [[one.cost(name) for one in stages] for stages in spent.values()]
-            totals[f"{prefix}_{name}"] = [sum(each) if each else math.nan for each in costs]
+        for label in totals.index:
+            searched = [one.cost(name) for one in _searches_of(label, frames.families[label], searches)]
+            trained = [one.cost(name) for one in trainings if one.label == label]
+            totals.loc[label, f"search_{name}"] = sum(searched) if searched else math.nan
+            totals.loc[label, f"training_{name}"] = sum(trained) / len(trained) if trained else math.nan
     for name in ("seconds", "token_forwards"):
         parts = totals[[name, f"search_{name}", f"training_{name}"]]
         totals[f"total_{name}"] = parts.sum(axis=1, min_count=1)

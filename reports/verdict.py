@@ -72,14 +72,14 @@ def verdict(scores: Scores, found: Summary, kept: Grid | None) -> Verdict:
             f"{where}, {leader} wins: {value}, ahead of {second} by {lead}, a real difference "
             f"(paired test, corrected p = {_p(p)}) as against all others."
         )
-    return Verdict(kind, (first, _short(frames, kept, leader)), column, leader)
+    return Verdict(kind, (first, _short(scores, kept, leader)), column, leader)
 
 
 def _p(p: float) -> str:
     return "1" if p >= 0.995 else f"{p:.2f}" if p >= 0.095 else f"{p:.2g}" if p >= 0.001 else "<0.001"
 
 
-def _short(frames: Frames, kept: Grid | None, leader: str) -> str:
+def _short(scores: Scores, kept: Grid | None, leader: str) -> str:
     if kept is None:
         return (
             "What that costs in short context was not measured: it needs a short-context test and the unextended "
@@ -95,6 +95,8 @@ def _short(frames: Frames, kept: Grid | None, leader: str) -> str:
     nats = next((i for i in range(len(kept.columns)) if kept.unit_of(i) != "percent"), None)
     if percent is not None and (e := line.numbers[percent].estimate) is not None:
         sure = _sure(e.low, e.high, 1.0)
+        if scores.trained_once(leader):
+            sure += ", of one training"
         said.append(
             f"keeps {shown(e.mean, 'percent')} % {interval(e, 'percent')} of the unextended model's short-context "
             f"score ({e.n} samples; {sure})"

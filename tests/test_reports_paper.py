@@ -31,7 +31,8 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_setup_holds_every_field_of_the_ledger(kit: Path) -> None:
     store = Store.open(kit.parent / "store")
     frames = frame.read(store)
-    parts = paper.setup(frames, ledger.audit(frames.run["ledger"], frames.labels))
+    printed = [file.stem for file in (kit / "tables").glob("*.csv")]
+    parts = paper.setup(frames, ledger.audit(frames.run["ledger"], frames.labels), printed)
     text = " ".join(body for _, body in parts)
     for condition in frames.run["ledger"]["conditions"]:
         assert condition["condition"] in text
@@ -43,6 +44,25 @@ def test_the_setup_holds_every_field_of_the_ledger(kit: Path) -> None:
         assert word in text
     assert (kit / "paper" / "setup.md").read_text(encoding="utf-8") == paper.setup_markdown(parts)
     assert (kit / "paper" / "setup.tex").read_text(encoding="utf-8") == paper.setup_latex(parts)
+
+
+def test_the_statistics_paragraph_says_what_was_done(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn + plain"), (4096,), {"needle": "retrieval"}, 4, (0, 1))
+    made.write(tmp_path, planned, {}, labels=("none", "yarn + plain"))
+    store = Store.open(tmp_path)
+    run = store.run()
+    run["methods"][1]["training"] = {"base_method": "yarn", "recipe": "plain", "tokens": 10}
+    for equal, said in ((True, "All methods answered"), (False, "Not all methods answered")):
+        values = {"none": "a", "yarn + plain": "a" if equal else "b"}
+        run["ledger"] = {"conditions": [made.condition("prompts", values, True)]}
+        frames = frame.Frames(run, frame.read(store).cells, frame.read(store).rows)
+        audit = ledger.audit(run["ledger"], frames.labels)
+        text = paper._statistics(frames, audit, ["summary", "by-test-4096", "loss-perplexity", "retention"])
+        assert text.startswith(said)
+        for word in ("mid-p", "Fieller", "paired t test", "Benjamini", "yarn + plain go by the seeds"):
+            assert word in text
+        short = paper._statistics(frames, audit, ["summary"])
+        assert "Fieller" not in short and "losses" not in short
 
 
 def test_a_condition_that_differs_is_told_for_each_method() -> None:
