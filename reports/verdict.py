@@ -33,7 +33,8 @@ def verdict(scores: Scores, found: Summary, kept: Grid | None) -> Verdict:
     where = f"At {tokens(length)} tokens"
     if length != frames.target_length:
         target = tokens(frames.target_length)
-        where = f"Nothing is finished at the target of {target} tokens yet; at {tokens(length)} tokens"
+        none_yet = "Nothing is finished at" if frames.target_length in found.lengths else "No long test is planned at"
+        where = f"{none_yet} the target of {target} tokens; at {tokens(length)} tokens"
     many = f"{len(tests)} long-context test{'s' * (len(tests) != 1)}"
     planned = sum(test[1] == length for test in scores.tests("score"))
     if planned > len(tests):

@@ -51,7 +51,6 @@ def test_nothing_is_said_beyond_what_was_tested() -> None:
 def test_rules_that_follow_the_models_own_score() -> None:
     own = effective_length(LENGTHS, sure(0.5, 0.46, 0.44, 0.2), RULES["own-85"])
     assert own.threshold == pytest.approx(0.425) and own.value == 16384
-    assert effective_length(LENGTHS, sure(0.5, 0.46, 0.44, 0.2), RULES["own-90"]).value == 8192
     assert effective_length(LENGTHS, sure(0.5, 0.46, 0.3, 0.2), RULES["half"]).value == 16384
     reference = Estimate(0.45, 0.43, 0.47, 500)
     native = effective_length(LENGTHS, sure(0.5, 0.46, 0.44, 0.2), RULES["native"], reference)

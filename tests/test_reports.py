@@ -272,6 +272,10 @@ def test_a_clear_difference_is_bold_and_an_unclear_one_is_not(tmp_path: Path) ->
         and "yarn wins: 100.0 % [83.9, 100.0]" in sentences.sentences[0]
     )
     assert verdict(unclear, results.summary(unclear), None).kind == "tie"
+    short = made.planned(("none", "yarn"), (512,), {"needle": "retrieval"}, 20)
+    below = scores_of(tmp_path / "below", short, [[0.0] * 20, [1.0] * 20])
+    said = verdict(below, results.summary(below), None).sentences[0]
+    assert said.startswith("No long test is planned at the target of 4,096 tokens; at 512 tokens, yarn wins")
 
 
 def test_losses_are_better_when_lower(tmp_path: Path) -> None:
