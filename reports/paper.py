@@ -132,6 +132,8 @@ def _listed(conditions: Sequence[Condition], run: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "not recorded" if value is None else value if isinstance(value, str) else canonical(value)
 
 
