@@ -84,17 +84,17 @@ class ExtendedLM:
     def plan_hash(self, length: int) -> str:
         return self.plan(length).hash
 
-    def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
+    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
         group: list[list[int]] = []
         for prompt in prompts:
             row = self._with_start(self.encode(prompt))
             tokens = (len(group) + 1) * (max(map(len, [*group, row])) + new_tokens)
             if group and (self._alone or tokens > self.batch_tokens):
-                yield from self._greedy(group, new_tokens)
+                yield from self._greedy(group, new_tokens, longest)
                 group = []
             group.append(row)
         if group:
-            yield from self._greedy(group, new_tokens)
+            yield from self._greedy(group, new_tokens, longest)
 
     def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         if len(ids) < 2:
@@ -160,11 +160,12 @@ class ExtendedLM:
         return [hashes[length] for length in lengths]
 
     @torch.inference_mode()
-    def _greedy(self, rows: list[list[int]], new_tokens: int) -> list[Generation]:
+    def _greedy(self, rows: list[list[int]], new_tokens: int, longest: int | None) -> list[Generation]:
         """Greedy answers to prompts, in one batch."""
         started = time.perf_counter()
         sizes = [len(row) for row in rows]
-        lengths = [size + new_tokens for size in sizes]
+        needed = [size + new_tokens for size in sizes]
+        lengths = needed if longest is None else [min(one, longest) for one in needed]
         window = self.spec.trained_length
         switches = self.recompute and sizes[0] <= window < lengths[0] and self.plan(window) != self.plan(lengths[0])
         cache, logits, hashes = self._read(rows, [window] if switches else lengths, new_tokens)

@@ -43,7 +43,7 @@ class Recorder:
     def plan_hash(self, length: int) -> str:
         return ""
 
-    def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
+    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
         for prompt in prompts:
             self.prompts.append((prompt, new_tokens))
             self.probes -= 1

@@ -245,7 +245,7 @@ def checked(row: Row, cell: Cell) -> Row:
         raise ValueError(f"sample {row.sample} scored {row.score}: the model gives NaN or infinite values here")
     if cell.test.task.unit == "score" and not 0 <= row.score <= 1:
         raise ValueError(f"sample {row.sample} scored {row.score}, outside 0 … 1")
-    if not cell.in_window and row.prompt_tokens > cell.length:
+    if not cell.in_window and row.prompt_tokens > cell.length + cell.test.task.overhang:
         raise ValueError(
             f"sample {row.sample} is a prompt of {row.prompt_tokens} tokens, beyond the {cell.length} asked for"
         )

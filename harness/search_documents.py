@@ -234,7 +234,7 @@ class Recorder:
     def plan_hash(self, length: int) -> str:
         return ""
 
-    def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
+    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
         for prompt in prompts:
             self.texts.append(prompt)
             yield Generation("", 0, True, 0.0, "")

@@ -52,8 +52,11 @@ class LM(Tokenizer, Protocol):
     def plan_hash(self, length: int) -> str:
         """Which plan a prompt of `length` tokens runs under, added and new tokens included."""
 
-    def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
-        """Greedy answers, in the order of the prompts. The plan's length is prompt plus `new_tokens`."""
+    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
+        """Greedy answers, in the order of the prompts. The plan's length is prompt plus `new_tokens`.
+
+        `longest` bounds the plan's length, for a test whose prompts may pass its length by their added tokens.
+        """
 
     def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         """Next-token loss at positions `start` … n-1 of one document (n-start values), in one forward pass.
@@ -98,6 +101,7 @@ class Task:
     category: ClassVar[str] = "retrieval"
     lengths: ClassVar[str] = "every"  # run at "every" length of the experiment, or once at the trained "window"
     new_tokens: ClassVar[int] = 0  # budget of new tokens, part of the length
+    overhang: ClassVar[int] = 0  # tokens by which a prompt with its new tokens may pass the length, BOS aside
     seeded: ClassVar[bool] = True  # False: the seed draws nothing, so a second one would only repeat the rows
 
     default_samples: ClassVar[int | None] = None  # where neither experiment nor test says how many

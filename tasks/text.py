@@ -249,11 +249,13 @@ def answer_rows(
     new_tokens: int,
     score: Callable[[str, Sample], float],
     length: int | None = None,
+    longest: int | None = None,
 ) -> Iterator[Row]:
     """Ask every sample and score what comes back. Prompts are made while earlier ones are answered.
 
     Nothing is ever cut: with a `length` (tokens, new ones included) a prompt beyond it is a ValueError, and so is a
-    tokenizer that cannot give back the first right answer, because then no answer could be right.
+    tokenizer that cannot give back the first right answer, because then no answer could be right. `longest` bounds the
+    length of every plan (see `LM.generate`).
     """
     remaining = iter(samples)
     index = 0
@@ -262,7 +264,7 @@ def answer_rows(
             _refuse_too_long(i, sample.tokens + lm.added_tokens, new_tokens, length)
         if index == 0:
             _refuse_lossy(lm, chunk[0].references)
-        answers = lm.generate([sample.prompt for sample in chunk], new_tokens)
+        answers = lm.generate([sample.prompt for sample in chunk], new_tokens, longest)
         for sample, answer in zip(chunk, answers, strict=True):
             points = score(answer.text, sample)
             wrong = "" if points >= 1 else failure(answer.text, sample.references, sample.others, answer.finished)

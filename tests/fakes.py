@@ -39,13 +39,13 @@ class FakeLM:
     def plan_hash(self, length: int) -> str:
         return f"fake{length:012d}"
 
-    def generate(self, prompts: Sequence[str], new_tokens: int) -> Iterator[Generation]:
+    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
         for prompt in prompts:
             self.asked.append((prompt, new_tokens))
             text = self.answer(prompt)
             tokens = len(self.encode(text))
             length = len(self.encode(prompt)) + self.added_tokens + new_tokens
-            yield Generation(text, tokens, True, 0.0, self.plan_hash(length))
+            yield Generation(text, tokens, True, 0.0, self.plan_hash(min(length, longest or length)))
 
     def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         self.documents.append(list(ids))

@@ -173,13 +173,17 @@ def test_the_plan_covers_prompt_and_new_tokens_and_is_held():
         tested = ExtendedLM(base, method("dynamic_ntk"), rotary)
         [answer] = tested.generate(["x" * 99], 20)
         assert pinned == [tested.plan(1 + 99 + 20)] and answer.plan_hash == pinned[0].hash
+        list(tested.generate(["x" * 99], 20, longest=119))
+        assert pinned.pop() == tested.plan(119) != pinned[0]
+        list(tested.generate(["x" * 99], 20, longest=121))
+        assert pinned.pop() == pinned[0]
         tested.losses([1] * 49)
         tested.losses([1] * 49, length=200)
         assert pinned[1:] == [tested.plan(50), tested.plan(200)]
         list(tested.answer_losses([("a" * 80, "b"), ("a" * 90, "b")]))
         assert pinned[3] == [tested.plan(92), tested.plan(82)]
-    assert tested.token_forwards == (100 + 19) + 50 + 50 + 92 + 82
-    assert tested.prompts == 5
+    assert tested.token_forwards == 3 * (100 + 19) + 50 + 50 + 92 + 82
+    assert tested.prompts == 7
 
 
 def test_bos_is_added_once_and_only_where_the_tokenizer_does():

@@ -229,6 +229,21 @@ def test_rows_say_true_lengths_depths_and_what_was_confused(lm: goldens.GoldenLM
     assert len(several.extra["depths"]) == 4 and all(0 < depth < 1 for depth in several.extra["depths"])
 
 
+class Switching(FakeLM):
+    """Another plan beyond 4,096 tokens."""
+
+    def plan_hash(self, length: int) -> str:
+        return "within" if length <= 4096 else "beyond"
+
+
+@pytest.mark.parametrize("name", ["ruler-head/niah_multikey_2", "ruler-head/niah_multikey_3", "ruler-paper/fwe"])
+def test_a_prompt_that_bos_makes_too_long_keeps_the_plan_of_the_length(name: str) -> None:
+    task = exact.make(name)
+    rows = list(task.run(Switching(), 4096, 0, 8))
+    assert max(row.prompt_tokens for row in rows) + task.new_tokens > 4096
+    assert {row.plan_hash for row in rows} == {"within"}
+
+
 def test_tracked_names_follow_from_the_value_in_both_profiles(lm: goldens.GoldenLM) -> None:
     for version in ("head", "paper"):
         for draft in islice(exact.make(f"ruler-{version}/vt").drafts(lm, 4096, 0), 3):

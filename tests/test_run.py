@@ -109,6 +109,13 @@ def test_rows_that_cannot_be_averaged_fail_their_cell(tmp_path: Path, task: Coun
 COUNT_RUN = Count.run
 
 
+def test_a_prompt_may_pass_the_length_by_what_the_test_declares(tmp_path: Path, monkeypatch: Any) -> None:
+    """RULER's own fwe fills the length with its prompt, before BOS and the answer."""
+    monkeypatch.setattr(Count, "overhang", 50)
+    one = experiment(tests=(Test("count", Count(prompt_tokens=65), 4),), lengths=(64,), seeds=(0,))
+    assert not run(one, tmp_path, FakeEngine(), Quiet()).failed
+
+
 def test_a_proof_that_fails_fails_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def differs(self: Any, length: int) -> Any:
         raise RuntimeError(f"cos/sin differ at {length} tokens")

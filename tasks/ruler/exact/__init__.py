@@ -9,7 +9,7 @@ on the tokenizer and the length, and no half of the keys is kept from training. 
 chunk s; the document questions are asked in file order under every seed.
 
 Their length counts the answer prefix and the new tokens, and no BOS: a prompt can be longer than the length by the
-tokens that the tokenizer puts before it (and by `overhang`).
+tokens that the tokenizer puts before it (and by `overhang`). It runs under the plan of the length all the same.
 """
 
 from collections.abc import Iterable, Iterator
@@ -103,7 +103,7 @@ class RulerExact(PromptTask):
         return VERSIONS[self.profile.removesuffix(STANDIN)]
 
     @property
-    def overhang(self) -> int:
+    def overhang(self) -> int:  # type: ignore[override]
         """Tokens by which a prompt of this row may pass the length, BOS aside."""
         return OVERHANG.get((self.version_of, self.row), 0)
 
@@ -131,7 +131,10 @@ class RulerExact(PromptTask):
                 yield sample
 
         score = ROWS[self.row].score
-        for row in text.answer_rows(lm, asked(), self.new_tokens, lambda said, asked: score(said, asked.references)):
+        rows = text.answer_rows(
+            lm, asked(), self.new_tokens, lambda said, asked: score(said, asked.references), longest=length
+        )
+        for row in rows:
             confused = not others.pop(row.prompt).isdisjoint(_words(row.generation))
             vague = row.failure in ("wrong value", "truncated", "repetition")
             yield replace(row, failure="other needle") if confused and vague else row
