@@ -160,7 +160,7 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
     once = [test.label for test in tests if not test.task.seeded]
     if once and len(seeds) > 1 and "training" not in content:
         notes += (
-            f"{', '.join(once)}: the seed draws nothing, so more seeds give nothing new; run with {seeds[0]} only",
+            f"{', '.join(once)}: the seed draws no questions, so more seeds give nothing new; run with {seeds[0]} only",
         )
     trainings: tuple[Training | None, ...] = ()
     if "training" in content:

@@ -102,7 +102,7 @@ class Task:
     lengths: ClassVar[str] = "every"  # run at "every" length of the experiment, or once at the trained "window"
     new_tokens: ClassVar[int] = 0  # budget of new tokens, part of the length
     overhang: ClassVar[int] = 0  # tokens by which a prompt with its new tokens may pass the length, BOS aside
-    seeded: ClassVar[bool] = True  # False: the seed draws nothing, so a second one would only repeat the rows
+    seeded: ClassVar[bool] = True  # False: the seed draws no questions, so a second one would only repeat them
 
     default_samples: ClassVar[int | None] = None  # where neither experiment nor test says how many
     missing: ClassVar[str] = ""  # what the test lacks on this machine, with the remedy

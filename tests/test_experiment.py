@@ -210,7 +210,7 @@ def test_tests_that_draw_nothing_say_that_more_seeds_give_nothing(tmp_path: Path
     assert own != GOOD
     assert not read(tmp_path, own + "\nseeds: [0]").notes
     [said] = read(tmp_path, own + "\nseeds: [3, 4]").notes
-    assert said == "mine: the seed draws nothing, so more seeds give nothing new; run with 3 only"
+    assert said == "mine: the seed draws no questions, so more seeds give nothing new; run with 3 only"
 
 
 @pytest.mark.parametrize("name", sorted(experiment.shipped()))

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import ruler_goldens as goldens
+from fake_engine import ROPE, experiment, methods
 from fakes import FakeLM
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tasks.base
+from harness.cells import Base, cells_of
+from harness.experiment import Test
 from tasks import ruler
 from tasks.ruler import exact, examples, fetch, scoring, timing, wording
 from tasks.ruler.exact import data, fitting, tracking
@@ -255,6 +258,18 @@ def test_tracked_names_follow_from_the_value_in_both_profiles(lm: goldens.Golden
             while chain[-1] in follows:
                 chain.append(follows[chain[-1]])
             assert tuple(chain[1:]) == draft.references and len(draft.references) == tracking.HOPS + 1
+
+
+def test_rows_that_ask_the_same_under_every_seed_run_with_one(folder: Path, lm: goldens.GoldenLM) -> None:
+    for row in exact.ROWS:
+        task = task_of("head", row, folder)
+        first, second = ([one.references for one in islice(task.drafts(lm, 4096, seed), 3)] for seed in (0, 1))
+        assert task.seeded == (first != second), row
+    cells = cells_of(
+        experiment(tests=(Test("qa", task_of("head", "qa_1", folder), 4),), lengths=(256,), methods=methods("none")),
+        Base("w" * 16, ROPE, "float32", "sdpa"),
+    )
+    assert [cell.seed for cell in cells] == [0]
 
 
 def test_a_chat_template_goes_round_the_task_and_before_the_prefix(lm: goldens.GoldenLM) -> None:

@@ -6,7 +6,8 @@ where they differ. Same tokenizer, word lists, files and seed give the same prom
 What a sample is follows NVIDIA and not our own rule: all samples of a run come from one random stream, of which the
 search for the size takes the beginning. Sample i is still the same however many samples are asked for, but it depends
 on the tokenizer and the length, and no half of the keys is kept from training. Seed s is their 42 + s, that is their
-chunk s; the document questions are asked in file order under every seed.
+chunk s. The document questions are asked in file order under every seed, only the other documents are drawn; a second
+seed would count every question twice, so these rows run with one.
 
 Their length counts the answer prefix and the new tokens, and no BOS: a prompt can be longer than the length by the
 tokens that the tokenizer puts before it (and by `overhang`). It runs under the plan of the length all the same.
@@ -91,6 +92,11 @@ class RulerExact(PromptTask):
     @property
     def default_samples(self) -> int:  # type: ignore[override]
         return DEFAULT_SAMPLES
+
+    @property
+    def seeded(self) -> bool:  # type: ignore[override]
+        """Whether another seed asks other questions: those about documents stay the same."""
+        return ROWS[self.row].category != "qa"
 
     @property
     def standin(self) -> bool:
