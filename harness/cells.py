@@ -59,6 +59,7 @@ class Cell:
             "length": self.length,
             "seed": self.seed,
             "samples": self.samples,
+            "seeded": task.seeded,
             "key": self.key,
         }
 

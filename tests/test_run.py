@@ -34,6 +34,7 @@ def test_a_run_writes_what_was_measured(tmp_path: Path) -> None:
         "length": 64,
         "seed": 0,
         "samples": 4,
+        "seeded": True,
         "key": planned["key"],
     }
     assert cell is not None
