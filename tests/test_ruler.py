@@ -3,10 +3,13 @@
 import hashlib
 import re
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tasks import ruler
+from tasks.corpora import words as corpora_words
 from tasks.corpora.words import all_words, words
 from tasks.ruler import scoring, wording
 
@@ -52,6 +55,20 @@ def test_word_lists_are_the_ones_ruler_draws_from() -> None:
     """Sizes with right-stripped lines (wonderwords 3.0.1); unstripped there are two adjectives more."""
     assert len(set(words("adjective"))) * len(set(words("noun"))) == 6_171_620
     assert len(all_words()) == 8_166
+
+
+def test_changed_word_lists_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A list that lacks one word, as another version of the package may have it."""
+    (tmp_path / "wonderwords" / "assets").mkdir(parents=True)
+    (tmp_path / "wonderwords" / "assets" / "verblist.txt").write_text("\n".join(words("verb")[1:]))
+    package = SimpleNamespace(version="9.0", locate_file=tmp_path.joinpath)
+    monkeypatch.setattr(corpora_words, "distribution", lambda _: package)
+    words.cache_clear()
+    try:
+        with pytest.raises(ValueError, match=r"^wonderwords 9.0 has other verbs .*; install wonderwords==3.0.1$"):
+            words("verb")
+    finally:
+        words.cache_clear()
 
 
 @pytest.mark.parametrize("row", list(ruler.ROWS))
