@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from tasks.base import LM, Row, Task, built
-from tasks.short import check_count
+from tasks.short import check_count, lm_eval_version
 
 SUITE = "long"
 STARTS = (SUITE,)
@@ -62,7 +62,8 @@ class LongTask(Task):
         return f"{SUITE}/{self.task}"
 
     def parameters(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "task"}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "task"}
+        return given | lm_eval_version()
 
 
 def names() -> list[str]:

@@ -10,6 +10,7 @@ method divided by that of the model as trained, paired by `Row.sample`: sample i
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,7 +72,7 @@ class ShortTask(Task):
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "task"}
         if self.max_new_tokens is None:
             del given["max_new_tokens"]  # what is not given must not change the keys of older results
-        return given
+        return given if self.task.startswith("pocket_") else given | lm_eval_version()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,11 @@ def make(name: str, **parameters: Any) -> Task:
     check_count(name, "max_new_tokens", parameters.get("max_new_tokens"), 1)
     kind = ShortPerplexity if task == "pocket_perplexity" else ShortTask
     return built(kind, name, {"task": task, **parameters})
+
+
+def lm_eval_version() -> dict[str, str]:
+    """What belongs to the identity of a task of lm-eval's own: its prompts and scoring are in files of that package."""
+    return {"lm_eval": version("lm_eval")}
 
 
 def check_count(name: str, what: str, value: Any, least: int) -> None:
