@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import inspect
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,12 +163,20 @@ def task_identity(task: Task) -> dict[str, Any]:
 
 def content_of(name: str, value: Any) -> Any:
     """A parameter for the key. A folder or file of texts counts by what is in it, not by where it lies."""
-    if name in PATHS and isinstance(value, str) and value and Path(value).exists():
-        root = Path(value)
+    root = place_of(name, value)
+    if root is not None:
         files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
         lines = [f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
         return "content-" + hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     return _numbers_alike(plain(value))
+
+
+def place_of(name: str, value: Any) -> Path | None:
+    """The folder or file that a parameter names, with ~ for the home folder; None where it names none that exists."""
+    if name not in PATHS or not isinstance(value, str) or not value:
+        return None
+    path = Path(os.path.expanduser(value))  # Path's own raises for a user that is unknown
+    return path if path.exists() else None
 
 
 def _numbers_alike(value: Any) -> Any:

@@ -9,7 +9,7 @@ from fake_engine import ROPE, Count, experiment, methods
 
 import extenders.base
 from extenders.base import Extender, RopePlan, RopeSpec
-from harness.cells import Base, cells_of, plain, plan_signature, probes, task_identity
+from harness.cells import Base, cells_of, content_of, plain, plan_signature, probes, task_identity
 from harness.experiment import Method, Test
 
 BASE = Base("w" * 16, ROPE, "float32", "sdpa")
@@ -169,6 +169,17 @@ def test_a_folder_of_texts_counts_by_its_content(tmp_path: Path) -> None:
     assert identity(tmp_path / "a") == identity(tmp_path / "b") != identity(tmp_path)
     (tmp_path / "b" / "text.txt").write_text("another")
     assert identity(tmp_path / "a") != identity(tmp_path / "b")
+
+
+def test_a_folder_below_the_home_folder_counts_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "text.txt").write_text("one")
+    first = content_of("folder", "~/texts")
+    assert first == content_of("folder", str(tmp_path / "texts"))
+    (tmp_path / "texts" / "text.txt").write_text("another")
+    assert content_of("folder", "~/texts") != first
+    assert content_of("folder", "~/none") == "~/none" and content_of("folder", "~nobody-here/a") == "~nobody-here/a"
 
 
 def test_refusals() -> None:
