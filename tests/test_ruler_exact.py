@@ -395,6 +395,7 @@ def test_names_and_standins() -> None:
     assert len(tasks.base.expand("ruler-pocket")) == 13
     task = exact.make("ruler-head/vt")
     assert (task.default_samples, task.standin, exact.make("ruler-head+standin/qa_1").standin) == (500, False, True)
+    assert task.version == 2 and ruler.make("ruler-pocket/vt").version == 1
 
 
 def test_the_file_counts_by_its_content(tmp_path: Path, folder: Path) -> None:
