@@ -283,6 +283,7 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> dict[
             "rope": {**rope_fields(rope), "layer_type": rope.layer_type},
         },
         "target_length": experiment.target_length,
+        "crossing": experiment.crossing,
         "seeds": list(experiment.seeds),
         "methods": [_method(method, rope, lengths) for method in experiment.methods],
         "cells": [cell.planned() for cell in cells],

@@ -1,8 +1,8 @@
 """Were two stores made under the same conditions? What differs, and where, before any of their numbers are compared.
 
 What a gate compares is the plan (and what a method's own training made of the weights). Everything else has to be
-equal: the base model, the tests with their versions and parameters, lengths, seeds, samples, budgets of new tokens,
-dtype, attention kernel, engine, and the prompts themselves.
+equal: the base model and its trained length, the tests with their versions and parameters, lengths, seeds, samples,
+budgets of new tokens, crossing, dtype, attention kernel, engine, and the prompts themselves.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,14 +16,17 @@ from harness.store import Store, canonical
 from reports import frame
 
 CONTROL = "control"  # tests that show what luck gives: no ability, so no regression
+UNRECORDED_CROSSING = "fixed"  # older stores do not say it; this is what runs where nothing is said
 Place = tuple[str, int, int]  # task, length, seed
 
 # Name on the command line → what it means. Prompts are not among them: other prompts cannot be paired.
 CONDITIONS = {
     "model": "the base model and its tokenizer",
+    "window": "the trained length, which an experiment may set",
     "target": "the target length",
     "tests": "which tests ran, at which lengths, with which versions and parameters",
     "decoding": "the budget of new tokens",
+    "crossing": "what happens where an answer crosses the trained window",
     "seeds": "the seeds of the samples",
     "samples": "how many samples",
     "dtype": "the number format of the weights",
@@ -124,11 +127,15 @@ def opened(folder: Path) -> Opened:
 
 def differences(base: Side, candidate: Side) -> Iterator[Difference]:
     """Everything that differs between two methods' stores and should not."""
-    models = [(side.run.get("model") or {}).get("weights_hash") for side in (base, candidate)]
-    yield from _unequal("model", "base model", "", *models)
+    models = [side.run.get("model") or {} for side in (base, candidate)]
+    yield from _unequal("model", "base model", "", *(model.get("weights_hash") for model in models))
+    windows = [(model.get("rope") or {}).get("trained_length") for model in models]
+    yield from _unequal("window", "trained length", "", *windows)
     yield from _unequal(
         "target", "target length", "", base.run.get("target_length"), candidate.run.get("target_length")
     )
+    crossings = [side.run.get("crossing", UNRECORDED_CROSSING) for side in (base, candidate)]
+    yield from _unequal("crossing", "crossing", "", *crossings)
     for here, there in ((base, candidate), (candidate, base)):
         for place in here.cells:
             if place not in there.cells:

@@ -155,7 +155,9 @@ def test_stores_are_compared_by_category_and_length(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"run": {"model": {"weights_hash": "other"}}}, "base model: 9f2c4b6a1d3e5f70 against other"),
+        ({"run": {"model": {"rope": {"trained_length": 256}}}}, "trained length: 512 against 256"),
         ({"run": {"target_length": 8192}}, "target length: 4096 against 8192"),
+        ({"run": {"crossing": "recompute"}}, "crossing: fixed against recompute"),
         ({"task": {"version": 2}}, "version of the test: 1 against 2 (needle at 512 tokens and 5 more)"),
         ({"task": {"parameters": {"depths": 5}}}, "parameters of the test: {} against {"),
         ({"task": {"new_tokens": 20}}, "budget of new tokens: 10 against 20 (needle at 512 tokens and 5 more)"),
@@ -189,6 +191,16 @@ def test_conditions_may_be_allowed_to_differ_and_are_named(tmp_path: Path) -> No
     assert any("dtype: float32 against bfloat16" in note for note in found.notes)
     with pytest.raises(ValueError, match="no condition is named 'dtypes'"):
         compare(tmp_path / "base", tmp_path / "candidate", allow=["dtypes"])
+
+
+def test_a_store_that_does_not_say_its_crossing_ran_with_the_usual_one(tmp_path: Path) -> None:
+    gate_store.write(tmp_path / "older")
+    gate_store.write(tmp_path / "newer", run={"crossing": "fixed"})
+    gate_store.write(tmp_path / "other", run={"crossing": "recompute"})
+    assert compare(tmp_path / "older", tmp_path / "newer").passed
+    with pytest.raises(CannotCompare, match="--allow crossing$"):
+        compare(tmp_path / "older", tmp_path / "other")
+    assert compare(tmp_path / "older", tmp_path / "other", allow=["crossing"]).passed
 
 
 def test_methods_of_one_store(tmp_path: Path) -> None:

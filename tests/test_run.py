@@ -21,6 +21,7 @@ def test_a_run_writes_what_was_measured(tmp_path: Path) -> None:
     content = Store.open(tmp_path).run()
     assert content["model"]["weights_hash"] == "w" * 16 and content["model"]["parameters"] == 1234
     assert content["model"]["rope"]["critical_pair"] == ROPE.critical_pair
+    assert (content["model"]["rope"]["trained_length"], content["crossing"]) == (64, "fixed")
     assert [method["label"] for method in content["methods"]] == ["none", "pi"]
     assert set(content["methods"][1]["plans"]) == {"64", "128", "256"}
     assert content["methods"][1]["plans"]["256"]["inv_freq"][0] == 0.25
