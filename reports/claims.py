@@ -15,19 +15,20 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "published"
 FIRST_LENGTH = "short"
 LAST_COLUMN = "conflicts"
-# Our model's name → the papers' base. Weights that were changed since (instruct models) are another base.
+# Our model's whole name → the papers' base. Weights that were changed since (instruct models, continued training, other
+# models after its recipe) are another base.
 BASES = (
-    (r"llama-?3\.1-8b-instruct", "llama-3.1-8b-instruct"),
-    (r"llama-?3\.1-8b", "llama-3.1-8b"),
-    (r"llama-?3-8b-instruct", "llama-3-8b-instruct"),
-    (r"llama-?3-8b", "llama-3-8b"),
-    (r"llama-?2-7b(-hf)?$", "llama-2-7b"),
-    (r"llama-?2-13b(-hf)?$", "llama-2-13b"),
-    (r"llama-7b", "llama-7b"),
-    (r"phi-?3-mini-128k", "phi-3-mini-128k-instruct"),
-    (r"phi-?3-mini", "phi-3-mini"),
+    (r"llama-?3\.1-8b-instruct(-hf)?", "llama-3.1-8b-instruct"),
+    (r"llama-?3\.1-8b(-hf)?", "llama-3.1-8b"),
+    (r"llama-?3-8b-instruct(-hf)?", "llama-3-8b-instruct"),
+    (r"llama-?3-8b(-hf)?", "llama-3-8b"),
+    (r"llama-?2-7b(-hf)?", "llama-2-7b"),
+    (r"llama-?2-13b(-hf)?", "llama-2-13b"),
+    (r"llama-7b(-hf)?", "llama-7b"),
+    (r"phi-?3-mini-128k(-instruct)?", "phi-3-mini-128k-instruct"),
+    (r"phi-?3-mini(-4k)?(-instruct)?", "phi-3-mini"),
     (r"phi-2", "phi-2"),
-    (r"^mistral-7b(-v0\.1)?$", "mistral-7b"),
+    (r"mistral-7b(-v0\.1)?", "mistral-7b"),
     (r"smollm-360m", "smollm-360m"),
     (r"smollm-1\.7b", "smollm-1.7b"),
 )
@@ -130,7 +131,7 @@ def base_of(model: str) -> str:
     """The papers' name of a base model, from a hub name or a folder; '' for one that no paper here used."""
     name = model.replace("\\", "/").rstrip("/").rpartition("/")[2].lower().replace("_", "-")
     name = name.removeprefix("meta-")
-    return next((base for pattern, base in BASES if re.search(pattern, name)), "")
+    return next((base for pattern, base in BASES if re.fullmatch(pattern, name)), "")
 
 
 def select(benchmark: str, base: str = "") -> list[Claim]:
