@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from reports import style
 from reports.frame import Frames
+from reports.over_lengths import OTHER_TESTS, shared
 from reports.results import Summary, original
 from reports.scores import Scores, Test
 
@@ -28,7 +29,10 @@ def looks(scores: Scores) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def curves(scores: Scores, found: Summary, narrow: bool = False) -> Figure | None:
-    """Score against length: the average with the methods' names, and one small panel for each category."""
+    """Score against length: the average with the methods' names, and one small panel for each category.
+
+    Every panel averages the tests that all its lengths share.
+    """
     if found.grid.empty:
         return None
     category = dict(zip(scores.frames.cells["task"], scores.frames.cells["category"], strict=True))
@@ -71,8 +75,15 @@ def _curve(
     families = scores.frames.families
     dashes = style.dashes(families)
     ends = []
+    alike = shared(tests)
+    if not any(alike):
+        words = "not known:\n" + OTHER_TESTS.replace(" at ", "\nat ")
+        axes.text(
+            0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=8, color=style.MUTED,
+            backgroundcolor=style.PAPER,
+        )  # fmt: skip
     for i, label in enumerate(scores.frames.labels):
-        numbers = [scores.average(label, chosen).estimate if chosen else None for chosen in tests]
+        numbers = [scores.average(label, chosen).estimate if chosen else None for chosen in alike]
         mean = [math.nan if e is None else 100 * e.mean for e in numbers]
         (line,) = axes.plot(
             lengths, mean, color=colour[label], marker=marker[label], linestyle=dashes[label],

@@ -11,6 +11,7 @@ from reports import ranks
 from reports.effective_length import RULES, EffectiveLength, Rule, effective_length
 from reports.equivalence import Relation
 from reports.grid import shown
+from reports.over_lengths import OTHER_TESTS, shared
 from reports.power import would_settle
 from reports.profiles import complete
 from reports.results import Summary, original
@@ -79,19 +80,26 @@ class Reach:
 
 
 def reaches(scores: Scores, found: Summary) -> list[Reach]:
-    """One entry for each rule that fits what was measured."""
+    """One entry for each rule that fits what was measured, on the tests that all lengths share."""
     if found.grid.empty:
         return []
-    average = {line.label: [number.estimate for number in line.numbers] for line in found.grid.lines}
+    tests = shared(found.tests)
+    average = {label: [scores.average(label, one).estimate for one in tests] for label in scores.frames.labels}
     of = "average over long tests"
     made = []
     base, trained = original(scores), scores.frames.trained_length
     reference = None
     if base is not None and trained in found.lengths:
         reference = average[base][found.lengths.index(trained)]
-    full = all(tests and len(complete(tests)) == len(tests) for tests in found.tests)
+
+    def reach(label: str, rule: Rule) -> EffectiveLength:
+        if not any(tests):
+            return EffectiveLength(rule, None, note=OTHER_TESTS)
+        return effective_length(found.lengths, average[label], rule, reference)
+
+    full = all(one and len(complete(one)) == len(one) for one in found.tests)
     for name in ("native", "own-85", "half", *(("ruler-base", "ruler-chat") if full else ())):
-        rows = [(label, effective_length(found.lengths, average[label], RULES[name], reference)) for label in average]
+        rows = [(label, reach(label, RULES[name])) for label in average]
         made.append(Reach(RULES[name], of, tuple(rows)))
     keys = [test for test in scores.tests("score") if test[0].split("/")[-1].startswith("passkey")]
     task = keys[0][0] if keys else ""

@@ -12,7 +12,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.store import Store
-from reports import beside, figures, files, findings, frame, paper, plates, results, samples, stages, style, tradeoffs
+from reports import (
+    beside,
+    figures,
+    files,
+    findings,
+    frame,
+    over_lengths,
+    paper,
+    plates,
+    results,
+    samples,
+    stages,
+    style,
+    tradeoffs,
+)
 from reports.frame import Frames
 from reports.grid import Line, interval, shown
 from reports.ledger import audit
@@ -128,6 +142,7 @@ def build(store: Store, scores: Scores, date: str) -> dict[str, Any]:
         "summary": found,
         "differences": findings.differences(scores, found, answer.column, answer.leader),
         "reaches": findings.reaches(scores, found),
+        "over_lengths": over_lengths.note(found.tests),
         "ranks": findings.rank_stability(scores, found, answer.column),
         "by_test": by_test,
         "losses": losses,

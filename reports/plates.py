@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from reports import figures, heat, learning, style, tradeoffs
+from reports import figures, heat, learning, over_lengths, style, tradeoffs
 from reports.grid import Grid
 from reports.results import Summary, tokens
 from reports.scores import Scores
@@ -75,11 +75,13 @@ def plates(
     length = found.lengths[column] if found.lengths else frames.target_length
     start, steps = tradeoffs.waterfall_steps(scores, found, column)
     trained = any(label != family for label, family in frames.families.items())
+    alike = over_lengths.note(found.tests)
     listed = [
         Plate(
             "curves",
             "Average score of the long-context tests against length; bands are 95 % intervals."
-            + (" Dashed lines and open marks are methods after a training." if trained else ""),
+            + (" Dashed lines and open marks are methods after a training." if trained else "")
+            + (f" {alike}" if alike else ""),
             lambda narrow: figures.curves(scores, found, narrow),
         ),
         Plate(

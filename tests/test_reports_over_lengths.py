@@ -1,0 +1,76 @@
+"""What is followed over lengths is followed on the same tests: a test that some lengths lack bends no curve."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import synthetic_store as made
+from test_reports import Page
+
+from harness.store import Store
+from reports import figures, findings, frame, over_lengths, results, style
+from reports.scores import Scores
+
+SAMPLES = 20
+
+
+def store_of(folder: Path, lengths: Mapping[str, Sequence[int]], score: Mapping[str, float]) -> Store:
+    """Two methods alike on tests at the lengths given, every sample with the test's score."""
+    cells = [
+        cell
+        for task, own in lengths.items()
+        for cell in made.planned(("none", "yarn"), own, {task: "retrieval"}, SAMPLES)
+    ]
+    return made.write(
+        folder, cells, {cell["key"]: [score[cell["task"]]] * SAMPLES for cell in cells}, labels=("none", "yarn")
+    )
+
+
+def reached(scores: Scores) -> dict[str, str]:
+    """What every rule says of yarn."""
+    found = findings.reaches(scores, results.summary(scores))
+    return {one.rule.name: dict(one.found)["yarn"].words for one in found}
+
+
+def drawn(scores: Scores) -> list[list[float]]:
+    """The numbers of all lines of the average's curve."""
+    with style.drawing("curves"):
+        figure = figures.curves(scores, results.summary(scores))
+        assert figure is not None
+        lines = [np.asarray(line.get_ydata(), dtype=float) for line in figure.axes[0].get_lines()]
+    return [list(line) for line in lines if len(line) == 3]
+
+
+def test_a_test_at_some_lengths_only_is_left_out(tmp_path: Path) -> None:
+    """The hard test comes in at 1,024 tokens; without it nothing is lost up to 2,048."""
+    lengths = {"easy": (512, 1024, 2048), "other": (512, 1024, 2048), "hard": (1024, 2048)}
+    store = store_of(tmp_path, lengths, {"easy": 1.0, "other": 1.0, "hard": 0.0})
+    scores = Scores(frame.read(store))
+    assert all(words.startswith("at least 2,048 (not tested further)") for words in reached(scores).values())
+    assert drawn(scores) == [[100.0] * 3] * 2
+    said = "Over lengths only tests are averaged that all lengths share: 2 of 3."
+    assert Page.of(store).text.count(said) == 2, "below the curves and the effective lengths"
+
+
+def test_lengths_that_share_no_test_are_not_compared(tmp_path: Path) -> None:
+    lengths = {"first": (512,), "second": (1024, 2048)}
+    store = store_of(tmp_path, lengths, {"first": 1.0, "second": 0.0})
+    scores = Scores(frame.read(store))
+    assert set(reached(scores).values()) == {"not known: other tests at other lengths"}
+    assert np.isnan(drawn(scores)).all()
+    said = "Over lengths the average is not known: other tests at other lengths."
+    assert Page.of(store).text.count(said) == 2
+
+
+def test_the_same_tests_everywhere_need_no_note(tmp_path: Path) -> None:
+    lengths = {"easy": (512, 1024, 2048), "hard": (512, 1024, 2048)}
+    store = store_of(tmp_path, lengths, {"easy": 1.0, "hard": 0.5})
+    scores = Scores(frame.read(store))
+    assert drawn(scores) == [[75.0] * 3] * 2
+    assert "Over lengths" not in Page.of(store).text
+
+
+def test_tests_that_lengths_share() -> None:
+    tests = [[("a", 1), ("b", 1)], [], [("b", 2), ("c", 2)]]
+    assert over_lengths.shared(tests) == ((("b", 1),), (), (("b", 2),))
+    assert over_lengths.shared([]) == () and over_lengths.note([]) == ""
