@@ -54,6 +54,7 @@ _SETTINGS = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "text.color": INK,
+    "text.parse_math": False,  # a method's label may hold $ and is no formula
     "lines.linewidth": 1.6,
     "lines.markersize": 4,
 }

@@ -464,6 +464,14 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" in page.text  # as words
 
 
+def test_a_label_with_signs_of_formulas_is_no_formula(tmp_path: Path) -> None:
+    label = r"yarn $\foo$"
+    planned = made.planned(("none", label), (512, 1024), {"a": "retrieval"}, 4)
+    values = {cell["key"]: [1.0, 0.0, 1.0, 1.0] for cell in planned}
+    page = Page.of(made.write(tmp_path, planned, values, labels=("none", label)))
+    assert page.source.count(label) > 3 and "mathdefault" not in page.source
+
+
 def test_visible_keeps_lines_and_letters() -> None:
     assert samples.visible("a\tb\nß 漢 🙂\r\nc\x7f") == "a\tb\nß 漢 🙂␍\nc␡"
     assert samples.visible("\ud800\u200b") == "⟨U+D800⟩⟨U+200B⟩"
