@@ -335,6 +335,7 @@ def export(
     ],
     target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
     parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    found: Annotated[Path | None, typer.Option(help="Result of a search of this method, a .json file.")] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; printed unless given.")] = None,
     trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
 ) -> None:
@@ -343,7 +344,8 @@ def export(
 
     from harness import export as exports
 
-    content, notes = exports.export(extender, _values(parameter or [], "-p"), model, target_length, trained_length)
+    given = _values(parameter or [], "-p")
+    content, notes = exports.export(extender, given, model, target_length, trained_length, found)
     text = json.dumps(content, indent=1)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)

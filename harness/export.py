@@ -7,6 +7,7 @@ deployment, by the greatest length they are set to (vLLM, llama.cpp), serve shor
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
@@ -73,13 +74,22 @@ def alike(plan: RopePlan, other: RopePlan) -> bool:
 
 
 def export(
-    extender: str, given: Mapping[str, Any], model: str, target_length: int, trained_length: int | None = None
+    extender: str,
+    given: Mapping[str, Any],
+    model: str,
+    target_length: int,
+    trained_length: int | None = None,
+    search: Path | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """`exported` of a method by name on a model's configuration; weights are not needed."""
-    from harness import parameters
+    """`exported` of a method by name on a model's configuration; weights are not needed.
+
+    `search`: the result of a search, whose numbers the method has unless they are given.
+    """
+    from harness import found, parameters
     from harness.experiment import load_method, user_folders
     from harness.rope_spec import load_config, spec_from_config
 
     cls = load_method("export", extender, user_folders())
+    given = given if search is None else {**found.read(search, extender, target_length), **given}
     rope = spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
     return exported(parameters.make(extender, cls, given, {"target_length": target_length}), rope)

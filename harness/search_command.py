@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from extenders.search.searched import SearchedExtender
-from harness import parameters, searching
+from harness import found, parameters, searching
 from harness.cells import check, plain
 from harness.engine import LocalEngine
 from harness.experiment import Experiment, Method, load_method, user_folders
@@ -127,18 +127,20 @@ def _tuner(
 
 def table(content: Mapping[str, Any], folder: Path) -> list[str]:
     """What a search found, in lines for a terminal."""
-    cost, found = content["cost"], content["found"]
+    cost = content["cost"]
     loss = "unknown" if content["loss"] is None else f"{content['loss']:.4f} nats per scored token"
     lines = [
         f"{content['label']}: {cost['candidates']} candidates, {cost['evaluations']} forward passes, "
         f"{cost['token_forwards']:,} token-forwards, {cost['seconds']:.0f} s; loss {loss}"
     ]
-    lines += [f"  {name} = {_short(value)}" for name, value in found.items()]
+    lines += [f"  {name} = {_short(value)}" for name, value in content["found"].items()]
     if content["held_out"]:
         parts = [f"{name} {'NaN' if x is None else f'{x:.4f}'}" for name, x in content["held_out"].items()]
         lines.append(f"  on {content['held_out_samples']} held-out texts: {', '.join(parts)}")
     path = folder / f"{content['key']}.json"
-    lines.append(f"  {path}  (use it: extenders: [{{factors: {{factors: {path}}}}}])")
+    lines.append(f"  {path}")
+    target = content["identity"]["target_length"]
+    lines.append(f"  use it in an experiment with target_length {target}: extenders: [{found.entry_of(content)}]")
     if "fine_tune" in content["identity"]:
         lines.append(
             f"  they are for the model that was trained on the way: model: {model_folder(folder, content['key'])}"
