@@ -102,6 +102,7 @@ def run(
     stages = training_stage.stages(experiment.methods, experiment.trainings, base.rope)
     earlier = {one.method.label: one.method for one in stages}
     searches = searching.planned((*experiment.methods, *earlier.values()), base)
+    searching.check_documents(searches, training_stage.texts_of(experiment.tests))
     store = Store(Path(folder))
 
     def stage() -> tuple[list[Cell], dict[str, Any], training_stage.Jobs]:

@@ -190,7 +190,7 @@ def _files(lm: LM, folder: str, length: int) -> list[tuple[Path, list[str]]]:
     if not place.is_dir():
         raise ValueError(f"documents: {folder} is not a folder; give one with .txt or .md files")
     found = []
-    for path in sorted(one for one in place.iterdir() if one.suffix in (".txt", ".md") and one.is_file()):
+    for path in _documents_in(folder):
         try:
             content = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
@@ -209,12 +209,34 @@ def _files(lm: LM, folder: str, length: int) -> list[tuple[Path, list[str]]]:
     return found
 
 
+def _documents_in(folder: str) -> list[Path]:
+    """The files that a search reads, none where there is no such folder."""
+    place = Path(folder).expanduser()
+    if not place.is_dir():
+        return []
+    return sorted(one for one in place.iterdir() if one.suffix in (".txt", ".md") and one.is_file())
+
+
 def passages(string: str, size: int = PASSAGE) -> set[int]:
     """Hashes of all passages of that many words; a shorter text is one passage."""
     words = string.split()
     if not words:
         return set()
     return {hash(tuple(words[i : i + size])) for i in range(max(1, len(words) - size + 1))}
+
+
+def check_apart(folder: str, texts: Sequence[str]) -> None:
+    """Raises ValueError when a document of a search shares a passage with one of the texts that tests read.
+
+    Whole files are compared, with no model and no prompts, so a search that was finished long ago is checked as well.
+    """
+    seen = {passage for one in texts for passage in passages(one)}
+    for path in _documents_in(folder) if seen else []:
+        if not seen.isdisjoint(passages(path.read_text(encoding="utf-8", errors="replace"))):
+            raise ValueError(
+                f"{path} shares a passage of {PASSAGE} words with a file that a test of this experiment reads; "
+                "a search must not see evaluation text: give it other documents"
+            )
 
 
 class Recorder:

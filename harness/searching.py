@@ -26,7 +26,7 @@ from extenders.search.searched import SearchedExtender
 from harness.cells import Base, content_of, lengths_of, plain, rope_fields
 from harness.experiment import Experiment, Method
 from harness.provenance import now, provenance
-from harness.search_documents import Document, Documents, evaluation_passages
+from harness.search_documents import Document, Documents, check_apart, evaluation_passages
 from harness.search_progress import search_progress
 from harness.store import canonical, key_of, write_whole
 from tasks.base import LM
@@ -72,6 +72,20 @@ def planned(methods: Sequence[Method], base: Base) -> list[Search]:
             identity = identity_of(extender, base)
             found.append(Search(method, key_of(identity), identity))
     return found
+
+
+def check_documents(searches: Sequence[Search], texts: Sequence[str]) -> None:
+    """Raises ValueError when a search reads a document that shares a passage with one of these texts of tests.
+
+    A key knows no tests, so a search may have been finished before they were; it is checked again by every run.
+    """
+    for search in searches:
+        extender = search.method.extender
+        if isinstance(extender, SearchedExtender) and extender.documents:
+            try:
+                check_apart(extender.documents, texts)
+            except ValueError as error:
+                raise ValueError(f"search of {search.method.label!r}: {error}") from error
 
 
 def identity_of(extender: SearchedExtender, base: Base) -> dict[str, Any]:

@@ -300,6 +300,26 @@ def test_search_texts_never_meet_evaluation_texts(tmp_path: Path) -> None:
         Documents(lm, 600, "perplexity", folder=folder, avoid=read)[0]
 
 
+def test_a_finished_search_is_checked_against_new_tests(tmp_path: Path) -> None:
+    """What it searched on is in its key, and what tests read is not."""
+    mine, others = str(write_files(tmp_path / "mine", 3)), tmp_path / "others"
+    others.mkdir()
+    (others / "other.txt").write_text("nothing of the search's. " * 400)
+    method = searched(documents=mine)
+
+    def reading(folder: str) -> Any:
+        tests = (Test("count", Count(), 2), Test("perplexity", Perplexity(folder=folder), 2, (64,)))
+        return with_searches(method, tests=tests)
+
+    first = run(reading(str(others)), tmp_path / "run", SearchEngine(), Quiet())
+    assert not first.unsearched and Store.open(tmp_path / "run").run()["searches"][0]["status"] == "done"
+    engine = SearchEngine()
+    with pytest.raises(ValueError, match=r"search of 'longrope2': .*\.txt shares a passage of 50 words with a file"):
+        run(reading(mine), tmp_path / "run", engine, Quiet())
+    assert engine.opened == 0
+    assert run(reading(str(others)), tmp_path / "run", engine, Quiet()).computed == len(first.failed)
+
+
 def test_a_text_of_the_world_that_meets_evaluation_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     first = documents()[0].text
     avoid = frozenset(passages(first))
