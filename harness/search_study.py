@@ -6,7 +6,7 @@ row with an interval over texts, and the cost. Everything is kept on disk, so a 
 with small budgets come first. The table shows all that its folder holds, so rows may have different numbers of seeds.
 
     DIR/searches/…            results and trajectories, as in a result store
-    DIR/held-out.WEIGHTS.DTYPE.jsonl   losses on the held-out texts by plan
+    DIR/held-out.WEIGHTS.DTYPE.LENGTH.jsonl   losses on the held-out texts by plan
     DIR/study.json, table.md, table.csv
 """
 
@@ -147,7 +147,7 @@ def study(
                 with search_progress(one.method.label) as shown:
                     content = searching.run_search(one, base, session_of(one.method), place, progress=shown)
                 progress.say(f"{one.method.label}: {content['error'] or content['loss']}")
-        losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.jsonl"
+        losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.{target_length}.jsonl"
         held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, texts)
         everything = searching.planned(methods(rows, listed, target_length), base)
         found = list(_found(rows, everything, listed, place, base))

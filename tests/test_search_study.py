@@ -77,6 +77,17 @@ def test_a_study_goes_on_where_it_stopped(
     assert again["rows"][0]["loss"] == whole["rows"][0]["loss"]
 
 
+def test_losses_of_another_target_length_are_kept_apart(tmp_path: Path, engines: list[SearchEngine]) -> None:
+    """The plan of `none` is the same at both, and its losses are not: texts have other lengths."""
+
+    def none(target: int, folder: Path) -> Any:
+        content = study("fake", target, folder, Quiet(), forwards=20, seeds=(0,), texts=2, only=("ntk_rcd, a tenth",))
+        return {line["row"]: line["losses_of_texts"] for line in content["rows"]}["none"]
+
+    short, long = none(256, tmp_path / "both"), none(512, tmp_path / "both")
+    assert short != long == none(512, tmp_path / "alone")
+
+
 def test_procedures_have_the_budgets_that_they_are_compared_at() -> None:
     rows = {row.name: row for row in procedures(14080)}
     assert rows["fast, a tenth"].forwards == rows["yarn_tuned, a tenth"].forwards == 1408
