@@ -57,6 +57,7 @@ def test_every_search_holds_its_bounds_and_its_budget_and_follows_its_seed(varia
         assert len(set(losses.asked)) == len(losses.asked)  # nothing is measured twice
         measured = [line for line in lines if "candidate" in line]
         assert measured and all(line["samples"] >= 1 and line["operator"] for line in measured)
+        assert asked.candidates == len({line["candidate"] for line in measured}) <= asked.made
         assert {line["plan"] for line in measured} >= {found.plan(ROPE, TARGET).hash}
         result = found.plan(ROPE, TARGET), lines
         assert runs.setdefault(seed, result) == result

@@ -132,7 +132,7 @@ def search(problem: Problem, extender: SearchedExtender, family: Family, samples
 
     step = FIRST_STEP
     while problem.spent < REFINE * problem.budget and problem.left:
-        before = problem.candidates
+        before = problem.made
         made: list[Candidate | None] = []
         for i in range(PROPOSALS):
             point = points.get(best.number)
@@ -149,7 +149,7 @@ def search(problem: Problem, extender: SearchedExtender, family: Family, samples
             step = min(1.3 * step, 0.5)
         else:
             step *= 0.6
-        if step < LAST_STEP or problem.candidates == before:
+        if step < LAST_STEP or problem.made == before:
             if samples is not None or 2 * full > problem.samples:
                 break
             full, step = 2 * full, FIRST_STEP / 2  # the texts cannot tell the neighbours apart any more: take more

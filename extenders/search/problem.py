@@ -39,7 +39,7 @@ class Report:
     best: float  # nats per scored token; infinite while nothing finite was measured
     spent: int  # token-forwards
     budget: int  # token-forwards
-    candidates: int
+    candidates: int  # measured on one text at least
 
 
 class Problem:
@@ -80,7 +80,8 @@ class Problem:
         self.at, self.fine_tune = at, fine_tune
         self._evaluate, self._batch, self._progress, self._log = evaluate, max(1, batch), progress, log
         self._losses: dict[tuple[str, int], float] = {}
-        self._count = 0
+        self.made = 0  # candidates, also those that were never measured
+        self.candidates = 0  # of these, measured on one text at least
         self._best = (0, math.inf)  # samples, loss
 
     def random(self, name: str) -> random.Random:
@@ -96,11 +97,6 @@ class Problem:
     def left(self) -> int:
         """How many more it pays for."""
         return (self.budget - self.spent) // self.target_length
-
-    @property
-    def candidates(self) -> int:
-        """How many candidates were made."""
-        return self._count
 
     @property
     def evaluations(self) -> int:
@@ -126,9 +122,9 @@ class Problem:
         stage: str = "",
     ) -> Candidate:
         """A new candidate, not measured yet."""
-        self._count += 1
+        self.made += 1
         origin = None if parent is None else parent.number
-        return Candidate(self._count - 1, plan, operator, origin, stage, dict(parameters or {}))
+        return Candidate(self.made - 1, plan, operator, origin, stage, dict(parameters or {}))
 
     def measure(self, candidates: Sequence[Candidate], fidelity: int) -> list[Candidate]:
         """Measure candidates on the first `fidelity` samples, in order, as far as the budget goes.
@@ -141,6 +137,7 @@ class Problem:
             fresh = [one for one in group if one.samples < fidelity]
             paid = self._paid(fresh, range(fidelity))
             for one in paid:
+                self.candidates += not one.samples
                 one.loss = self._mean(one.plan, range(fidelity))
                 one.samples = fidelity
                 if (fidelity, -one.loss) > (self._best[0], -self._best[1]) and math.isfinite(one.loss):
@@ -187,7 +184,7 @@ class Problem:
 
     @property
     def report(self) -> Report:
-        return Report(self._best[1], self.spent, self.budget, self._count)
+        return Report(self._best[1], self.spent, self.budget, self.candidates)
 
     def _paid(self, candidates: Sequence[Candidate], samples: Sequence[int]) -> list[Candidate]:
         """Evaluate what is missing of these candidates; returns those that the budget covered."""
