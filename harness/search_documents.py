@@ -4,6 +4,9 @@ Keys and values of needles are of the half that evaluation never uses (`tasks.co
 around them is drawn from the invented world under a name of its own, or comes from the user's files; it is compared
 with the evaluation's prompts by passages of 50 words, which no two texts share by accident. Shorter ones would not do:
 the world repeats its sentences, so 13 words in a row are often met twice.
+
+Deviation from LongRoPE2 (arXiv:2502.20082, §3.4), which scores the number alone: the space before it is scored as well.
+Where a tokenizer makes it a token of its own, the mean holds one easy token more, the same for every plan.
 """
 
 import random

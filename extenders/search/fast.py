@@ -9,6 +9,10 @@ told from a single text. So:
    single stretches of them; a proposal is dropped as soon as it is behind the best on the texts that it has seen.
 3. Check (30 %): the finalists, NTK, YaRN and the flat vector on held-out texts. The winner is the finalist with the
    lowest mean over search and held-out texts together.
+
+LongRoPE2's pairs below the critical pair are filled by NTK from its factor at every start and step, as in the paper. A
+local move changes factors from the critical pair on and leaves the pairs below: the fill is decoupled after local moves
+(ours; the official procedures fill again).
 """
 
 import math
@@ -179,7 +183,11 @@ def checked(problem: Problem, best: Candidate, known: list[Candidate]) -> Candid
 
 
 def baselines(problem: Problem) -> dict[str, RopePlan]:
-    """Closed forms that a winner must be compared with."""
+    """Closed forms that a winner must be compared with.
+
+    `flat` is the least that LongRoPE2's theory asks for, but with YaRN's attention factor, so that it differs from
+    `yarn` in frequencies alone (ours).
+    """
     rope, target = problem.rope, problem.target_length
     factors = flat(rope, target, upper_critical_pair(rope))
     yarn = Yarn(target_length=target).plan(rope, target)
