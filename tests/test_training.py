@@ -294,6 +294,29 @@ def test_a_killed_run_ends_with_the_same_weights(undisturbed: Any, kill: int) ->
     assert [p["loss"] for p in outcome.curve] == [p["loss"] for p in undisturbed[0].curve]
 
 
+class Dropping(torch.nn.Module):
+    """An objective that drops out half of its weights, with PyTorch's own generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(16))
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return torch.nn.functional.dropout(self.weight, 0.5)[batch.ids_BS].square().sum()
+
+
+def test_a_run_with_dropout_goes_on_with_the_same_weights() -> None:
+    def run_on(state: Any) -> tuple[torch.Tensor, Any]:
+        torch.manual_seed(0)
+        objective, saved = Dropping(), []
+        train(objective, Made(), QUICK, prepare=lambda _: None, state=state, save=saved.append, every_seconds=0)
+        return objective.weight.detach(), saved
+
+    whole, saved = run_on(None)
+    for state in saved[1:]:
+        assert torch.equal(run_on(state)[0], whole), state["outcome"]["steps"]
+
+
 def test_a_state_of_another_training_is_refused(undisturbed: Any) -> None:
     with pytest.raises(ValueError, match="belongs to another training"):
         run(state=undisturbed[2], adapters=True)

@@ -119,6 +119,8 @@ def train(
             data = upcoming.result()
             upcoming = maker.submit(batches.at, step + 1) if step + 1 < batches.steps else None
             rate = recipe.learning_rate * recipe.rate(batches.tokens_until(step) / total)
+            # a state is of before this step, whose forward pass draws (dropout), so generators are noted before it
+            generators = _generators() if save is not None else {}
             losses, weights = _gradients(objective, data.batches, batches.kinds, prepare, world, device, half)
             scored = sum(weights.values())
             loss = sum(losses[kind] * weights[kind] for kind in losses) / scored
@@ -137,7 +139,7 @@ def train(
             if save is not None and streak == 0 and world.any(due):
                 outcome.seconds = sat + time.monotonic() - began
                 saved_at = time.monotonic()
-                save(_state(trained, optimiser, outcome))
+                save({**_state(trained, optimiser, outcome), **generators})
                 took = time.monotonic() - saved_at
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -210,14 +212,18 @@ def _chained(before: str, digests: Mapping[int, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _generators() -> State:
+    """PyTorch's generators as they are now."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"generator": torch.get_rng_state(), "generators_cuda": cuda}
+
+
 def _state(trained: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, outcome: Outcome) -> State:
-    """All that a run needs to go on, whole tensors on the CPU also where processes hold parts of them."""
+    """What a run needs to go on beside its generators, whole tensors on the CPU also where processes hold parts."""
     moments = {name: {key: whole(value) for key, value in optimiser.state[p].items()} for name, p in trained.items()}
     return {
         "weights": {name: whole(parameter) for name, parameter in trained.items()},
         "moments": moments,
-        "generator": torch.get_rng_state(),
-        "generators_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "outcome": {**vars(outcome), "curve": list(outcome.curve)},
     }
 
