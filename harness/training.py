@@ -102,9 +102,9 @@ def training_of(name: object, settings: Settings, label: str = "", pocket: bool 
     recipe = RECIPES[str(name)]
     if settings.mix is not None:
         recipe = recipe.with_mix(settings.mix)
-    rate = settings.learning_rate or (POCKET_RATE if pocket else recipe.learning_rate)
-    changes: dict[str, Any] = {"learning_rate": rate}
-    changes |= {key: value for key in ("schedule", "warmup") if (value := getattr(settings, key)) is not None}
+    given = {key: getattr(settings, key) for key in ("learning_rate", "schedule", "warmup")}
+    changes: dict[str, Any] = {"learning_rate": POCKET_RATE} if pocket else {}
+    changes |= {key: value for key, value in given.items() if value is not None}
     if settings.lora:
         changes["lora"] = dataclasses.replace(recipe.lora or Lora(), rank=settings.lora, alpha=2.0 * settings.lora)
     corpus = settings.corpus or ("pocket" if pocket else "")

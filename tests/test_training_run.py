@@ -63,6 +63,13 @@ def finished(place: Path, tiny_model_folder: Path, tmp_path_factory: pytest.Temp
     return outcome, folder, progress
 
 
+def test_a_learning_rate_of_zero_is_refused_and_not_replaced(place: Path, tiny_model_folder: Path) -> None:
+    with pytest.raises(ValueError, match="the learning rate must be above 0, got 0"):
+        experiment(place, tiny_model_folder, training_settings={**SETTINGS, "learning_rate": 0})
+    kept = experiment(place, tiny_model_folder).trainings[1].recipe
+    assert kept.learning_rate == 3e-3
+
+
 def test_every_method_with_every_training(finished: Any) -> None:
     outcome, folder, progress = finished
     assert not outcome.failed, outcome.failed
