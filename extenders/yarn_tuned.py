@@ -45,9 +45,12 @@ class YarnTuned(TunedExtender):
 
     def axes(self, rope: RopeSpec) -> tuple[Axis, ...]:
         excess = yarn_attention_factor(self.factor(rope)) - 1
+        # a number that is given narrows the other's range, so that the ramp never ends before it begins
+        fastest_slow = 10.0 if self.beta_fast is None else min(10.0, 0.9 * self.beta_fast)
+        slowest_fast = 12.0 if self.beta_slow is None else max(12.0, self.beta_slow / 0.9)
         return (
-            Axis("beta_fast", 12.0, 128.0, log=True),
-            Axis("beta_slow", 0.25, 10.0, log=True),
+            Axis("beta_fast", slowest_fast, max(128.0, 2 * slowest_fast), log=True),
+            Axis("beta_slow", min(0.25, fastest_slow / 2), fastest_slow, log=True),
             Axis("attention_factor", 1.0, 1 + 2 * excess),
         )
 

@@ -192,10 +192,19 @@ def test_an_unsearched_method_has_no_plan_beyond_the_window_and_says_what_to_do(
 def test_given_numbers_are_not_searched() -> None:
     tuned = method("yarn_tuned", beta_fast=20.0, attention_factor=1.2).search(problem(40))
     assert (tuned.beta_fast, tuned.attention_factor) == (20.0, 1.2)  # type: ignore[attr-defined]
-    assert tuned.beta_slow != 1.0 or tuned.beta_slow is not None  # type: ignore[attr-defined]
+    assert 0.25 <= tuned.beta_slow <= 10  # type: ignore[attr-defined]
     fixed = LongRope2(target_length=TARGET, critical_pair=12.0).search(problem(60))
     assert fixed.critical_pair == 12.0
     assert method("longrope", factors=[2.0] * 32).searched
+
+
+@pytest.mark.parametrize("given", [{"beta_fast": 8.0}, {"beta_fast": 0.2}, {"beta_slow": 11.0}, {"beta_slow": 200.0}])
+def test_one_given_end_of_yarns_ramp_narrows_the_other(given: dict[str, float]) -> None:
+    for seed in range(4):
+        tuned = method("yarn_tuned", **given).search(problem(40, seed=seed))
+        assert tuned.beta_slow < tuned.beta_fast  # type: ignore[attr-defined]
+    default, narrowed = method("yarn_tuned").axes(ROPE), method("yarn_tuned", beta_fast=20.0).axes(ROPE)  # type: ignore[attr-defined]
+    assert default == narrowed  # nothing to narrow
 
 
 def test_plan_parameters_leave_out_how_numbers_were_found() -> None:
