@@ -304,6 +304,16 @@ def test_cma_es_where_it_is_installed() -> None:
     assert method("pi_tuned", searcher="cma").search(problem(60)).searched
 
 
+def test_cma_es_leaves_numpys_global_generator_alone() -> None:
+    pytest.importorskip("cma", reason="the package cma is not installed (extra 'cma')")
+    import numpy
+
+    before = numpy.random.get_state()  # noqa: NPY002
+    LongRope2(target_length=TARGET, searcher="cma").search(problem(60))
+    after = numpy.random.get_state()  # noqa: NPY002
+    assert all(numpy.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
 def test_cma_es_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cma", None)
     with pytest.raises(ValueError, match=r"pip install 'ropebench\[cma\]'"):

@@ -1,9 +1,11 @@
 """CMA-ES (Hansen, arXiv:1604.00772) over the smooth parameters of `fast`, by the library pycma, for comparison.
 
-Every candidate is measured on all texts; there is no racing and no held-out check.
+Every candidate is measured on all texts; there is no racing and no held-out check. The library draws from NumPy's
+global generator unless it is given another, so it is given one of its own.
 """
 
 import importlib
+import math
 import warnings
 
 from extenders.search.fast import Family, Point, fidelity_of
@@ -19,6 +21,7 @@ def search(problem: Problem, extender: SearchedExtender, family: Family, samples
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             cma = importlib.import_module("cma")
+            import numpy
     except ImportError:
         raise ValueError("searcher 'cma' needs the package cma: pip install 'ropebench[cma]'") from None
     full = fidelity_of(problem, samples)
@@ -30,7 +33,9 @@ def search(problem: Problem, extender: SearchedExtender, family: Family, samples
         start = list(family.point(next(iter(family.starts.values()))))
     known: list[Candidate] = []
     padding = [0.5] if axes == 1 else []  # the library wants two dimensions at least
-    options = {"seed": rng.randrange(1, 2**31), "bounds": [0, 1], "verbose": -9, "CMA_stds": [1.0] * max(2, axes)}
+    options = {"bounds": [0, 1], "verbose": -9, "CMA_stds": [1.0] * max(2, axes)}
+    own = numpy.random.RandomState(rng.randrange(1, 2**31))
+    options |= {"seed": math.nan, "randn": own.randn}  # no seed: with one, the library seeds NumPy's global generator
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         strategy = cma.CMAEvolutionStrategy([*start, *padding], 0.2, options)
