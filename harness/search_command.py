@@ -19,6 +19,8 @@ from harness.progress import Progress
 from harness.search_progress import search_progress
 from harness.store import key_of
 
+PROGRESSIVE = 2  # raised when a search around the same training would end elsewhere
+
 
 def search(
     extender: str,
@@ -80,7 +82,7 @@ def search(
 
 def _with_fine_tuning(search: searching.Search, fine_tune: tuple[str, Mapping[str, Any]]) -> searching.Search:
     """The search under a key that covers the training in its middle."""
-    identity = {**search.identity, "fine_tune": [fine_tune[0], dict(fine_tune[1])]}
+    identity = {**search.identity, "fine_tune": [fine_tune[0], dict(fine_tune[1])], "progressive": PROGRESSIVE}
     return dataclasses.replace(search, identity=identity, key=key_of(identity))
 
 

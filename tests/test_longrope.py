@@ -139,6 +139,28 @@ def test_progressive_extension() -> None:
     assert short == pytest.approx(found.recovery_factors[0]) and found.recovery_factors[0] != (1.0,) * 32
 
 
+def test_the_second_search_keeps_the_tokens_that_the_first_found() -> None:
+    trained: list[Extender] = []
+
+    def keeping(plan: RopePlan, sample: int) -> float:
+        return noisy(plan, sample) + (0.0 if plan.keep_first else 9.0)
+
+    def forgetting(plan: RopePlan, sample: int) -> float:
+        return noisy(plan, sample) + (9.0 if plan.keep_first else 0.0)
+
+    def fine_tune(method: Extender) -> Problem:
+        trained.append(method)
+        return problem(120, Losses(forgetting))
+
+    def at(length: int, budget: int) -> Problem:
+        return Problem(ROPE, length, Losses(keeping), budget=budget)
+
+    extender = LongRope(target_length=TARGET, intermediate_length=2048)
+    found = extender.search(problem(240, at=at, fine_tune=fine_tune))
+    [first] = trained
+    assert isinstance(first, LongRope) and first.keep_first and found.keep_first == first.keep_first
+
+
 def test_progressive_extension_without_training() -> None:
     with pytest.raises(ValueError, match="needs a training between its two searches"):
         LongRope(target_length=TARGET, intermediate_length=2048).search(problem())

@@ -5,6 +5,10 @@
 3. Search again, on the fine-tuned model, for the rest of the way; what is found multiplies the first factors.
 4. Search factors for shorter prompts on the fine-tuned model; the prompt's length chooses the list.
 
+Deviations: the second search keeps the tokens at the start that the first found (n̂) and the weights were fine-tuned
+with; the paper does not say. Factors for shorter prompts are bounded by 1.25·s of the whole way, not of their own
+length, because the fine-tuned weights may want the stretched positions there too.
+
 Training is the caller's: `problem.fine_tune(method)` trains with the method's plan at the intermediate length and
 returns the same problem on the trained model.
 """
@@ -39,6 +43,12 @@ def progressive(method: Any, problem: Problem) -> Any:
     first = first.search(problem.at(intermediate, share))
     tuned = problem.fine_tune(first)
     tuned.budget = problem.budget - share
-    second = dataclasses.replace(method, intermediate_length=None, base_factors=first.factors, base_length=intermediate)
+    second = dataclasses.replace(
+        method,
+        intermediate_length=None,
+        base_factors=first.factors,
+        base_length=intermediate,
+        keep_first=first.keep_first,
+    )
     found: LongRope = second.search(tuned)
     return dataclasses.replace(found, intermediate_length=intermediate)
