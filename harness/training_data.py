@@ -243,7 +243,10 @@ def _files(path: Path) -> list[str]:
         if file.suffix != ".jsonl":
             texts.append(content)
             continue
-        for number, line in enumerate(content.splitlines(), start=1):
+        # not splitlines, which also cuts at marks that may stand inside a JSON text, U+2028 for one
+        for number, line in enumerate(content.split("\n"), start=1):
+            if not line.strip():
+                continue
             try:
                 text = json.loads(line)["text"]
             except (json.JSONDecodeError, KeyError, TypeError):

@@ -111,9 +111,13 @@ def test_texts_that_tests_read_are_left_out(encoder: Encoder) -> None:
 def test_folders_files_and_datasets(tmp_path: Path, encoder: Encoder) -> None:
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "b.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in ("second", "third")))
+    (tmp_path / "b.jsonl").write_bytes((tmp_path / "b.jsonl").read_bytes() + b"\r\n\n")
     (tmp_path / "c.png").write_bytes(b"\x89")
     assert corpus(str(tmp_path), encoder, 0).facts()["documents"] == 3
     assert identity(str(tmp_path))["content"] == identity(str(tmp_path))["content"]
+    marks = "one\u2028two\u0085three"
+    (tmp_path / "marks.jsonl").write_text(json.dumps({"text": marks}, ensure_ascii=False), encoding="utf-8")
+    assert corpus(str(tmp_path / "marks.jsonl"), encoder, 0).facts()["documents"] == 1
     import datasets
 
     datasets.Dataset.from_dict({"text": ["first", "second"]}).save_to_disk(tmp_path / "saved")
