@@ -60,20 +60,20 @@ def pack(documents: Iterable[Document], size: int, masked: bool) -> Packed:
     return Packed(ids[:-1], tuple(positions), ids[1:], weights[1:], tuple(starts))
 
 
-def skip(documents: Iterable[Document], size: int, target: int, rng: random.Random) -> Packed:
+def skip(documents: Iterable[Document], size: int, target: int, rng: random.Random, most: int | None = None) -> Packed:
     """PoSE: two chunks of a text side by side, the second one's positions moved to anywhere before `target`.
 
     As in dwzhu-pku/PoSE src/train_pose.py: the first chunk begins at text and position 0 and has at most half of the
-    sequence; the second ends anywhere in the text. All tokens of all documents count as the text.
+    sequence; the second ends anywhere in the text. All tokens of all documents count as the text, up to `most`.
     """
     total = size + 1  # the last target, too
-    ids, weights, _ = _joined(documents, None)
-    if len(ids) < total or target < total:
+    ids, weights, _ = _joined(documents, most)
+    if len(ids) < total or target < size:
         raise ValueError(f"a text of {len(ids)} tokens and a target of {target} cannot give a sequence of {size}")
     first = rng.randint(1, (total + 1) // 2)
     end = rng.randint(total, len(ids))
     begin = end - (total - first)
-    shift = rng.randint(0, target - total)
+    shift = rng.randint(0, target - size)  # the last target has no position
     ids, weights = ids[:first] + ids[begin:end], weights[:first] + weights[begin:end]
     positions = tuple(i if i < first else i + shift for i in range(size))
     return Packed(ids[:-1], positions, ids[1:], weights[1:], (0,))

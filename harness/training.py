@@ -24,6 +24,7 @@ from harness.parameters import hint
 from harness.store import Store, key_of
 
 VERSION = 1  # raised when the same settings train otherwise
+SKIPPING = 2  # raised when the same recipe skips positions otherwise
 TOKENS_PER_STEP = 16_384
 POCKET_RATE = 5e-4  # AdamW, for models of a few million weights; papers' rates are for billions
 
@@ -151,6 +152,8 @@ def job_of(
         "seed": seed,
         "float32": settings.float32,
     }
+    if any(portion.skipped for portion in training.recipe.portions):
+        identity["skipping"] = SKIPPING
     return Job(training, label, extender, seed, rope, plan, identity, key_of(identity), stages)
 
 

@@ -44,10 +44,15 @@ class Corpus(Protocol):
     """Gives the documents of any sequence, in any order of asking."""
 
     def documents(self, portion: Portion, index: int, size: int, bounds: tuple[int, int]) -> Iterator[Document]:
-        """Documents of above < length <= up_to tokens, at least enough for the index-th sequence of a portion."""
+        """Documents of above < length <= up_to tokens, `wanted` tokens or more, for the index-th sequence of a portion."""
 
     def facts(self) -> dict[str, Any]:
         """For the ledger: documents there are, how many were left out and why."""
+
+
+def wanted(portion: Portion, size: int, bounds: tuple[int, int]) -> int:
+    """Tokens of text for a sequence: its own and the last target, or all that two chunks may lie apart in (PoSE)."""
+    return max(bounds[1], size + 1) if portion.skipped else size + 1
 
 
 class Encoder:
@@ -86,7 +91,7 @@ class Generated:
 
     def documents(self, portion: Portion, index: int, size: int, bounds: tuple[int, int]) -> Iterator[Document]:
         rng = random.Random(f"training {self.name} {self.seed} {portion.name} {index}")
-        missing = size + 1
+        missing = wanted(portion, size, bounds)
         above, up_to = max(bounds[0] + 1, SHORTEST), bounds[1]
         while missing > 0:
             longest = min(up_to, missing)
@@ -170,8 +175,7 @@ class Texts:
             self._dealt[key] = []
         while len(self._dealt[key]) <= index:
             mine: list[int] = []
-            # skipped positions take their second chunk from further on in the same text, up to five windows
-            while sum(len(self._documents[i]) for i in mine) < size + 1:
+            while sum(len(self._documents[i]) for i in mine) < wanted(portion, size, bounds):
                 mine.append(next(self._order[key]))
             self._dealt[key].append(mine)
         return (self._documents[i] for i in self._dealt[key][index])
@@ -331,7 +335,7 @@ class TrainingBatches:
         documents = self.source.documents(portion, place.index, place.size, bounds)
         if portion.skipped:
             rng = random.Random(f"training positions {self.seed} {place.index}")
-            return skip(documents, place.size, place.target, rng)
+            return skip(documents, place.size, place.target, rng, wanted(portion, place.size, bounds))
         return pack(documents, place.size, portion.masked)
 
     def _grouped(self, places: Sequence[Place], share: Sequence[int]) -> list[list[int]]:

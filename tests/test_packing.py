@@ -44,16 +44,19 @@ def test_too_few_tokens_are_an_error() -> None:
 
 
 def test_skipped_positions_jump_once_and_keep_their_text() -> None:
-    jumps = set()
+    jumps, last = set(), set()
     for seed in range(200):
         made = skip([document(*range(60))], 16, 128, random.Random(seed))
         steps = [b - a for a, b in zip(made.positions, made.positions[1:], strict=False)]
-        assert made.positions[0] == 0 and made.positions[-1] < 127 and sum(step != 1 for step in steps) <= 1
+        assert made.positions[0] == 0 and made.positions[-1] <= 127 and sum(step != 1 for step in steps) <= 1
         assert made.targets[:-1] == made.ids[1:]
         content = [b - a for a, b in zip(made.ids, made.ids[1:], strict=False)]
         assert sum(step != 1 for step in content) <= 1  # two pieces of the text, each whole
         jumps.add(max(steps))
-    assert max(jumps) > 100 and len(jumps) > 50  # anywhere before the target
+        last.add(made.positions[-1])
+    assert max(jumps) > 100 and len(jumps) > 50 and min(last) < 20  # anywhere before the target
+    assert max(last) == 127
+    assert max(skip([document(*range(60))], 16, 128, random.Random(s), most=20).targets[-1] for s in range(50)) == 19
     with pytest.raises(ValueError, match="cannot give a sequence"):
         skip([document(*range(10))], 16, 128, random.Random(0))
 

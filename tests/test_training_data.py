@@ -87,6 +87,26 @@ def test_pose_rows_are_windows_with_a_jump(encoder: Encoder) -> None:
     assert sum(max(row.positions) > 63 for row in rows) > len(rows) / 2
 
 
+def test_the_chunks_of_a_pose_row_lie_up_to_five_windows_apart(encoder: Encoder, pocket: Encoder) -> None:
+    """The second chunk is from further on in the text, in the user's documents and in made ones."""
+    [portion] = POSE.portions
+    for source, window in (
+        (Texts("texts", texts(SIZES), encoder, 0), 64),
+        (Generated("pocket", pocket, 0), 512),
+        (Generated("stories", pocket, 0), 512),
+    ):
+        made = TrainingBatches(schedule(POSE, 8 * window, 4 * window, window, 2 * window), source, window, 0, 4096)
+        apart = []
+        for place in (place for step in made.plan for place in step):
+            text = [i for one in source.documents(portion, place.index, window, (0, 5 * window)) for i in one.ids]
+            row = made.row(place)
+            half = list(row.targets[-window // 2 :])  # of the second chunk
+            ends = [end for end in range(window + 1, 5 * window + 1) if text[end - len(half) : end] == half]
+            assert row.ids[0] == text[0] and ends
+            apart.append(ends[0] - window - 1)
+        assert max(apart) > window and len(set(apart)) > 4
+
+
 def test_documents_that_are_too_short_are_an_error(encoder: Encoder) -> None:
     source = Texts("mine", texts([20, 30]), encoder, 0)
     made = TrainingBatches(schedule(PLAIN, 2000, 512, 64, 128), source, 64, 0, 256)
