@@ -27,6 +27,10 @@ class Document:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def first(self, tokens: int) -> "Document":
+        """Its beginning of at most so many tokens."""
+        return Document(self.ids[:tokens], self.weights[:tokens])
+
 
 @dataclass(frozen=True)
 class Packed:

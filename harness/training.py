@@ -312,7 +312,7 @@ def _trained(
         longest = max(place.size for step in job.plan for place in step)
         names = [name for name in trained]
         record = {
-            "data": {"corpus": settings.corpus, "order": outcome.order, "sequences": sequences, **source.facts()},
+            "data": {"corpus": settings.corpus, "order": outcome.order, "sequences": sequences, **batches.facts()},
             "trainable": {"parameters": sum(trained.values()), "of": total, "names": names},
             "plans": plans.proofs,
             "curve": outcome.curve,

@@ -15,7 +15,7 @@ import importlib.util
 import json
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -37,6 +37,7 @@ CLOSED_BOOK = ("quiz", "sums")  # hold nothing to look back for, so long documen
 LONGEST_CLOSED = 512  # tokens
 SHORTEST = 64  # tokens of a generated document; what is left of a sequence is filled with stories
 MOST_DOCUMENTS = 20_000  # read from a dataset
+DEALT = 2  # raised when the same texts make other sequences
 NGRAM = 13  # words; a document that shares so many in a row with a test is left out (the usual choice since GPT-3)
 
 
@@ -44,10 +45,13 @@ class Corpus(Protocol):
     """Gives the documents of any sequence, in any order of asking."""
 
     def documents(self, portion: Portion, index: int, size: int, bounds: tuple[int, int]) -> Iterator[Document]:
-        """Documents of above < length <= up_to tokens, `wanted` tokens or more, for the index-th sequence of a portion."""
+        """Documents of above < length <= up_to tokens for a portion's index-th sequence, `wanted` tokens or more."""
 
     def facts(self) -> dict[str, Any]:
         """For the ledger: documents there are, how many were left out and why."""
+
+    def unused(self, asked: Collection[tuple[Portion, tuple[int, int]]]) -> int:
+        """How many documents are too short or too long for all of these portions with their bounds."""
 
 
 def wanted(portion: Portion, size: int, bounds: tuple[int, int]) -> int:
@@ -97,7 +101,7 @@ class Generated:
             longest = min(up_to, missing)
             if longest < above:
                 made = self._made(rng, "stories", max(missing, SHORTEST))
-                made = Document(made.ids[:missing], made.weights[:missing])
+                made = made.first(missing)
             else:
                 length = round(math.exp(rng.uniform(math.log(above), math.log(longest))))
                 if missing - length < SHORTEST:  # no crumbs: the document takes all that is left
@@ -112,6 +116,9 @@ class Generated:
             "dropped": 0,
             "decontamination": "keys, values, names and questions are of the half that no test uses",
         }
+
+    def unused(self, asked: Collection[tuple[Portion, tuple[int, int]]]) -> int:
+        return 0  # they are made as long as they are asked for
 
     def _kind(self, rng: random.Random, length: int) -> str:
         from harness.pocket.data import MAKERS
@@ -164,21 +171,35 @@ class Texts:
     def documents(self, portion: Portion, index: int, size: int, bounds: tuple[int, int]) -> Iterator[Document]:
         key = (portion.name, size)
         if key not in self._order:
-            fitting = [i for i, document in enumerate(self._documents) if bounds[0] < len(document) <= bounds[1]]
+            fitting = self._fitting(portion, bounds)
             if not fitting:
-                longest = max(map(len, self._documents))
-                raise ValueError(
-                    f"corpus {self.name} has no documents of {bounds[0] + 1} to {bounds[1]} tokens, which the portion "
-                    f"{portion.name!r} wants (its longest has {longest}); use longer documents or another recipe"
-                )
+                raise ValueError(self._unfit(portion, bounds))
             self._order[key] = self._rounds(fitting, portion.name)
             self._dealt[key] = []
         while len(self._dealt[key]) <= index:
             mine: list[int] = []
-            while sum(len(self._documents[i]) for i in mine) < wanted(portion, size, bounds):
+            while sum(min(len(self._documents[i]), bounds[1]) for i in mine) < wanted(portion, size, bounds):
                 mine.append(next(self._order[key]))
             self._dealt[key].append(mine)
-        return (self._documents[i] for i in self._dealt[key][index])
+        return (self._documents[i].first(bounds[1]) for i in self._dealt[key][index])
+
+    def unused(self, asked: Collection[tuple[Portion, tuple[int, int]]]) -> int:
+        fitting = {i for portion, bounds in asked for i in self._fitting(portion, bounds)}
+        return len(self._documents) - len(fitting)
+
+    def _fitting(self, portion: Portion, bounds: tuple[int, int]) -> list[int]:
+        above, up_to = bounds
+        sizes = enumerate(map(len, self._documents))
+        return [i for i, size in sizes if above < size and (portion.cuts or size <= up_to)]
+
+    def _unfit(self, portion: Portion, bounds: tuple[int, int]) -> str:
+        sizes = [len(document) for document in self._documents]
+        wanted = f"more than {bounds[0]}" if portion.cuts else f"{bounds[0] + 1} to {bounds[1]}"
+        advice = "split those that are too long" if max(sizes) > bounds[1] else "use longer documents"
+        return (
+            f"corpus {self.name} has no documents of {wanted} tokens, which the portion {portion.name!r} wants (its "
+            f"documents have {min(sizes)} to {max(sizes)}); {advice} or use another recipe"
+        )
 
     def facts(self) -> dict[str, Any]:
         rule = f"no {NGRAM} words in a row shared with {self.tested} texts of the tests"
@@ -218,7 +239,7 @@ def identity(name: str, tests: Sequence[str] = ()) -> dict[str, Any]:
         assert spec is not None and spec.origin is not None
         source = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
         return {"corpus": name, "kinds": GENERATED[name], "source": source}
-    return {"corpus": "texts", "content": _hash(_texts(name)), "tests": _hash(tests)}
+    return {"corpus": "texts", "content": _hash(_texts(name)), "tests": _hash(tests), "dealt": DEALT}
 
 
 def _hash(texts: Sequence[str]) -> str:
@@ -331,12 +352,22 @@ class TrainingBatches:
     def row(self, place: Place) -> Packed:
         """The sequence of that place, the same whenever it is asked for."""
         portion = place.portion
-        bounds = (portion.above.tokens(self.window, place.target), portion.up_to.tokens(self.window, place.target))
+        bounds = self._bounds(place)
         documents = self.source.documents(portion, place.index, place.size, bounds)
         if portion.skipped:
             rng = random.Random(f"training positions {self.seed} {place.index}")
             return skip(documents, place.size, place.target, rng, wanted(portion, place.size, bounds))
         return pack(documents, place.size, portion.masked)
+
+    def facts(self) -> dict[str, Any]:
+        """For the ledger: the corpus, and how many of its documents no portion of the run could use."""
+        asked = {(place.portion, self._bounds(place)) for step in self.plan for place in step}
+        return {**self.source.facts(), "unused": self.source.unused(asked)}
+
+    def _bounds(self, place: Place) -> tuple[int, int]:
+        """Above how many and up to how many tokens the documents of a sequence have."""
+        portion = place.portion
+        return portion.above.tokens(self.window, place.target), portion.up_to.tokens(self.window, place.target)
 
     def _grouped(self, places: Sequence[Place], share: Sequence[int]) -> list[list[int]]:
         groups: list[list[int]] = []

@@ -9,7 +9,7 @@ from typing import Any
 import fakes
 import pytest
 
-from extenders.training.recipe import MIXED, PLAIN, POSE
+from extenders.training.recipe import MIXED, PLAIN, POSE, Recipe
 from extenders.training.schedule import schedule
 from harness.training_data import Encoder, Generated, Texts, TrainingBatches, corpus, identity, ngrams
 
@@ -111,9 +111,32 @@ def test_documents_that_are_too_short_are_an_error(encoder: Encoder) -> None:
     source = Texts("mine", texts([20, 30]), encoder, 0)
     made = TrainingBatches(schedule(PLAIN, 2000, 512, 64, 128), source, 64, 0, 256)
     with pytest.raises(
-        ValueError, match="no documents of 65 to 200 tokens, which the portion 'long' wants .*longest has 3"
+        ValueError,
+        match="no documents of more than 64 tokens, which the portion 'long' wants .*have 22 to 32.; use longer",
     ):
         made.at(0)
+
+
+def test_documents_that_are_too_long_are_cut_or_named(encoder: Encoder) -> None:
+    """Where the source of a recipe names no greatest length, they are cut to it; elsewhere they stay unused."""
+
+    def given(recipe: Recipe, sizes: list[int]) -> TrainingBatches:
+        source = Texts("mine", texts(sizes), encoder, 0)
+        return TrainingBatches(schedule(recipe, 2000, 512, 64, 128), source, 64, 0, 256)
+
+    sizes = [198, 900, 5000]  # with begin and end 200, 902 and 5,002 tokens; plain's documents have up to 200
+    made = given(PLAIN, sizes)
+    places = [place for step in made.plan for place in step]
+    beginnings = {encoder.document(text).ids[:128] for text in texts(sizes)}
+    assert {made.row(place).ids for place in places} == beginnings and made.facts()["unused"] == 0
+    [portion] = PLAIN.portions
+    assert {len(one) for i in range(6) for one in made.source.documents(portion, i, 128, (64, 200))} == {200}
+
+    assert given(MIXED, SIZES).facts()["unused"] == 0
+    made = given(MIXED, [20, 90, 150, 5000])
+    assert made.facts()["unused"] == 1 and all(made.at(step).batches for step in range(made.steps))
+    with pytest.raises(ValueError, match="no documents of 101 to 200 .*have 902 to 902.; split those"):
+        given(MIXED, [900]).at(0)
 
 
 def test_texts_that_tests_read_are_left_out(encoder: Encoder) -> None:

@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query_key_value", "dense")
 
@@ -50,6 +50,8 @@ WINDOW, TARGET = Length(windows=1), Length(targets=1)
 class Portion:
     """One class of sequences. Documents of above < length <= up_to tokens are packed or cut to sequences of `size`."""
 
+    cuts: ClassVar[bool] = False  # longer documents take part with their first `up_to` tokens
+
     name: str
     share: float  # of the tokens
     above: Length
@@ -58,6 +60,15 @@ class Portion:
     rope: Literal["planned", "original"] = "planned"
     masked: bool = False  # no attention across documents, and positions begin anew with each
     skipped: bool = False  # positions jump once, to anywhere before the target (PoSE)
+
+
+class OpenPortion(Portion):
+    """A portion whose source names no greatest length of documents: longer ones are cut to `up_to`.
+
+    A class and not a field: fields stand in the keys of trainings, and generated documents never are longer.
+    """
+
+    cuts: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -127,8 +138,10 @@ _LONGROPE2 = "LongRoPE2, arXiv:2502.20082, §3.3 and §4.1"
 PLAIN = Recipe(
     name="plain",
     source="the usual long-context fine-tuning, as PI, YaRN and LongRoPE describe it",
-    portions=(Portion("long", 1.0, WINDOW, _LONGEST),),
-    deviations=("documents longer than the window only; plain_same_data has the documents of mixed",),
+    portions=(OpenPortion("long", 1.0, WINDOW, _LONGEST),),
+    deviations=(
+        "documents longer than the window only, cut to 25/16 of the target; plain_same_data has the documents of mixed",
+    ),
 )
 PLAIN_SAME_DATA = Recipe(
     name="plain_same_data",
@@ -172,7 +185,7 @@ MIXED_CODE = dataclasses.replace(
 POSE = Recipe(
     name="pose",
     source="PoSE, arXiv:2309.10400, §3.2, and dwzhu-pku/PoSE src/train_pose.py: two chunks, the first at position 0",
-    portions=(Portion("skipped", 1.0, Length(), Length(windows=5), size=WINDOW, skipped=True),),
+    portions=(OpenPortion("skipped", 1.0, Length(), Length(windows=5), size=WINDOW, skipped=True),),
     deviations=("documents are packed, where the published script cuts one document to five windows",),
 )
 LONGLORA = Recipe(
