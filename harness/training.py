@@ -251,7 +251,7 @@ def _trained(
     from harness.rope import applied
     from harness.trained import write_weights
     from harness.training_data import Encoder, TrainingBatches, corpus
-    from harness.training_model import Objective, Plans, document_kernel, training_flops
+    from harness.training_model import Objective, Plans, attended, document_kernel, training_flops
 
     recipe, settings = job.training.recipe, job.training.settings
     with world() as here, applied(model, job.rope) as rotary, document_kernel(model):
@@ -309,7 +309,8 @@ def _trained(
         sequences: dict[str, int] = {}
         for place in (place for step in job.plan for place in step):
             sequences[place.portion.name] = sequences.get(place.portion.name, 0) + 1
-        longest = max(place.size for step in job.plan for place in step)
+        window = job.rope.trained_length
+        parts = [(place.size, attended(place, window, recipe.group)) for step in job.plan for place in step]
         names = [name for name in trained]
         record = {
             "data": {"corpus": settings.corpus, "order": outcome.order, "sequences": sequences, **batches.facts()},
@@ -321,7 +322,7 @@ def _trained(
                 "seconds": round(outcome.seconds, 3),
                 "tokens": outcome.tokens,
                 "scored_weight": round(outcome.scored, 3),
-                "flops": training_flops(model, outcome.tokens, longest, sum(trained.values()), total),
+                "flops": training_flops(model, parts, sum(trained.values()), total),
                 "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),
                 "processes": here.size,
                 "context_parallel": shared,

@@ -7,7 +7,7 @@ with its documents mixed up. Tensor suffixes: B rows, S positions, W width, N po
 dimension.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from extenders.base import RopePlan
 from extenders.training.attention import document_attention, shifted_attention
 from extenders.training.batch import Batch
 from extenders.training.losses import weighted_loss
+from extenders.training.schedule import Place
 from harness.context_parallel import Split
 from harness.logits import head as model_head
 
@@ -160,8 +161,19 @@ class Plans:
             proof["max_difference"] = max(proof["max_difference"], float(self.rotary.prove(proof["length"], plan)))
 
 
-def training_flops(model: Any, tokens: int, length: float, trained: int, total: int) -> float:
-    """Floating-point operations of training on so many tokens in documents of about `length` tokens.
+def attended(place: Place, window: int, group: float = 0.0) -> float:
+    """Tokens that attend to each other in a sequence: all of it, a group of shifted attention, or one masked document.
+
+    Masked documents count with the greatest length of their portion, so attention in them is counted too high.
+    """
+    length = float(place.size)
+    if place.portion.masked:
+        length = min(length, place.portion.up_to.tokens(window, place.target))
+    return min(length, group * place.size) if group else length
+
+
+def training_flops(model: Any, parts: Iterable[tuple[int, float]], trained: int, total: int) -> float:
+    """Floating-point operations of training on `parts`, each so many tokens and how many attend to each other.
 
     Per token 6 for every weight that multiplies it (2 forward, 4 backward; 2 fewer for weights that are frozen) and
     12 · layers · heads · head dimension · length/2 for causal attention. Recomputation does not count (model FLOPs).
@@ -174,4 +186,5 @@ def training_flops(model: Any, tokens: int, length: float, trained: int, total: 
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     multiplying = total - (0 if tied else embedding)
     weights = 4 * multiplying + 2 * min(trained, multiplying)
-    return tokens * (weights + 12 * config.num_hidden_layers * width * length / 2)
+    attention = 12 * config.num_hidden_layers * width / 2
+    return sum(tokens * (weights + attention * length) for tokens, length in parts)

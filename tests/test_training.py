@@ -31,7 +31,7 @@ from extenders.training.switched import OriginalInside
 from extenders.yarn import Yarn
 from harness.rope import applied
 from harness.rope_spec import spec_from_config
-from harness.training_model import Objective, Plans, document_kernel
+from harness.training_model import Objective, Plans, attended, document_kernel, training_flops
 
 # recipes
 
@@ -389,6 +389,32 @@ def test_nothing_to_train_is_an_error() -> None:
     model = fakes.tiny_llama().requires_grad_(False)
     with pytest.raises(ValueError, match="nothing of this model is to be trained"):
         train(Objective(model), Made(), QUICK, prepare=lambda _: None)
+
+
+# cost
+
+
+def test_flops_by_hand() -> None:
+    """Attention reaches over a sequence, over half of it in a first stage, over a document, over a group."""
+    model = fakes.tiny_llama()
+    total = sum(p.numel() for p in model.parameters())
+    config = model.config
+    heads = config.num_attention_heads * config.head_dim
+    attention = 12 * config.num_hidden_layers * heads / 2
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    multiplying = total - (0 if tied else model.get_input_embeddings().weight.numel())
+    assert training_flops(model, [(10, 4.0)], total, total) == 10 * (6 * multiplying + 4 * attention)
+    assert training_flops(model, [(10, 4.0), (6, 2.0)], 0, total) == 16 * 4 * multiplying + 52 * attention
+
+    def lengths(recipe: Recipe) -> dict[str, set[float]]:
+        found: dict[str, set[float]] = {}
+        for place in (place for step in schedule(recipe, 100_000, 8192, 512, 4096) for place in step):
+            found.setdefault(place.portion.name, set()).add(attended(place, 512, recipe.group))
+        return found
+
+    assert lengths(PLAIN) == {"long": {4096}} and lengths(TWO_STAGE) == {"long": {2048, 4096}}
+    assert lengths(MIXED) == {"short": {512}, "middle": {4096}, "long": {4096}}
+    assert lengths(LONGLORA) == {"long": {1024}} and lengths(POSE) == {"skipped": {512}}
 
 
 # inference
