@@ -128,6 +128,8 @@ def factored(
                 continue
             extender = method.extender
             if training.recipe.original_inside:
+                # keys of its cells hold a searched method's settings too: plan_parameters of the method inside, or any
+                # change of the wrapper's file, would move them
                 extender = OriginalInside(target_length=extender.target_length, inner=extender)
             label = training.labelled(method.label)
             found.append(dataclasses.replace(method, label=label, extender=extender, training=training))

@@ -141,6 +141,7 @@ PLAIN = Recipe(
     portions=(OpenPortion("long", 1.0, WINDOW, _LONGEST),),
     deviations=(
         "documents longer than the window only, cut to 25/16 of the target; plain_same_data has the documents of mixed",
+        "LongRoPE and LongRoPE2 run the original RoPE inside the window, which these weights were not trained with",
     ),
 )
 PLAIN_SAME_DATA = Recipe(
