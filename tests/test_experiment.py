@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness import experiment
+from harness import experiment, strict_yaml
 from harness.experiment import Experiment
 
 GOOD = """
@@ -41,6 +41,20 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("passkey", experiment.DEFAULT_SAMPLES, None),
         ("needle", 3, (512,)),
     ]
+
+
+def test_a_merged_key_may_be_overridden_and_no_other_given_twice() -> None:
+    shared = "a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\n"
+    assert strict_yaml.loads(shared + "c: {<<: *b, y: 4}", "file") == {
+        "a": {"x": 1, "y": 2},
+        "b": {"x": 3, "y": 2},
+        "c": {"x": 3, "y": 4},
+    }
+    for twice, key in (("{<<: *a, x: 1, x: 2}", "x"), ("{<<: {x: 1, x: 2}}", "x"), ("{<<: *a, <<: *b}", "<<")):
+        with pytest.raises(ValueError, match=f"^file: line 3: key '{key}' is given twice$"):
+            strict_yaml.loads(f"{shared}c: {twice}", "file")
+    with pytest.raises(ValueError, match="recursive"):
+        strict_yaml.loads("a: &a [1, *a]", "file")
 
 
 @pytest.mark.parametrize(
