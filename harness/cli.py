@@ -91,7 +91,7 @@ def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> N
     from harness.store import Store
 
     store = Store.open(folder)
-    content = store.run()
+    content = store.described()
     counts: dict[str, dict[str, int]] = {}
     failures: dict[str, list[str]] = {}
     for planned, cell in store.cells():

@@ -98,6 +98,16 @@ class Store:
         content: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         return content
 
+    def described(self) -> dict[str, Any]:
+        """The content of run.json. Raises ValueError where it describes no run."""
+        content = self.run()
+        for name in ("name", "model", "target_length", "methods", "cells"):
+            if name not in content:
+                raise ValueError(
+                    f"{self.folder}/run.json describes no run ({name!r} is absent); run the experiment again"
+                )
+        return content
+
     def write_run(self, content: Mapping[str, Any]) -> None:
         """Replace run.json; nothing is written when it says the same already."""
         text = json.dumps({"format": FORMAT, **content}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -58,6 +58,8 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.
     assert "not a result store" in refused(["status", str(tmp_path)], capsys)
     assert "not a result store" in refused(["report", str(tmp_path)], capsys)
     assert "newer ropebench" in refused(["status", str(newer)], capsys)
+    (newer / "run.json").write_text(json.dumps({"format": FORMAT, "name": "nothing"}))
+    assert "describes no run ('model' is absent)" in refused(["status", str(newer)], capsys)
     assert "did you mean 'models'?" in refused(["list", "model"], capsys)
     assert "No such option" in refused(["run", "--sed", "3"], capsys)
     assert "No such command" in refused(["rnu"], capsys)
