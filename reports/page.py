@@ -45,6 +45,8 @@ def write_report(store: Store, out: Path | None = None, date: str | None = None)
     nothing.
     """
     folder = Path(out) if out is not None else store.folder
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a folder for the report")
     frames = frame.read(store)
     scores = Scores(frames)
     context = build(store, scores, str(frames.run.get("created", ""))[:10] if date is None else date)

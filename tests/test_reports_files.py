@@ -54,6 +54,15 @@ def test_a_report_that_was_stopped_leaves_nothing_unlisted(tmp_path: Path, monke
     assert listing(tmp_path) == {"tables/third.csv", files.LIST}
 
 
+def test_a_file_in_the_place_of_the_folder_is_one_clear_line(tmp_path: Path) -> None:
+    planned = made.planned(("none",), (512,), {"a": "retrieval"}, 2)
+    store = made.write(tmp_path / "store", planned, {planned[0]["key"]: [1.0, 0.0]}, labels=("none",))
+    (tmp_path / "report").write_text("mine")
+    with pytest.raises(ValueError, match="report is a file; name a folder for the report$"):
+        write_report(store, tmp_path / "report")
+    assert (tmp_path / "report").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     "path", ["../victim.txt", "tables/../../victim.txt", "victim.txt", "cells/x.json", "/etc/none"]
 )
