@@ -12,6 +12,7 @@ from typing import Any
 
 from extenders.base import RopeSpec
 from extenders.search.searched import SearchedExtender
+from extenders.training.planned import PlannedInside
 from extenders.training.switched import OriginalInside
 from harness import parameters
 from harness.cells import Base
@@ -114,7 +115,8 @@ def factored(
 ) -> tuple[Method, ...]:
     """Every method with every training; `none` also without one, because retention is measured against it.
 
-    After a recipe with mixed windows a method runs the original RoPE inside the window. `waiting` names pairs of method
+    After a recipe with mixed windows a method runs the original RoPE inside the window, after any other its own plan,
+    as it was trained. `waiting` names pairs of method
     and training that have no plan yet for one of their stages.
     """
     found = []
@@ -126,11 +128,10 @@ def factored(
                 continue
             if (method.label, training.label) in waiting:
                 continue
-            extender = method.extender
-            if training.recipe.original_inside:
-                # keys of its cells hold a searched method's settings too: plan_parameters of the method inside, or any
-                # change of the wrapper's file, would move them
-                extender = OriginalInside(target_length=extender.target_length, inner=extender)
+            # Keys of mixed cells hold a searched method's settings too: `plan_parameters` of the method inside, or any
+            # change of that wrapper's file, would move them.
+            wrapper = OriginalInside if training.recipe.original_inside else PlannedInside
+            extender = wrapper(target_length=method.extender.target_length, inner=method.extender)
             label = training.labelled(method.label)
             found.append(dataclasses.replace(method, label=label, extender=extender, training=training))
     labels = [method.label for method in found]
@@ -161,7 +162,8 @@ def jobs_of(
         corpus = training.settings.corpus
         if corpus not in data:
             data[corpus] = identity(corpus, tests)
-        inner = method.extender.inner if isinstance(method.extender, OriginalInside) else method.extender
+        assert isinstance(method.extender, OriginalInside | PlannedInside)
+        inner = method.extender.inner
         own = {
             one.target: one.method.extender
             for one in earlier

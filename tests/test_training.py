@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from extenders.base import RopePlan
+from extenders.dynamic_ntk import DynamicNtk
+from extenders.longrope import LongRope
+from extenders.none import NoExtension
 from extenders.training import loop, lora
 from extenders.training.batch import Batch
 from extenders.training.loop import Diverged, StepData, train
 from extenders.training.losses import weighted_loss
+from extenders.training.planned import PlannedInside
 from extenders.training.recipe import (
     LONGLORA,
     MIXED,
@@ -29,8 +33,11 @@ from extenders.training.recipe import (
 from extenders.training.schedule import schedule
 from extenders.training.switched import OriginalInside
 from extenders.yarn import Yarn
+from harness import training_stage
+from harness.experiment import Method
 from harness.rope import applied
 from harness.rope_spec import spec_from_config
+from harness.training import Settings, training_of
 from harness.training_model import Objective, Plans, attended, document_kernel, training_flops
 
 # recipes
@@ -427,3 +434,27 @@ def test_the_original_rope_inside_the_window_and_the_methods_beyond() -> None:
     assert switched.plan(spec, 64) == RopePlan.as_trained(spec) != yarn.plan(spec, 64)
     assert switched.plan(spec, 65) == yarn.plan(spec, 65)
     assert switched.name == "yarn" and switched.parameters() == yarn.parameters()
+
+
+def test_weights_that_saw_one_plan_run_under_it_inside_the_window_too() -> None:
+    """LongRoPE's own switch is taken away; methods that do not switch once, at the window, stay as they are."""
+    spec = spec_from_config(fakes.tiny_llama().config)
+    factors = tuple(1.0 + i / 4 for i in range(len(spec.inv_freq)))
+    longrope = LongRope(target_length=256, factors=factors)
+    planned = PlannedInside(target_length=256, inner=longrope)
+    assert longrope.plan(spec, 64) == RopePlan.as_trained(spec)
+    assert planned.plan(spec, 1) == planned.plan(spec, 64) == planned.plan(spec, 256) == longrope.plan(spec, 256)
+    for inner in (Yarn(target_length=256), DynamicNtk(target_length=256), NoExtension(target_length=256)):
+        same = PlannedInside(target_length=256, inner=inner)
+        assert all(same.plan(spec, n) == inner.plan(spec, n) for n in (1, 63, 64, 65, 128, 256))
+    assert planned.name == "longrope" and planned.parameters() == longrope.parameters()
+
+
+@pytest.mark.parametrize("training", ["plain", "mixed"])
+def test_a_trained_method_runs_inside_the_window_as_its_recipe_trained_it(training: str) -> None:
+    spec = spec_from_config(fakes.tiny_llama().config)
+    longrope = LongRope(target_length=256, factors=tuple(2.0 for _ in spec.inv_freq))
+    given = training_of(training, Settings(tokens=100_000, corpus="pocket"))
+    [method] = training_stage.factored([Method("longrope", longrope)], [given])
+    inside = RopePlan.as_trained(spec) if training == "mixed" else longrope.plan(spec, 256)
+    assert method.label == f"longrope + {training}" and method.extender.plan(spec, 32) == inside

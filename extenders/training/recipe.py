@@ -81,7 +81,8 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What is trained on what. `original_inside`: evaluation runs prompts inside the window with the original RoPE."""
+    """What is trained on what. `original_inside`: evaluation runs prompts inside the window with the original RoPE,
+    else with the plan that was trained, also where the method by itself would switch there."""
 
     name: str
     source: str
@@ -141,7 +142,6 @@ PLAIN = Recipe(
     portions=(OpenPortion("long", 1.0, WINDOW, _LONGEST),),
     deviations=(
         "documents longer than the window only, cut to 25/16 of the target; plain_same_data has the documents of mixed",
-        "LongRoPE and LongRoPE2 run the original RoPE inside the window, which these weights were not trained with",
     ),
 )
 PLAIN_SAME_DATA = Recipe(
