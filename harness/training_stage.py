@@ -15,8 +15,8 @@ from extenders.search.searched import SearchedExtender
 from extenders.training.planned import PlannedInside
 from extenders.training.switched import OriginalInside
 from harness import parameters
-from harness.cells import Base
-from harness.experiment import PATHS, Experiment, Method, Test
+from harness.cells import Base, place_of
+from harness.experiment import Experiment, Method, Test
 from harness.store import Store
 from harness.training import Job, Settings, Training, job_of, training_of
 
@@ -183,8 +183,7 @@ def texts_of(tests: Sequence[Test]) -> list[str]:
     texts = []
     for test in tests:
         for name, value in test.task.parameters().items():
-            if name in PATHS and isinstance(value, str) and value and Path(value).exists():
-                root = Path(value)
+            if (root := place_of(name, value)) is not None:
                 files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
                 texts += [file.read_text(encoding="utf-8", errors="replace") for file in files]
     return texts

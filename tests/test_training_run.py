@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_engine import Quiet
 
+import tasks.base
 from extenders.longrope import LongRope
 from harness import experiment as experiments
 from harness import training_stage
@@ -68,6 +69,14 @@ def test_a_learning_rate_of_zero_is_refused_and_not_replaced(place: Path, tiny_m
         experiment(place, tiny_model_folder, training_settings={**SETTINGS, "learning_rate": 0})
     kept = experiment(place, tiny_model_folder).trainings[1].recipe
     assert kept.learning_rate == 3e-3
+
+
+def test_texts_of_tests_are_found_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a text that no training may hold")
+    test = experiments.Test("perplexity", tasks.base.make("perplexity", folder="~/texts"), 1)
+    assert training_stage.texts_of([test]) == ["a text that no training may hold"]
 
 
 def test_every_method_with_every_training(finished: Any) -> None:
