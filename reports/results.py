@@ -231,22 +231,16 @@ def _no_ratio(own: Number) -> Number:
 def _ratio_by_seeds(scores: Scores, label: str, base: str, tests: Sequence[Test]) -> Estimate | None:
     """Trained ÷ original with an interval that knows the luck of training; None where the original scores 0.
 
-    Where every seed answers the same samples, the ratio is spread over seeds and samples to first order: its part of
-    one answer is r + (trained - r · original) / average(original). Otherwise the seeds' own ratios are the sample.
+    The ratio r is spread over seeds and samples to first order: the part of one answer is
+    r + (trained - r · original) / average(original).
     """
-    tables = scores.crossed([label, base], tests)
-    if tables is not None:
-        trained_SN, original_SN = tables
-        below = float(original_SN.mean())
-        if below <= 0:
-            return None
-        ratio = float(trained_SN.mean()) / below
-        parts_SN = ratio + (trained_SN - ratio * original_SN) / below
-        return two_level(parts_SN, f"retention {label} {tests}", bounded=False).estimate
-    ratios = (scores.seed_means(label, tests) / scores.seed_means(base, tests)).to_numpy(dtype=np.float64)
-    if not np.isfinite(ratios).all():
+    trained_SN, original_SN = scores.by_seeds([label, base], tests)
+    below = float(original_SN.mean())
+    if below <= 0:
         return None
-    return two_level(ratios[:, None], f"retention {label} {tests}", same_samples=False, bounded=False).estimate
+    ratio = float(trained_SN.mean()) / below
+    parts_SN = ratio + (trained_SN - ratio * original_SN) / below
+    return two_level(parts_SN, f"retention {label} {tests}", scores.same_samples(tests), bounded=False).estimate
 
 
 def _same(pairs: Sequence[tuple[statistics.Array, statistics.Array]]) -> str:

@@ -86,23 +86,12 @@ class Scores:
         """Whether a task draws other samples under every seed."""
         return dict(zip(self.frames.cells["task"], self.frames.cells["seeded"], strict=True))
 
-    def seed_means(self, label: str, tests: Sequence[Test]) -> pd.Series:
-        """Average over tests for each seed that has them all."""
-        means = []
-        for test in tests:
-            mean = self.matrix[test][label].groupby(level="seed").mean()
-            once = not self._drawn[test[0]] and mean.count() == 1
-            means.append(mean.fillna(mean.mean()) if once else mean)
-        return pd.concat(means, axis=1).dropna().mean(axis=1)
+    def by_seeds(self, labels: Sequence[str], tests: Sequence[Test]) -> list[Array]:
+        """For each method a table [S, N]: a line is a seed, and the tests stand side by side (`seeds.side_by_side`).
 
-    def crossed(self, labels: Sequence[str], tests: Sequence[Test]) -> list[Array] | None:
-        """For each method a table [S, N] on tests whose samples are the same under every seed; None for others.
-
-        The tests stand side by side, each value moved and scaled so that the mean of all is the average over tests with
-        equal weight, and that the spread among samples is that of single tests.
+        Of tests that draw nothing, a column is one sample under all seeds; of others each seed has samples of its own
+        (`same_samples` says which). Samples and seeds that a method lacks are left out for all.
         """
-        if any(self._drawn[task] for task, _ in tests):
-            return None
         tables = [
             [self.matrix[test][label].unstack("seed").dropna(axis=1, how="all") for label in labels] for test in tests
         ]
@@ -119,16 +108,16 @@ class Scores:
                 part.append(values_SN)
         return [side_by_side(part) for part in parts]
 
-    def _by_seeds(self, label: str, tests: Sequence[Test], minus: str = "") -> TwoLevel:
+    def same_samples(self, tests: Sequence[Test]) -> bool:
+        """Whether every seed answers the same samples of these tests."""
+        return not any(self._drawn[task] for task, _ in tests)
+
+    def _over_seeds(self, label: str, tests: Sequence[Test], minus: str = "") -> TwoLevel:
         """Mean over seeds and samples of a method, or of its difference to another."""
         bounded, name = self.bounded(tests) and not minus, f"{label} {minus} {tests}"
-        tables = self.crossed([label, minus] if minus else [label], tests)
-        if tables is not None:
-            return two_level(tables[0] - tables[1] if minus else tables[0], name, bounded=bounded)
-        means = self.seed_means(label, tests)
-        if minus:
-            means = (means - self.seed_means(minus, tests)).dropna()
-        return two_level(means.to_numpy(dtype=np.float64)[:, None], name, same_samples=False, bounded=bounded)
+        tables_SN = self.by_seeds([label, minus] if minus else [label], tests)
+        values_SN = tables_SN[0] - tables_SN[1] if minus else tables_SN[0]
+        return two_level(values_SN, name, self.same_samples(tests), bounded)
 
     def tests(self, unit: str | None = None, short: bool = False) -> list[Test]:
         """All planned tests in the planned order; `short` asks for the short-context ones, else the long ones.
@@ -166,7 +155,7 @@ class Scores:
         values = self._columns[test][label]
         bounded = self._units[test[0]] == "score"
         if self.by_seed(label):
-            return Number(replace(self._by_seeds(label, [test]).estimate, n=found), "done", why, keys)
+            return Number(replace(self._over_seeds(label, [test]).estimate, n=found), "done", why, keys)
         return Number(statistics.estimate(values[~np.isnan(values)], f"{label} {test}", bounded), "done", why, keys)
 
     def average(self, label: str, tests: Sequence[Test]) -> Number:
@@ -182,7 +171,7 @@ class Scores:
         parts = [number.estimate for number in numbers if number.estimate]
         if self.by_seed(label):
             n = sum(part.n for part in parts)
-            return Number(replace(self._by_seeds(label, tests).estimate, n=n), "done")
+            return Number(replace(self._over_seeds(label, tests).estimate, n=n), "done")
         return Number(statistics.average(parts), "done")
 
     def pairs(self, first: str, second: str, tests: Sequence[Test]) -> list[tuple[Array, Array]]:
@@ -197,7 +186,7 @@ class Scores:
     def p_value(self, first: str, second: str, tests: Sequence[Test]) -> float:
         """Two-sided, not yet corrected for many comparisons."""
         if self.by_seed(first, second):
-            return self._by_seeds(first, tests, minus=second).p
+            return self._over_seeds(first, tests, minus=second).p
         return statistics.p_value(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))
 
     def relation(self, first: str, second: str, tests: Sequence[Test], adjusted_p: float) -> Relation:
@@ -215,7 +204,7 @@ class Scores:
     def compare(self, first: str, second: str, tests: Sequence[Test]) -> Comparison:
         if self.by_seed(first, second):
             n = sum(len(a) for a, _ in self.pairs(first, second, tests))
-            found = self._by_seeds(first, tests, minus=second)
+            found = self._over_seeds(first, tests, minus=second)
             mean = found.estimate
             return Comparison(mean.mean, mean.low, mean.high, found.p, n, found.error, found.freedom)
         return statistics.compare(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))

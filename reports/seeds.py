@@ -35,7 +35,8 @@ def two_level(scores_SN: ArrayLike, name: str, same_samples: bool = True, bounde
     `same_samples`: every seed answered the same samples (two crossed random effects). The variance of the mean is
     (MS_seed + MS_sample - MS_rest) / SN, its degrees of freedom Satterthwaite's (1946, Biometrics Bulletin 2, p. 110);
     it is never taken below what seeds alone or samples alone give. Otherwise each seed has samples of its own, and the
-    seeds' means are treated as one sample of size S. Few seeds make wide intervals, and rightly so. Pass
+    seeds' means are treated as one sample of size S, unless the samples alone give a wider interval: seeds that agree
+    by luck do not make a number sure. Few seeds make wide intervals, and rightly so. Pass
     `bounded=False` for losses and for differences; scores in [0, 1] are cut off there. One seed gives the interval of
     its samples. Raises ValueError for a missing score.
     """
@@ -48,8 +49,12 @@ def two_level(scores_SN: ArrayLike, name: str, same_samples: bool = True, bounde
         return TwoLevel(estimate(scores[0], name, bounded), error, float(samples - 1), paired_t(scores[0]))
     mean = float(scores.mean())
     of_seed = samples * float(np.var(scores.mean(axis=1), ddof=1))  # mean squares
-    if samples < 2 or not same_samples:
-        variance, freedom = of_seed / (seeds * samples), float(seeds - 1)
+    if samples < 2:
+        variance, freedom = of_seed / seeds, float(seeds - 1)
+    elif not same_samples:
+        within = float(scores.var(axis=1, ddof=1).mean())
+        levels = [(of_seed / scores.size, float(seeds - 1)), (within / scores.size, float(seeds * (samples - 1)))]
+        variance, freedom = max(levels, key=lambda one: float(stdtrit(one[1], 0.5 + LEVEL / 2)) * math.sqrt(one[0]))
     else:
         of_sample = seeds * float(np.var(scores.mean(axis=0), ddof=1))
         rest = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + mean

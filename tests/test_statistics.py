@@ -362,6 +362,17 @@ def test_two_levels_by_hand() -> None:
     assert apart.estimate.high == pytest.approx(2.5 + t.ppf(0.975, 1) * 0.5)
 
 
+def test_seeds_that_agree_by_luck_do_not_make_a_number_sure() -> None:
+    """Two seeds with samples of their own, 8 of 10 each: the seeds say no spread, twenty samples say ± 0.19."""
+    scores = np.array([[1.0] * 8 + [0.0] * 2] * 2)
+    found = statistics.two_level(scores, "luck", same_samples=False)
+    error = math.sqrt(scores.var(axis=1, ddof=1).mean() / 20)
+    assert found.freedom == 18 and found.error == pytest.approx(error)
+    assert found.estimate.low == pytest.approx(0.8 - t.ppf(0.975, 18) * error)
+    apart = statistics.two_level(np.array([[1.0] * 10, [0.0] * 10]), "apart", same_samples=False)
+    assert apart.freedom == 1
+
+
 def test_two_levels_at_their_edges() -> None:
     one = statistics.two_level([[1, 0, 1, 1]], "one seed")
     assert (one.estimate.low, one.estimate.high) == statistics.wilson(3, 4)
