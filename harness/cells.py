@@ -165,8 +165,8 @@ def content_of(name: str, value: Any) -> Any:
     """A parameter for the key. A folder or file of texts counts by what is in it, not by where it lies."""
     root = place_of(name, value)
     if root is not None:
-        files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
-        lines = [f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+        contents = [(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files_below(root)]
+        lines = [f"{path.relative_to(root)} {digest}" for path, digest in contents]
         return "content-" + hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     return _numbers_alike(plain(value))
 
@@ -177,6 +177,11 @@ def place_of(name: str, value: Any) -> Path | None:
         return None
     path = Path(os.path.expanduser(value))  # Path's own raises for a user that is unknown
     return path if path.exists() else None
+
+
+def files_below(root: Path) -> list[Path]:
+    """All files of a folder, sorted; a file is its own only one."""
+    return sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
 
 
 def _numbers_alike(value: Any) -> Any:

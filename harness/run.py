@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -102,7 +103,8 @@ def run(
     stages = training_stage.stages(experiment.methods, experiment.trainings, base.rope)
     earlier = {one.method.label: one.method for one in stages}
     searches = searching.planned((*experiment.methods, *earlier.values()), base)
-    searching.check_documents(searches, training_stage.texts_of(experiment.tests))
+    texts = cache(lambda: training_stage.texts_of(experiment.tests))  # read when a search or a training asks
+    searching.check_documents(searches, texts)
     store = Store(Path(folder))
 
     def stage() -> tuple[list[Cell], dict[str, Any], training_stage.Jobs]:
@@ -164,10 +166,9 @@ def run(
                 if todo := training_stage.missing(jobs, store):
                     session_of = None
                     opened.close()  # what the model held is for the training now
-                    texts = training_stage.texts_of(experiment.tests)
                     for number, job in team.take(list(enumerate(todo, start=1)), lambda numbered: numbered[1].key):
                         progress.say(f"training {number} of {len(todo)}: {job.budget_words}")
-                        progress.say(training_stage.outcome_words(job, engine.train(job, store, texts)))
+                        progress.say(training_stage.outcome_words(job, engine.train(job, store, texts())))
                     save()
                 if missing and session_of is None:
                     session_of = opened.enter_context(engine.open())

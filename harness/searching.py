@@ -74,7 +74,7 @@ def planned(methods: Sequence[Method], base: Base) -> list[Search]:
     return found
 
 
-def check_documents(searches: Sequence[Search], texts: Sequence[str]) -> None:
+def check_documents(searches: Sequence[Search], texts: Callable[[], Sequence[str]]) -> None:
     """Raises ValueError when a search reads a document that shares a passage with one of these texts of tests.
 
     A key knows no tests, so a search may have been finished before they were; it is checked again by every run.
@@ -83,7 +83,7 @@ def check_documents(searches: Sequence[Search], texts: Sequence[str]) -> None:
         extender = search.method.extender
         if isinstance(extender, SearchedExtender) and extender.documents:
             try:
-                check_apart(extender.documents, texts)
+                check_apart(extender.documents, texts())
             except ValueError as error:
                 raise ValueError(f"search of {search.method.label!r}: {error}") from error
 

@@ -103,10 +103,12 @@ class Store:
         content = self.run()
         for name in ("name", "model", "target_length", "methods", "cells"):
             if name not in content:
-                raise ValueError(
-                    f"{self.folder}/run.json describes no run ({name!r} is absent); run the experiment again"
-                )
+                raise self.no_run(repr(name))
         return content
+
+    def no_run(self, absent: object) -> ValueError:
+        """The error for a run.json that lacks something."""
+        return ValueError(f"{self.folder}/run.json describes no run ({absent} is absent); run the experiment again")
 
     def write_run(self, content: Mapping[str, Any]) -> None:
         """Replace run.json; nothing is written when it says the same already."""

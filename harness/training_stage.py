@@ -15,7 +15,7 @@ from extenders.search.searched import SearchedExtender
 from extenders.training.planned import PlannedInside
 from extenders.training.switched import OriginalInside
 from harness import parameters
-from harness.cells import Base, place_of
+from harness.cells import Base, files_below, place_of
 from harness.experiment import Experiment, Method, Test
 from harness.store import Store
 from harness.training import Job, Settings, Training, job_of, training_of
@@ -116,8 +116,7 @@ def factored(
     """Every method with every training; `none` also without one, because retention is measured against it.
 
     After a recipe with mixed windows a method runs the original RoPE inside the window, after any other its own plan,
-    as it was trained. `waiting` names pairs of method
-    and training that have no plan yet for one of their stages.
+    as it was trained. `waiting` names pairs of method and training that have no plan yet for one of their stages.
     """
     found = []
     for method in methods:
@@ -184,8 +183,7 @@ def texts_of(tests: Sequence[Test]) -> list[str]:
     for test in tests:
         for name, value in test.task.parameters().items():
             if (root := place_of(name, value)) is not None:
-                files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
-                texts += [file.read_text(encoding="utf-8", errors="replace") for file in files]
+                texts += [file.read_text(encoding="utf-8", errors="replace") for file in files_below(root)]
     return texts
 
 

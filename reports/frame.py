@@ -80,9 +80,7 @@ def read(store: Store) -> Frames:
         for method in run["methods"]:
             method["label"]
     except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{store.folder}/run.json describes no run ({error} is absent); run the experiment again"
-        ) from None
+        raise store.no_run(error) from None
     cells, rows = [], []
     for planned in planned_cells:
         cell, found = _read_cell(planned, store.cell(planned["key"]))

@@ -134,10 +134,7 @@ def _groups(base: Side, candidate: Side) -> list[Group]:
             category,
             length,
             unit,
-            [
-                (np.concatenate([one.candidate for one in seeds]), np.concatenate([one.base for one in seeds]))
-                for seeds in named.values()
-            ],
+            [_pooled(seeds) for seeds in named.values()],
             tuple(named),
             _of_seeds(list(named.values())) if trained else None,
         )
@@ -156,13 +153,24 @@ class _Paired:
     base: Array
 
 
+def _same_samples(seeds: Sequence[_Paired]) -> bool:
+    return all(not one.seeded and one.samples == seeds[0].samples for one in seeds)
+
+
+def _pooled(seeds: Sequence[_Paired]) -> tuple[Array, Array]:
+    """Scores of all seeds; where they answer the same samples, each sample once with its mean."""
+    both = [[one.candidate for one in seeds], [one.base for one in seeds]]
+    join = (lambda of: np.mean(of, axis=0)) if _same_samples(seeds) else np.concatenate
+    return join(both[0]), join(both[1])
+
+
 def _of_seeds(tests: Sequence[Sequence[_Paired]]) -> TwoLevel | None:
     """Candidate minus base over the seeds of a training, tests with equal weight; None for a single seed."""
     seeds = sorted(set.intersection(*({one.seed for one in of_test} for of_test in tests)))
     if len(seeds) < 2:
         return None
     kept = [sorted((one for one in of_test if one.seed in seeds), key=lambda one: one.seed) for of_test in tests]
-    if all(not one.seeded and one.samples == of_test[0].samples for of_test in kept for one in of_test):
+    if all(map(_same_samples, kept)):
         table_SN = side_by_side([np.stack([one.candidate - one.base for one in of_test]) for of_test in kept])
         return two_level(table_SN, "gate", bounded=False)
     means_TS = [[float(np.mean(one.candidate - one.base)) for one in of_test] for of_test in kept]

@@ -89,11 +89,6 @@ def _decide(group: Group, margin: float) -> Decision:
     name = f"gate {group.label} {group.category} {group.length}"
     bounded = group.unit == "score"
     base, candidate = (float(np.mean([pair[side].mean() for pair in group.tests])) for side in (1, 0))
-    if group.of_seeds is not None:
-        several = group.of_seeds
-        mean = sign * several.estimate.mean
-        limit = mean - float(stdtrit(several.freedom, 0.5 + LEVEL / 2)) * several.error
-        return Decision(group, "", mean, limit, several.p, several.estimate.n, margin, base, candidate)
     found: Estimate = difference(tests, name, bounded, LEVEL)
     p = p_value(tests, name, bounded)
     low = found.low
@@ -103,6 +98,11 @@ def _decide(group: Group, margin: float) -> Decision:
         low = lowest(int(np.sum(apart > 0)), int(np.sum(apart < 0)), len(apart))
     if not bounded and all(np.array_equal(a, b) for a, b in tests):
         low = 0.0  # losses that agree to the last digit were computed alike
+    if (several := group.of_seeds) is not None and low is not None:
+        # Seeds that agree by luck do not make a difference sure, so neither limit is passed.
+        mean = sign * several.estimate.mean
+        low = min(low, mean - float(stdtrit(several.freedom, 0.5 + LEVEL / 2)) * several.error)
+        p = max(p, several.p)
     return Decision(group, "", found.mean, low, p, found.n, margin, base, candidate)
 
 

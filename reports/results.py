@@ -234,7 +234,7 @@ def _ratio_by_seeds(scores: Scores, label: str, base: str, tests: Sequence[Test]
     The ratio r is spread over seeds and samples to first order: the part of one answer is
     r + (trained - r · original) / average(original).
     """
-    trained_SN, original_SN = scores.by_seeds([label, base], tests)
+    trained_SN, original_SN = scores.seed_tables([label, base], tests)
     below = float(original_SN.mean())
     if below <= 0:
         return None

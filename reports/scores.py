@@ -86,15 +86,13 @@ class Scores:
         """Whether a task draws other samples under every seed."""
         return dict(zip(self.frames.cells["task"], self.frames.cells["seeded"], strict=True))
 
-    def by_seeds(self, labels: Sequence[str], tests: Sequence[Test]) -> list[Array]:
+    def seed_tables(self, labels: Sequence[str], tests: Sequence[Test]) -> list[Array]:
         """For each method a table [S, N]: a line is a seed, and the tests stand side by side (`seeds.side_by_side`).
 
         Of tests that draw nothing, a column is one sample under all seeds; of others each seed has samples of its own
         (`same_samples` says which). Samples and seeds that a method lacks are left out for all.
         """
-        tables = [
-            [self.matrix[test][label].unstack("seed").dropna(axis=1, how="all") for label in labels] for test in tests
-        ]
+        tables = [[self._seed_table(label, test) for label in labels] for test in tests]
         several = [set(table.columns) for of_test in tables for table in of_test if len(table.columns) > 1]
         seeds = sorted(set.intersection(*several)) if several else []
         parts: list[list[Array]] = [[] for _ in labels]
@@ -108,6 +106,16 @@ class Scores:
                 part.append(values_SN)
         return [side_by_side(part) for part in parts]
 
+    def _seed_table(self, label: str, test: Test) -> pd.DataFrame:
+        """One test of one method: lines are samples, columns the seeds that the method has."""
+        if (label, test) not in self._of_seeds:
+            self._of_seeds[label, test] = self.matrix[test][label].unstack("seed").dropna(axis=1, how="all")
+        return self._of_seeds[label, test]
+
+    @cached_property
+    def _of_seeds(self) -> dict[tuple[str, Test], pd.DataFrame]:
+        return {}
+
     def same_samples(self, tests: Sequence[Test]) -> bool:
         """Whether every seed answers the same samples of these tests."""
         return not any(self._drawn[task] for task, _ in tests)
@@ -115,7 +123,7 @@ class Scores:
     def _over_seeds(self, label: str, tests: Sequence[Test], minus: str = "") -> TwoLevel:
         """Mean over seeds and samples of a method, or of its difference to another."""
         bounded, name = self.bounded(tests) and not minus, f"{label} {minus} {tests}"
-        tables_SN = self.by_seeds([label, minus] if minus else [label], tests)
+        tables_SN = self.seed_tables([label, minus] if minus else [label], tests)
         values_SN = tables_SN[0] - tables_SN[1] if minus else tables_SN[0]
         return two_level(values_SN, name, self.same_samples(tests), bounded)
 

@@ -96,6 +96,17 @@ def test_several_trainings_are_decided_by_their_seeds(seeded: bool) -> None:
     assert gate._of_seeds([seeds[:1]]) is None
 
 
+@pytest.mark.parametrize("seeded", [True, False])
+def test_trainings_that_agree_by_luck_pass_nothing(seeded: bool) -> None:
+    """Two trainings answer 20 samples each like the base: no spread, and far too few samples to exclude two points."""
+    right = np.ones(20)
+    seeds = [gate._Paired(i, seeded, tuple(range(20)), right, right) for i in range(2)]
+    candidate, base = gate._pooled(seeds)
+    assert len(candidate) == len(base) == (40 if seeded else 20)
+    one = replace(group(list(candidate), list(base)), of_seeds=gate._of_seeds([seeds]))
+    assert word(one) == "not shown"
+
+
 def test_losses_are_better_when_lower_and_their_margin_is_of_perplexity() -> None:
     assert margin_of("score", 1.0) == 0.01 and margin_of("nats", 1.0) == pytest.approx(np.log(1.01))
     base = np.random.default_rng(0).normal(3, 0.3, 12)

@@ -21,9 +21,10 @@ def search(problem: Problem, extender: SearchedExtender, family: Family, samples
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             cma = importlib.import_module("cma")
-            import numpy
     except ImportError:
         raise ValueError("searcher 'cma' needs the package cma: pip install 'ropebench[cma]'") from None
+    import numpy
+
     full = fidelity_of(problem, samples)
     problem.require(full)
     rng = problem.random("cma")

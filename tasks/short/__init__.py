@@ -10,6 +10,7 @@ method divided by that of the model as trained, paired by `Row.sample`: sample i
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -117,6 +118,7 @@ def make(name: str, **parameters: Any) -> Task:
     return built(kind, name, {"task": task, **parameters})
 
 
+@cache
 def lm_eval_version() -> dict[str, str]:
     """What belongs to the identity of a task of lm-eval's own: its prompts and scoring are in files of that package."""
     return {"lm_eval": version("lm_eval")}
