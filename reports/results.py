@@ -75,22 +75,34 @@ def summary(scores: Scores) -> Summary:
         notes=(
             MARKS_NOTE,
             "Every test has equal weight; all methods are averaged over the same tests.",
-            *_luck(scores),
+            *_luck(scores, common),
         ),
     )
     return Summary(grid, tuple(lengths), tuple(common), ranked)
 
 
-def _luck(scores: Scores) -> list[str]:
+def _luck(scores: Scores, lines: Sequence[Sequence[Test]]) -> list[str]:
     """What the intervals of trained methods know of the luck of training."""
     trained = [str(m["label"]) for m in scores.frames.run["methods"] if isinstance(m.get("training"), dict)]
     several = [label for label in trained if scores.by_seed(label)]
     said = []
     if several:
-        said.append(f"Intervals of {', '.join(several)} go by the means of the trained seeds.")
+        named = ", ".join(several) if len(several) < len(trained) else "the trained methods"
+        said.append(f"Intervals of {named} go by the means of the trained seeds.")
+    if ratios := [luck.ratio for tests in lines if (luck := scores.luck(tuple(tests)))]:
+        said.append(
+            "Their differences are tested with an error pooled over all trained methods: seeds vary "
+            f"{_range(ratios)} times what samples explain (variance; taken to be alike for all, unless a pair's own "
+            "seeds vary more)."
+        )
     if len(several) < len(trained):
         said.append("Trained with one seed, a method's interval knows nothing of the luck of training.")
     return said
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.1f}", f"{max(values):.1f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def by_test(scores: Scores, length: int) -> Grid:

@@ -2,7 +2,8 @@
 
 Seeds of an evaluation only draw more samples, which are pooled. Seeds of a training are models of their own: where a
 trained method has several, its interval and its tests go by the seeds' means, which hold the luck of samples and of
-training alike (`reports.seeds`). Some tests draw nothing: every seed of a training answers the same samples there, and
+training alike (`reports.seeds`); for differences all trained methods tell together how large the latter is
+(`reports.pooled_luck`). Some tests draw nothing: every seed of a training answers the same samples there, and
 an untrained method answers them once, which counts for all seeds.
 
 Letters: L methods, S seeds, N samples.
@@ -21,6 +22,7 @@ from reports.equivalence import TIE_MARGIN, Relation
 from reports.frame import Frames
 from reports.grid import Number
 from reports.multiplicity import benjamini_hochberg, holm
+from reports.pooled_luck import PooledLuck, pooled_luck
 from reports.seeds import TwoLevel, side_by_side, two_level
 from reports.statistics import Array, Comparison
 
@@ -125,7 +127,25 @@ class Scores:
         bounded, name = self.bounded(tests) and not minus, f"{label} {minus} {tests}"
         tables_SN = self.seed_tables([label, minus] if minus else [label], tests)
         values_SN = tables_SN[0] - tables_SN[1] if minus else tables_SN[0]
-        return two_level(values_SN, name, self.same_samples(tests), bounded)
+        pooled = self.luck(tuple(tests)) if minus else None
+        return two_level(values_SN, name, self.same_samples(tests), bounded, pooled)
+
+    def luck(self, tests: tuple[Test, ...]) -> PooledLuck | None:
+        """The luck of training on these tests, from all methods with several seeds that have finished them."""
+        if tests not in self._lucks:
+            several = [label for label in self.frames.labels if self._trainings.get(label, 0) > 1]
+            done = [label for label in several if all(self._finished(label, test) for test in tests)]
+            tables_LSN = self.seed_tables(done, tests) if len(done) > 2 else []
+            self._lucks[tests] = pooled_luck(np.stack(tables_LSN), self.same_samples(tests)) if tables_LSN else None
+        return self._lucks[tests]
+
+    @cached_property
+    def _lucks(self) -> dict[tuple[Test, ...], PooledLuck | None]:
+        return {}
+
+    def _finished(self, label: str, test: Test) -> bool:
+        cells = self._cells.get((label, *test))
+        return cells is not None and bool((cells["status"] == "done").all())
 
     def tests(self, unit: str | None = None, short: bool = False) -> list[Test]:
         """All planned tests in the planned order; `short` asks for the short-context ones, else the long ones.
@@ -162,9 +182,15 @@ class Scores:
         why = "" if found >= planned else f"only {found} of {planned} samples"
         values = self._columns[test][label]
         bounded = self._units[test[0]] == "score"
+        values = values[~np.isnan(values)]
         if self.by_seed(label):
-            return Number(replace(self._over_seeds(label, [test]).estimate, n=found), "done", why, keys)
-        return Number(statistics.estimate(values[~np.isnan(values)], f"{label} {test}", bounded), "done", why, keys)
+            over = self._over_seeds(label, [test]).estimate
+            if over.low is not None or not bounded:
+                return Number(replace(over, n=found), "done", why, keys)
+            # Trainings that are alike to the last answer: the doubt of their samples is left.
+            values = self.seed_tables([label], [test])[0][0] if self.same_samples([test]) else values
+        mean = statistics.estimate(values, f"{label} {test}", bounded)
+        return Number(replace(mean, n=found), "done", why, keys)
 
     def average(self, label: str, tests: Sequence[Test]) -> Number:
         """Mean over tests, every test with equal weight; missing as soon as one of them is."""
@@ -178,8 +204,9 @@ class Scores:
             return Number(None, status, f"{len(absent)} of {len(tests)} tests have no result{first}")
         parts = [number.estimate for number in numbers if number.estimate]
         if self.by_seed(label):
-            n = sum(part.n for part in parts)
-            return Number(replace(self._over_seeds(label, tests).estimate, n=n), "done")
+            over = self._over_seeds(label, tests).estimate
+            if over.low is not None or not self.bounded(tests):
+                return Number(replace(over, n=sum(part.n for part in parts)), "done")
         return Number(statistics.average(parts), "done")
 
     def pairs(self, first: str, second: str, tests: Sequence[Test]) -> list[tuple[Array, Array]]:

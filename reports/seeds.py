@@ -16,6 +16,7 @@ from scipy.special import stdtr, stdtrit
 
 from reports.intervals import LEVEL, Array, Estimate, estimate
 from reports.paired import paired_t
+from reports.pooled_luck import PooledLuck
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,19 @@ class TwoLevel:
     p: float
 
 
-def two_level(scores_SN: ArrayLike, name: str, same_samples: bool = True, bounded: bool = True) -> TwoLevel:
+def two_level(
+    scores_SN: ArrayLike, name: str, same_samples: bool = True, bounded: bool = True, pooled: PooledLuck | None = None
+) -> TwoLevel:
     """Mean and interval of scores, or of paired differences, of several training or search seeds.
 
     `same_samples`: every seed answered the same samples (two crossed random effects). The variance of the mean is
     (MS_seed + MS_sample - MS_rest) / SN, its degrees of freedom Satterthwaite's (1946, Biometrics Bulletin 2, p. 110);
     it is never taken below what seeds alone or samples alone give. Otherwise each seed has samples of its own, and the
     seeds' means are treated as one sample of size S, unless the samples alone give a wider interval: seeds that agree
-    by luck do not make a number sure. Few seeds make wide intervals, and rightly so. Pass
-    `bounded=False` for losses and for differences; scores in [0, 1] are cut off there. One seed gives the interval of
-    its samples. Raises ValueError for a missing score.
+    by luck do not make a number sure. Few seeds make wide intervals, and rightly so, unless other trained methods tell
+    how much seeds differ: `pooled`, for paired differences, gives its degrees of freedom to MS_seed, which is then the
+    larger of what these seeds and what all methods say. Pass `bounded=False` for losses and for differences; scores in
+    [0, 1] are cut off there. One seed gives the interval of its samples. Raises ValueError for a missing score.
     """
     scores = np.asarray(scores_SN, dtype=np.float64)
     if scores.ndim != 2 or scores.size == 0 or not np.isfinite(scores).all():
@@ -48,31 +52,37 @@ def two_level(scores_SN: ArrayLike, name: str, same_samples: bool = True, bounde
         error = float(scores.std(ddof=1)) / math.sqrt(samples) if samples > 1 else 0.0
         return TwoLevel(estimate(scores[0], name, bounded), error, float(samples - 1), paired_t(scores[0]))
     mean = float(scores.mean())
-    of_seed = samples * float(np.var(scores.mean(axis=1), ddof=1))  # mean squares
+    of_seed, freedom_of_seed = samples * float(np.var(scores.mean(axis=1), ddof=1)), float(seeds - 1)  # mean squares
     if samples < 2:
-        variance, freedom = of_seed / seeds, float(seeds - 1)
+        variance, freedom = of_seed / seeds, freedom_of_seed
     elif not same_samples:
         within = float(scores.var(axis=1, ddof=1).mean())
-        levels = [(of_seed / scores.size, float(seeds - 1)), (within / scores.size, float(seeds * (samples - 1)))]
+        if pooled is not None:
+            of_seed, freedom_of_seed = max(of_seed, pooled.ratio * within), pooled.freedom
+        levels = [(of_seed / scores.size, freedom_of_seed), (within / scores.size, float(seeds * (samples - 1)))]
         variance, freedom = max(levels, key=lambda one: float(stdtrit(one[1], 0.5 + LEVEL / 2)) * math.sqrt(one[0]))
     else:
         of_sample = seeds * float(np.var(scores.mean(axis=0), ddof=1))
         rest = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + mean
         of_rest = float(np.sum(rest**2)) / ((seeds - 1) * (samples - 1))
-        variance, freedom = _crossed(of_seed, of_sample, of_rest, seeds, samples)
+        if pooled is not None:
+            of_seed, freedom_of_seed = max(of_seed, pooled.ratio * of_rest), pooled.freedom
+        variance, freedom = _crossed(of_seed, of_sample, of_rest, freedom_of_seed, seeds, samples)
     error = math.sqrt(variance)
     # Nothing varies: then the seeds' signs are all there is.
     p = min(1.0, 2 * float(stdtr(freedom, -abs(mean) / error))) if error > 0 else paired_t(scores.mean(axis=1))
     return TwoLevel(_interval(mean, variance, freedom, scores.size, bounded), error, freedom, p)
 
 
-def _crossed(of_seed: float, of_sample: float, of_rest: float, seeds: int, samples: int) -> tuple[float, float]:
-    """(variance of the mean, degrees of freedom) from the mean squares of a crossed table."""
+def _crossed(
+    of_seed: float, of_sample: float, of_rest: float, freedom: float, seeds: int, samples: int
+) -> tuple[float, float]:
+    """(variance of the mean, degrees of freedom) from the mean squares of a crossed table; `freedom` is of_seed's."""
     total = of_seed + of_sample - of_rest
     if total <= max(of_seed, of_sample):
-        larger, freedom = max((of_seed, seeds - 1), (of_sample, samples - 1))
-        return larger / (seeds * samples), float(freedom)
-    parts = of_seed**2 / (seeds - 1) + of_sample**2 / (samples - 1) + of_rest**2 / ((seeds - 1) * (samples - 1))
+        larger, freedom = max((of_seed, freedom), (of_sample, samples - 1.0))
+        return larger / (seeds * samples), freedom
+    parts = of_seed**2 / freedom + of_sample**2 / (samples - 1) + of_rest**2 / ((seeds - 1) * (samples - 1))
     return total / (seeds * samples), total**2 / parts
 
 

@@ -366,7 +366,7 @@ def test_seeds_of_a_training_are_models_not_samples(tmp_path: Path) -> None:
     assert (gap.low, gap.high) == pytest.approx((0.6 - half, 0.6 + half), abs=1e-5)
     assert gap.p > 5 * pooled.compare("trained", "none", [("needle", 4096)]).p  # three models, not thirty
     notes = " ".join(results.summary(scores).grid.notes)
-    assert "Intervals of trained go by the means of the trained seeds" in notes
+    assert "Intervals of the trained methods go by the means of the trained seeds" in notes
 
 
 def trained_on_the_same_samples(tmp_path: Path, base: list[float], trained: list[list[float]], unit: str) -> Scores:

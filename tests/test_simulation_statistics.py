@@ -20,6 +20,7 @@ from reports import statistics
 from reports.effective_length import RULES, effective_length
 from reports.intervals import estimate
 from reports.paired import difference_interval
+from reports.pooled_luck import pooled_luck
 
 Draw = Callable[[np.random.Generator, int], bool]  # one run of a simulation: did it happen?
 
@@ -201,6 +202,30 @@ def test_two_levels_on_samples_of_their_own(runs: int) -> None:
         return covers((found.low, found.high), 0.1)
 
     held("nested", covered, runs, 0.95, 0.015)
+
+
+@both(150, 3000)
+@pytest.mark.parametrize(
+    ("lucks", "highest"),
+    [((0.0,) * 12, 0.05), ((0.3,) * 12, 0.05), ((0.8,) * 12, 0.05), ((0.5,) * 4, 0.05), ((0.9, *(0.3,) * 11), 0.15)],
+)
+def test_pooled_luck_of_trainings(runs: int, lucks: tuple[float, ...], highest: float) -> None:
+    """Two of several trained methods that do not differ: 0/1 answers, samples hard for all, and luck in the logits.
+
+    The last case breaks what pooling takes for granted: one method of the two trains with three times the spread.
+    """
+    methods, seeds, samples = len(lucks), 3, 300
+
+    def flagged(rng: np.random.Generator, i: int) -> bool:
+        spread_M11 = np.array(lucks)[:, None, None]
+        logits_MSN = 1.1 + rng.normal(0, 1.5, (seeds, samples)) + spread_M11 * rng.normal(0, 1, (methods, seeds, 1))
+        scores_MSN = (rng.random((methods, seeds, samples)) < 1 / (1 + np.exp(-logits_MSN))).astype(np.float64)
+        pooled = pooled_luck(scores_MSN, same_samples=False)
+        return statistics.two_level(scores_MSN[0] - scores_MSN[1], "", False, False, pooled).p < 0.05
+
+    low, high = accepted(runs, 0.035, 0.015)
+    found = rate(f"pooled {lucks}", flagged, runs)
+    assert (low if highest == 0.05 else 0.05) <= found <= (high if highest == 0.05 else highest + 0.05 * (runs < 2000))
 
 
 @both(200, 4000)
