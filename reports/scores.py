@@ -131,7 +131,12 @@ class Scores:
         return two_level(values_SN, name, self.same_samples(tests), bounded, pooled)
 
     def luck(self, tests: tuple[Test, ...]) -> PooledLuck | None:
-        """The luck of training on these tests, from all methods with several seeds that have finished them."""
+        """The luck of training on these tests, from all methods with several seeds that have finished them.
+
+        Of scores only: losses have no bounds that would tie the luck of training to the luck of samples.
+        """
+        if not self.bounded(tests):
+            return None
         if tests not in self._lucks:
             several = [label for label in self.frames.labels if self._trainings.get(label, 0) > 1]
             done = [label for label in several if all(self._finished(label, test) for test in tests)]

@@ -80,11 +80,11 @@ def test_same_samples_with_a_pooled_error_by_hand() -> None:
     assert found.freedom == pytest.approx(3.5**2 / (1.5**2 / 12 + 2**2 / 2))
 
 
-def four_trained(folder: Path, right: dict[str, tuple[int, int, int]]) -> Scores:
+def several_trained(folder: Path, right: dict[str, tuple[int, int, int]], unit: str = "score") -> Scores:
     """An untrained method with no answer right, and trained ones with so many of 40 right by seed."""
     labels = ("none", *right)
     planned = [
-        cell for label in labels for cell in made.planned([label], [4096], {"needle": "retrieval"}, 40, (0, 1, 2))
+        cell for label in labels for cell in made.planned([label], [4096], {"needle": "retrieval"}, 40, (0, 1, 2), unit)
     ]
     made.write(folder, planned, {}, labels=labels)
     store = Store.open(folder)
@@ -103,7 +103,7 @@ def four_trained(folder: Path, right: dict[str, tuple[int, int, int]]) -> Scores
 
 def test_three_seeds_decide_where_all_methods_vary_little(tmp_path: Path) -> None:
     right = {"a": (30, 32, 31), "b": (14, 17, 15), "c": (30, 29, 33), "d": (22, 20, 23), "e": (0, 0, 0)}
-    scores = four_trained(tmp_path, right)
+    scores = several_trained(tmp_path, right)
     luck = scores.luck((TEST,))
     assert luck is not None and 4 < luck.freedom < 8.5
     gap = scores.compare("a", "b", [TEST])
@@ -114,6 +114,11 @@ def test_three_seeds_decide_where_all_methods_vary_little(tmp_path: Path) -> Non
     zero = scores.number("e", TEST).estimate  # no training has one right: the samples' own doubt is left
     assert zero is not None and (zero.low, zero.high) == statistics.wilson(0, 120)
     assert "error pooled over all trained methods" in " ".join(grid.notes)
+
+
+def test_losses_are_not_pooled(tmp_path: Path) -> None:
+    scores = several_trained(tmp_path, {"a": (30, 32, 31), "b": (14, 17, 15), "c": (30, 29, 33)}, unit="nats")
+    assert scores.luck((TEST,)) is None
 
 
 def test_trainings_alike_to_the_last_answer_leave_the_doubt_of_their_samples(tmp_path: Path) -> None:
@@ -132,6 +137,6 @@ def test_trainings_alike_to_the_last_answer_leave_the_doubt_of_their_samples(tmp
 
 
 def test_two_trained_methods_have_nothing_to_pool(tmp_path: Path) -> None:
-    scores = four_trained(tmp_path, {"a": (30, 32, 31), "b": (14, 17, 15)})
+    scores = several_trained(tmp_path, {"a": (30, 32, 31), "b": (14, 17, 15)})
     assert scores.luck((TEST,)) is None
     assert "pooled" not in " ".join(results.summary(scores).grid.notes)
