@@ -6,7 +6,7 @@ alike is not its size, since a method that has everything wrong cannot vary, but
 ratio that a beta-binomial model gives to all methods alike (McCullagh and Nelder 1989, Generalized Linear Models,
 section 4.5), and so for scores, not for losses. Where one method is far luckier than the others that is not so;
 `seeds.two_level` then lets the pair's own seeds speak. Simulated with 12 methods, 3 seeds and nothing to find, a test
-at 5 % calls 2 to 6 % of pairs different, and up to 13 % where one of the two trains with three times the spread of the
+at 5 % calls 3 to 6 % of pairs different, and 11 to 14 % where one of the two trains with three times the spread of the
 others (tests/test_simulation_statistics.py).
 
 Letters: M methods, S seeds, N samples.

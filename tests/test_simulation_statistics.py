@@ -4,7 +4,7 @@ Every simulation has two sizes. The small one, of the ordinary suite, asks for a
 thousand would miss if the rate lay within its slack; `test_small_simulations_can_fail` says what it would notice. The
 full one draws thousands of times and holds the rates to 5 % ± 1 and 95 % ± 1.5 (about three minutes in all):
 
-    python -m pytest tests/test_simulation_statistics.py -m full
+    python -m pytest tests/test_simulation_statistics.py -m full -s
 
 What can be summed exactly stands in test_statistics.py and needs no drawing.
 """
@@ -27,7 +27,9 @@ Draw = Callable[[np.random.Generator, int], bool]  # one run of a simulation: di
 
 def rate(name: str, happens: Draw, runs: int) -> float:
     rng = statistics.generator(name)
-    return sum(happens(rng, i) for i in range(runs)) / runs
+    found = sum(happens(rng, i) for i in range(runs)) / runs
+    print(f"{name}: {100 * found:.1f} % of {runs}")  # shown with -s
+    return found
 
 
 def accepted(runs: int, truth: float, slack: float) -> tuple[float, float]:
