@@ -2,8 +2,9 @@
 
 Every row is a procedure with a budget; it searches once per seed. All winners, and the closed forms, are then measured
 on the same held-out texts, which no search has seen. The table gives the mean loss, its paired difference to the first
-row with an interval over texts, and the cost. Everything is kept on disk, so a study goes on where it stopped; rows
-with small budgets come first. The table shows all that its folder holds, so rows may have different numbers of seeds.
+row with an interval over texts and search seeds, and the cost. Everything is kept on disk, so a study goes on where it
+stopped; rows with small budgets come first. The table shows all that its folder holds, so rows may have different
+numbers of seeds.
 
     DIR/searches/…            results and trajectories, as in a result store
     DIR/held-out.WEIGHTS.DTYPE.LENGTH.jsonl   losses on the held-out texts by plan
@@ -14,11 +15,13 @@ import csv
 import io
 import json
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
 
 import extenders.base
 from extenders.base import RopePlan, RopeSpec
@@ -35,7 +38,6 @@ from harness.search_progress import search_progress
 from harness.store import canonical, write_whole
 
 TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
-RESAMPLES = 2000
 FULL = 14_080  # forwards of the released code as published: 1,408 candidates on 10 texts
 SEEDS = range(20)  # whose finished searches are looked for
 CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3")
@@ -226,12 +228,12 @@ def summary(
     target_length: int,
 ) -> dict[str, Any]:
     """All numbers of the study: by row the mean over seeds of every text's loss, and what follows from it."""
-    by_text: dict[str, list[float]] = {}
+    by_seed: dict[str, list[list[float]]] = {}
     lines: list[dict[str, Any]] = []
     for row in rows:
         own = [(one, losses) for one, losses in winners if one.row == row.name]
         if own:
-            by_text[row.name] = [sum(column) / len(own) for column in zip(*(losses for _, losses in own), strict=True)]
+            by_seed[row.name] = [losses for _, losses in own]
             lines.append(
                 {
                     "row": row.name,
@@ -248,14 +250,15 @@ def summary(
                 }
             )
     for name, losses in closed.items():
-        by_text[name] = losses
+        by_seed[name] = [losses]
         lines.append({"row": name, "extender": name, "parameters": {}, "forwards": 0, "seeds": [], "token_forwards": 0})
     first = lines[0]["row"]
     for line in lines:
-        losses = by_text[line["row"]]
+        table_SN = by_seed[line["row"]]
+        losses = [sum(column) / len(table_SN) for column in zip(*table_SN, strict=True)]  # of texts
         line["loss"] = finite(sum(losses) / len(losses))
         line["losses_of_texts"] = [finite(loss) for loss in losses]
-        line["behind_first"] = difference(losses, by_text[first]) if line["row"] != first else None
+        line["behind_first"] = difference(table_SN, by_seed[first]) if line["row"] != first else None
     return {
         "weights": base.weights_hash,
         "dtype": base.dtype,
@@ -263,20 +266,32 @@ def summary(
         "trained_length": base.rope.trained_length,
         "theoretical_critical_pair": base.rope.critical_pair,
         "reference": first,
-        "texts": len(next(iter(by_text.values()))),
+        "texts": len(next(iter(by_seed.values()))[0]),
         "unit": "nats per answer token, held-out needles",
         "rows": lines,
     }
 
 
-def difference(losses: Sequence[float], reference: Sequence[float]) -> list[float] | None:
-    """[mean, low, high] of the paired difference with its 95 % bootstrap interval over texts; None where infinite."""
-    gaps = [a - b for a, b in zip(losses, reference, strict=True)]
-    if not all(math.isfinite(gap) for gap in gaps):
+def difference(losses_SN: Sequence[Sequence[float]], reference_SN: Sequence[Sequence[float]]) -> list[float] | None:
+    """[mean, low, high] of the first row's loss less the reference's, both with a line of texts for each search seed.
+
+    A 95 % interval of Student's t. Texts are paired, seeds are each row's own; the squared standard errors of texts
+    (mean over seeds) and of both rows' seeds (mean over texts) are added, with Satterthwaite's degrees of freedom. What
+    depends on seed and text together counts in both, which is on the safe side. A row with one seed, or none, adds
+    nothing of its own: its luck is not in the interval. None where a loss is infinite.
+    """
+    first_SN, second_SN = np.array(losses_SN), np.array(reference_SN)
+    if not (np.isfinite(first_SN).all() and np.isfinite(second_SN).all()):
         return None
-    rng = random.Random("search study")
-    means = sorted(sum(rng.choices(gaps, k=len(gaps))) / len(gaps) for _ in range(RESAMPLES))
-    return [sum(gaps) / len(gaps), means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES) - 1]]
+    gap_N = first_SN.mean(axis=0) - second_SN.mean(axis=0)
+    parts = [gap_N, *(table_SN.mean(axis=1) for table_SN in (first_SN, second_SN))]
+    errors = [(float(part.var(ddof=1)) / len(part), len(part) - 1) for part in parts if len(part) > 1]
+    squared, mean = sum(error for error, _ in errors), float(gap_N.mean())
+    if squared == 0:
+        return [mean, mean, mean]
+    freedom = squared**2 / sum(error**2 / own for error, own in errors)
+    half = float(stdtrit(freedom, 0.975)) * math.sqrt(squared)
+    return [mean, mean - half, mean + half]
 
 
 HEAD = (
@@ -309,7 +324,8 @@ def table(content: Mapping[str, Any]) -> list[list[str]]:
 def markdown(content: Mapping[str, Any]) -> str:
     words = (
         f"Held-out needle loss (nats per answer token) at {content['target_length']} tokens, window "
-        f"{content['trained_length']}, {content['texts']} texts; intervals are over texts; forwards are prompts of the "
+        f"{content['trained_length']}, {content['texts']} texts; intervals are over texts and search seeds (a row's "
+        "only seed adds nothing); forwards are prompts of the "
         f"target length; the reference is the row {content['reference']!r}; theoretical critical pair "
         f"{content['theoretical_critical_pair']}.\n"
     )

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_engine import Quiet
+from scipy.stats import t
 from test_search_stage import SearchEngine, SearchSession
 
 from harness import search_study
@@ -46,7 +48,7 @@ def test_a_study_compares_on_texts_that_no_search_has_seen(tmp_path: Path, engin
     table = (tmp_path / "table.md").read_text()
     assert (
         table == markdown(content)
-        and "6 texts; intervals are over texts" in table
+        and "6 texts; intervals are over texts and search seeds" in table
         and "reference is the row 'fast, a tenth'" in table
         and "| ntk_rcd, a tenth |" in table
     )
@@ -109,11 +111,32 @@ def test_the_table_shows_all_rows_and_seeds_that_were_searched(tmp_path: Path, e
     assert seeds("fast, a tenth", 0) == {"fast, a tenth": [0, 1]}  # seed 30 lies beyond those that are looked for
 
 
-def test_differences_are_paired() -> None:
+def test_differences_are_paired_by_text() -> None:
     shared = [5.0, 1.0, 9.0, 3.0] * 8
-    gap = difference([value + 0.5 for value in shared], shared)
+    gap = difference([[value + 0.5 for value in shared]], [shared])
     assert gap == pytest.approx([0.5, 0.5, 0.5])
-    assert difference([1.0, float("inf")], [1.0, 1.0]) is None
+    assert difference([[1.0, float("inf")]], [[1.0, 1.0]]) is None
+
+
+def test_differences_know_texts_and_seeds_by_hand() -> None:
+    """Gaps of texts 1, 2, 3, of seeds 1.5 and 2.5: variance 1/3 of texts, 0.5/2 of seeds."""
+    gap = difference([[0.5, 1.5, 2.5], [1.5, 2.5, 3.5]], [[0.0, 0.0, 0.0]])
+    assert gap is not None and gap[0] == 2.0
+    freedom = (7 / 12) ** 2 / ((1 / 3) ** 2 / 2 + (1 / 4) ** 2 / 1)
+    assert gap[2] - 2 == pytest.approx(t.ppf(0.975, freedom) * (7 / 12) ** 0.5) == pytest.approx(2 - gap[1])
+
+
+def test_intervals_of_differences_hold_the_truth() -> None:
+    """Five seeds against five on 24 skewed texts: 95 % asked, and never far below."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        hard_N = rng.exponential(0.3, 24)
+        rows = [hard_N * 0.3 * rng.exponential(1, (1, 24)) + rng.normal(0, 0.05, (5, 1)) for _ in range(2)]
+        gap = difference(rows[0].tolist(), rows[1].tolist())
+        assert gap is not None
+        held += gap[1] <= 0 <= gap[2]
+    assert held > 0.925 * 400
 
 
 def test_unknown_rows(tmp_path: Path, engines: list[SearchEngine]) -> None:
