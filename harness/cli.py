@@ -318,7 +318,8 @@ def search_study(
 ) -> None:
     """Compare search procedures on held-out needles; stopped, it goes on where it was."""
     from harness.progress import progress
-    from harness.search_study import markdown, study
+    from harness.search_study import study
+    from harness.search_table import markdown
 
     seeds = seed or [0, 1, 2, 3, 4]
     content = study(

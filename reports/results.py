@@ -7,8 +7,9 @@ import numpy as np
 
 from reports import statistics
 from reports.grid import Grid, Line, Number
+from reports.marks import Ranked, rank
 from reports.profiles import ROWS, by_profile
-from reports.scores import CONTROL, Ranked, Scores, Test, rank
+from reports.scores import CONTROL, Scores, Test
 from reports.seeds import two_level
 from reports.statistics import Estimate
 

@@ -11,7 +11,8 @@ from scipy.stats import t
 from test_search_stage import SearchEngine, SearchSession
 
 from harness import search_study
-from harness.search_study import difference, markdown, procedures, study
+from harness.search_study import procedures, study
+from harness.search_table import difference, markdown
 
 
 @pytest.fixture
