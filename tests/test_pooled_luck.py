@@ -11,7 +11,7 @@ import synthetic_store as made
 from scipy.stats import t
 
 from harness.store import Store
-from reports import frame, results, statistics
+from reports import frame, ledger, paper, results, statistics
 from reports.pooled_luck import PooledLuck, pooled_luck
 from reports.scores import Scores
 
@@ -114,6 +114,8 @@ def test_three_seeds_decide_where_all_methods_vary_little(tmp_path: Path) -> Non
     zero = scores.number("e", TEST).estimate  # no training has one right: the samples' own doubt is left
     assert zero is not None and (zero.low, zero.high) == statistics.wilson(0, 120)
     assert "error pooled over all trained methods" in " ".join(grid.notes)
+    audit = ledger.audit({}, scores.frames.labels)
+    assert "pooled over all of them" in paper._statistics(scores.frames, audit, ["summary"])
 
 
 def test_losses_are_not_pooled(tmp_path: Path) -> None:
