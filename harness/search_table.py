@@ -103,7 +103,7 @@ def difference(losses_SN: Sequence[Sequence[float]], reference_SN: Sequence[Sequ
     A 95 % interval of Student's t. Texts are paired, seeds are each row's own; the squared standard errors of texts
     (mean over seeds) and of both rows' seeds (mean over texts) are added, with Satterthwaite's degrees of freedom. What
     depends on seed and text together counts in both, which is on the safe side. A row with one seed, or none, adds
-    nothing of its own: its luck is not in the interval. None where a loss is infinite.
+    nothing of its own: its luck is not in the interval. None where a loss is infinite, or for a single text and seed.
     """
     first_SN, second_SN = np.array(losses_SN), np.array(reference_SN)
     if not (np.isfinite(first_SN).all() and np.isfinite(second_SN).all()):
@@ -111,6 +111,8 @@ def difference(losses_SN: Sequence[Sequence[float]], reference_SN: Sequence[Sequ
     gap_N = first_SN.mean(axis=0) - second_SN.mean(axis=0)
     parts = [gap_N, *(table_SN.mean(axis=1) for table_SN in (first_SN, second_SN))]
     errors = [(float(part.var(ddof=1)) / len(part), len(part) - 1) for part in parts if len(part) > 1]
+    if not errors:
+        return None
     squared, mean = sum(error for error, _ in errors), float(gap_N.mean())
     if squared == 0:
         return [mean, mean, mean]

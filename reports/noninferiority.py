@@ -102,7 +102,7 @@ def _decide(group: Group, margin: float) -> Decision:
         # Seeds that agree by luck do not make a difference sure, so neither limit is passed.
         mean = sign * several.estimate.mean
         low = min(low, mean - float(stdtrit(several.freedom, 0.5 + LEVEL / 2)) * several.error)
-        p = max(p, several.p)
+        p = max(p, several.p) if several.error > 0 else p
     return Decision(group, "", found.mean, low, p, found.n, margin, base, candidate)
 
 

@@ -90,11 +90,11 @@ def _luck(scores: Scores, lines: Sequence[Sequence[Test]]) -> list[str]:
     if several:
         named = ", ".join(several) if len(several) < len(trained) else "the trained methods"
         said.append(f"Intervals of {named} go by the means of the trained seeds.")
-    if ratios := [luck.ratio for tests in lines if (luck := scores.luck(tuple(tests)))]:
+    if ratios := [100 * luck.ratio for tests in lines if (luck := scores.luck(tuple(tests)))]:
         said.append(
-            "Their differences are tested with an error pooled over all trained methods: seeds vary "
-            f"{_range(ratios)} times what samples explain (variance; taken to be alike for all, unless a pair's own "
-            "seeds vary more)."
+            "Their differences are tested with an error pooled over the trained methods: the luck of training adds "
+            f"{_range(ratios)} % to the variance between seeds that samples explain (taken to be alike for all, unless "
+            "a pair's own seeds vary more)."
         )
     if len(several) < len(trained):
         said.append("Trained with one seed, a method's interval knows nothing of the luck of training.")
@@ -102,7 +102,7 @@ def _luck(scores: Scores, lines: Sequence[Sequence[Test]]) -> list[str]:
 
 
 def _range(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.1f}", f"{max(values):.1f}"
+    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
     return low if low == high else f"{low} to {high}"
 
 

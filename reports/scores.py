@@ -9,6 +9,7 @@ an untrained method answers them once, which counts for all seeds.
 Letters: L methods, S seeds, N samples.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from reports import equivalence, statistics
 from reports.equivalence import TIE_MARGIN, Relation
 from reports.frame import Frames
 from reports.grid import Number
+from reports.intervals import Estimate
 from reports.pooled_luck import PooledLuck, pooled_luck
 from reports.seeds import TwoLevel, side_by_side, two_level
 from reports.statistics import Array, Comparison
@@ -122,24 +124,37 @@ class Scores:
 
     def _over_seeds(self, label: str, tests: Sequence[Test], minus: str = "") -> TwoLevel:
         """Mean over seeds and samples of a method, or of its difference to another."""
-        bounded, name = self.bounded(tests) and not minus, f"{label} {minus} {tests}"
+        bounded, name, same = self.bounded(tests) and not minus, f"{label} {minus} {tests}", self.same_samples(tests)
         tables_SN = self.seed_tables([label, minus] if minus else [label], tests)
-        values_SN = tables_SN[0] - tables_SN[1] if minus else tables_SN[0]
-        pooled = self.luck(tuple(tests)) if minus else None
-        return two_level(values_SN, name, self.same_samples(tests), bounded, pooled)
+        if not tables_SN[0].size:  # no sample that all seeds have
+            return TwoLevel(Estimate(math.nan, None, None, 0), math.nan, 0.0, 1.0)
+        if not minus:
+            return two_level(tables_SN[0], name, same, bounded)
+        luck = self.luck(tuple(tests)) if min(tables_SN[0].shape) > 1 else None
+        pooled = None
+        if luck is not None and not (self.trained_once(label) or self.trained_once(minus)):
+            trained = sorted(zip((label, minus), tables_SN, strict=True), key=lambda one: not self.by_seed(one[0]))
+            pooled = luck.between_seeds(trained[0][1], trained[1][1], self.by_seed(trained[1][0]))
+        return two_level(tables_SN[0] - tables_SN[1], name, same, bounded, pooled)
 
     def luck(self, tests: tuple[Test, ...]) -> PooledLuck | None:
-        """The luck of training on these tests, from all methods with several seeds that have finished them.
+        """The luck of training on these tests, from all methods that have finished them.
 
-        Of scores only: losses have no bounds that would tie the luck of training to the luck of samples.
+        Of scores only: losses have no bounds that would tie the luck of training to the luck of samples. And not where
+        some tests draw other samples for every seed and some do not, which one mean square cannot hold.
         """
-        if not self.bounded(tests):
+        if not self.bounded(tests) or len({self._drawn[task] for task, _ in tests}) > 1:
             return None
         if tests not in self._lucks:
-            several = [label for label in self.frames.labels if self._trainings.get(label, 0) > 1]
-            done = [label for label in several if all(self._finished(label, test) for test in tests)]
-            tables_LSN = self.seed_tables(done, tests) if len(done) > 2 else []
-            self._lucks[tests] = pooled_luck(np.stack(tables_LSN), self.same_samples(tests)) if tables_LSN else None
+            done = [label for label in self.frames.labels if all(self._finished(label, test) for test in tests)]
+            trained = [label for label in done if self.by_seed(label)]
+            untrained = [label for label in done if label not in self._trainings]
+            tables_LSN = self.seed_tables(trained + untrained, tests) if len(trained) > 2 else []
+            found = None
+            if tables_LSN and tables_LSN[0].size:
+                all_LSN, first = np.stack(tables_LSN), len(trained)
+                found = pooled_luck(all_LSN[:first], all_LSN[first:], self.same_samples(tests))
+            self._lucks[tests] = found
         return self._lucks[tests]
 
     @cached_property
@@ -188,10 +203,10 @@ class Scores:
         values = values[~np.isnan(values)]
         if self.by_seed(label):
             over = self._over_seeds(label, [test]).estimate
-            if over.low is not None or not bounded:
+            if over.low is not None or (over.n and not bounded):
                 return Number(replace(over, n=found), "done", why, keys)
             # Trainings that are alike to the last answer: the doubt of their samples is left.
-            values = self.seed_tables([label], [test])[0][0] if self.same_samples([test]) else values
+            values = self.seed_tables([label], [test])[0][0] if over.n and self.same_samples([test]) else values
         mean = statistics.estimate(values, f"{label} {test}", bounded)
         return Number(replace(mean, n=found), "done", why, keys)
 
@@ -208,7 +223,7 @@ class Scores:
         parts = [number.estimate for number in numbers if number.estimate]
         if self.by_seed(label):
             over = self._over_seeds(label, tests).estimate
-            if over.low is not None or not self.bounded(tests):
+            if over.low is not None or (over.n and not self.bounded(tests)):
                 return Number(replace(over, n=sum(part.n for part in parts)), "done")
         return Number(statistics.average(parts), "done")
 
@@ -224,7 +239,7 @@ class Scores:
     def p_value(self, first: str, second: str, tests: Sequence[Test]) -> float:
         """Two-sided, not yet corrected for many comparisons."""
         if self.by_seed(first, second):
-            return self._over_seeds(first, tests, minus=second).p
+            return self.compare(first, second, tests).p
         return statistics.p_value(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))
 
     def relation(self, first: str, second: str, tests: Sequence[Test], adjusted_p: float) -> Relation:
@@ -240,12 +255,20 @@ class Scores:
         return replace(plain, word="same" if plain.small else "open")
 
     def compare(self, first: str, second: str, tests: Sequence[Test]) -> Comparison:
-        if self.by_seed(first, second):
-            n = sum(len(a) for a, _ in self.pairs(first, second, tests))
-            found = self._over_seeds(first, tests, minus=second)
-            mean = found.estimate
-            return Comparison(mean.mean, mean.low, mean.high, found.p, n, found.error, found.freedom)
-        return statistics.compare(self.pairs(first, second, tests), f"{first} {second} {tests}", self.bounded(tests))
+        pairs, name = self.pairs(first, second, tests), f"{first} {second} {tests}"
+        if not self.by_seed(first, second):
+            return statistics.compare(pairs, name, self.bounded(tests))
+        found, n = self._over_seeds(first, tests, minus=second), sum(len(a) for a, _ in pairs)
+        mean = found.estimate
+        if not mean.n:
+            return replace(statistics.compare(pairs, name, self.bounded(tests)), low=None, high=None, p=1.0)
+        if found.error == 0 and self.bounded(tests):
+            # All answers differ by the same: samples are the doubt that is left, each once where all seeds answer it.
+            if self.same_samples(tests):
+                both = [self.seed_tables([first, second], [test]) for test in tests]
+                pairs = [(one[0][0], one[1][0]) for one in both]
+            return replace(statistics.compare(pairs, name, True), n=n)
+        return Comparison(mean.mean, mean.low, mean.high, found.p, n, found.error, found.freedom)
 
     def bounded(self, tests: Sequence[Test]) -> bool:
         """True for scores in [0, 1], False for losses."""

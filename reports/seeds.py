@@ -16,7 +16,14 @@ from scipy.special import stdtr, stdtrit
 
 from reports.intervals import LEVEL, Array, Estimate, estimate
 from reports.paired import paired_t
-from reports.pooled_luck import PooledLuck
+
+
+@dataclass(frozen=True)
+class MeanSquare:
+    """A variance times the number of what it is a mean of, with its degrees of freedom."""
+
+    value: float
+    freedom: float
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class TwoLevel:
 
 
 def two_level(
-    scores_SN: ArrayLike, name: str, same_samples: bool = True, bounded: bool = True, pooled: PooledLuck | None = None
+    scores_SN: ArrayLike, name: str, same_samples: bool = True, bounded: bool = True, pooled: MeanSquare | None = None
 ) -> TwoLevel:
     """Mean and interval of scores, or of paired differences, of several training or search seeds.
 
@@ -39,9 +46,9 @@ def two_level(
     (MS_seed + MS_sample - MS_rest) / SN, its degrees of freedom Satterthwaite's (1946, Biometrics Bulletin 2, p. 110);
     it is never taken below what seeds alone or samples alone give. Otherwise each seed has samples of its own, and the
     seeds' means are treated as one sample of size S, unless the samples alone give a wider interval: seeds that agree
-    by luck do not make a number sure. Few seeds make wide intervals, and rightly so, unless other trained methods tell
-    how much seeds differ: `pooled`, for paired differences, gives its degrees of freedom to MS_seed, which is then the
-    larger of what these seeds and what all methods say. Pass `bounded=False` for losses and for differences; scores in
+    by luck do not make a number sure. Few seeds make wide intervals, and rightly so, unless other methods tell how much
+    seeds differ: `pooled` is MS_seed as they say it, and the larger of it and the own one counts, with the degrees of
+    freedom of the pooled. Pass `bounded=False` for losses and for differences; scores in
     [0, 1] are cut off there. One seed gives the interval of its samples. Raises ValueError for a missing score.
     """
     scores = np.asarray(scores_SN, dtype=np.float64)
@@ -58,7 +65,7 @@ def two_level(
     elif not same_samples:
         within = float(scores.var(axis=1, ddof=1).mean())
         if pooled is not None:
-            of_seed, freedom_of_seed = max(of_seed, pooled.ratio * within), pooled.freedom
+            of_seed, freedom_of_seed = max(of_seed, pooled.value), pooled.freedom
         levels = [(of_seed / scores.size, freedom_of_seed), (within / scores.size, float(seeds * (samples - 1)))]
         variance, freedom = max(levels, key=lambda one: float(stdtrit(one[1], 0.5 + LEVEL / 2)) * math.sqrt(one[0]))
     else:
@@ -66,7 +73,7 @@ def two_level(
         rest = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + mean
         of_rest = float(np.sum(rest**2)) / ((seeds - 1) * (samples - 1))
         if pooled is not None:
-            of_seed, freedom_of_seed = max(of_seed, pooled.ratio * of_rest), pooled.freedom
+            of_seed, freedom_of_seed = max(of_seed, pooled.value), pooled.freedom
         variance, freedom = _crossed(of_seed, of_sample, of_rest, freedom_of_seed, seeds, samples)
     error = math.sqrt(variance)
     # Nothing varies: then the seeds' signs are all there is.
@@ -97,8 +104,11 @@ def _interval(mean: float, variance: float, freedom: float, n: int, bounded: boo
 def side_by_side(tests_SN: Sequence[Array]) -> Array:
     """Tables of several tests as one, whose mean over samples is the average over the tests with equal weight.
 
-    Each value is moved and scaled so that the spread among samples is that of single tests.
+    Each value is moved and scaled so that the spread among samples is that of single tests. Empty where a test has no
+    sample that all seeds answered.
     """
+    if not all(table.size for table in tests_SN):
+        return np.empty((tests_SN[0].shape[0], 0))
     samples = sum(table.shape[1] for table in tests_SN)
     average = float(np.mean([table.mean() for table in tests_SN]))
     return np.concatenate(

@@ -107,6 +107,14 @@ def test_trainings_that_agree_by_luck_pass_nothing(seeded: bool) -> None:
     assert word(one) == "not shown"
 
 
+def test_trainings_that_all_lose_everything_are_a_real_drop() -> None:
+    right = np.ones(20)
+    seeds = [gate._Paired(i, True, tuple(range(20)), 0 * right, right) for i in range(3)]
+    candidate, base = gate._pooled(seeds)
+    one = replace(group(list(candidate), list(base)), of_seeds=gate._of_seeds([seeds]))
+    assert word(one) == "drop"
+
+
 def test_losses_are_better_when_lower_and_their_margin_is_of_perplexity() -> None:
     assert margin_of("score", 1.0) == 0.01 and margin_of("nats", 1.0) == pytest.approx(np.log(1.01))
     base = np.random.default_rng(0).normal(3, 0.3, 12)

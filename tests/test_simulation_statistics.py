@@ -222,12 +222,33 @@ def test_pooled_luck_of_trainings(runs: int, lucks: tuple[float, ...], highest: 
         spread_M11 = np.array(lucks)[:, None, None]
         logits_MSN = 1.1 + rng.normal(0, 1.5, (seeds, samples)) + spread_M11 * rng.normal(0, 1, (methods, seeds, 1))
         scores_MSN = (rng.random((methods, seeds, samples)) < 1 / (1 + np.exp(-logits_MSN))).astype(np.float64)
-        pooled = pooled_luck(scores_MSN, same_samples=False)
+        luck = pooled_luck(scores_MSN, scores_MSN[:0], same_samples=False)
+        assert luck is not None
+        pooled = luck.between_seeds(scores_MSN[0], scores_MSN[1], both_trained=True)
         return statistics.two_level(scores_MSN[0] - scores_MSN[1], "", False, False, pooled).p < 0.05
 
     low, high = accepted(runs, 0.035, 0.015)
     found = rate(f"pooled {lucks}", flagged, runs)
     assert (low if highest == 0.05 else 0.05) <= found <= (high if highest == 0.05 else highest + 0.05 * (runs < 2000))
+
+
+@both(150, 3000)
+@pytest.mark.parametrize(("common", "own", "highest"), [(0.0, 0.3, 0.05), (0.3, 0.3, 0.05), (0.6, 0.3, 0.06)])
+def test_pooled_luck_against_untrained_methods(runs: int, common: float, own: float, highest: float) -> None:
+    """What a seed does to all trained methods alike does not cancel against a method that was not trained."""
+    methods, seeds, samples = 8, 3, 300
+
+    def flagged(rng: np.random.Generator, i: int) -> bool:
+        hard_SN = 1.1 + rng.normal(0, 1.5, (seeds, samples))
+        luck_MS1 = own * rng.normal(0, 1, (methods, seeds, 1)) + common * rng.normal(0, 1, (1, seeds, 1))
+        trained_MSN = (rng.random((methods, seeds, samples)) < 1 / (1 + np.exp(-hard_SN - luck_MS1))).astype(np.float64)
+        untrained_USN = (rng.random((4, seeds, samples)) < 1 / (1 + np.exp(-hard_SN))).astype(np.float64)
+        luck = pooled_luck(trained_MSN, untrained_USN, same_samples=False)
+        assert luck is not None
+        pooled = luck.between_seeds(trained_MSN[0], untrained_USN[0], both_trained=False)
+        return statistics.two_level(trained_MSN[0] - untrained_USN[0], "", False, False, pooled).p < 0.05
+
+    assert rate(f"untrained {common} {own}", flagged, runs) <= accepted(runs, highest, 0.0)[1]
 
 
 @both(200, 4000)
