@@ -8,10 +8,10 @@ method divided by that of the model as trained, paired by `Row.sample`: sample i
 """
 
 import difflib
+import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from tasks.base import LM, Row, Task, built
 POCKET = Path(__file__).parent / "pocket"
 SUITE = "short"
 STARTS = (SUITE,)
+version = cache(importlib.metadata.version)  # looked up on disk, and asked for every cell
 
 # Tests and shots of a paper's short-context table. Metrics are lm-eval's own: acc_norm for ARC and HellaSwag, acc for
 # MMLU, mc2 for TruthfulQA, the strict exact match for GSM8K.
@@ -118,7 +119,6 @@ def make(name: str, **parameters: Any) -> Task:
     return built(kind, name, {"task": task, **parameters})
 
 
-@cache
 def lm_eval_version() -> dict[str, str]:
     """What belongs to the identity of a task of lm-eval's own: its prompts and scoring are in files of that package."""
     return {"lm_eval": version("lm_eval")}
