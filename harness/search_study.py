@@ -13,8 +13,7 @@ numbers of seeds.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +29,13 @@ from harness.experiment import Experiment, Method
 from harness.progress import Progress
 from harness.search_documents import Documents
 from harness.search_progress import search_progress
-from harness.search_table import Found, comma_separated, markdown, summary
+from harness.search_table import Found, Procedure, comma_separated, markdown, summary
 from harness.store import canonical, write_whole
 
 TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
 FULL = 14_080  # forwards of the released code as published: 1,408 candidates on 10 texts
 SEEDS = range(20)  # whose finished searches are looked for
 CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3")
-
-
-@dataclass(frozen=True)
-class Procedure:
-    """A row of the study: a method with settings, and its budget in prompts of the target length."""
-
-    name: str
-    extender: str
-    forwards: int
-    parameters: Mapping[str, Any]
-    only_named: bool = False  # left out of a study that names no rows
 
 
 def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:

@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -18,20 +18,15 @@ from extenders.search.problem import finite
 from harness.cells import Base
 
 
-class Row(Protocol):
-    """A row as it was asked for."""
+@dataclass(frozen=True)
+class Procedure:
+    """A row of the study: a method with settings, and its budget in prompts of the target length."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def extender(self) -> str: ...
-
-    @property
-    def forwards(self) -> int: ...
-
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
+    name: str
+    extender: str
+    forwards: int
+    parameters: Mapping[str, Any]
+    only_named: bool = False  # left out of a study that names no rows
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Found:
 
 
 def summary(
-    rows: Sequence[Row],
+    rows: Sequence[Procedure],
     winners: Sequence[tuple[Found, list[float]]],
     closed: Mapping[str, list[float]],
     base: Base,

@@ -102,11 +102,12 @@ def _statistics(frames: Frames, audit: Audit, printed: Sequence[str]) -> str:
             "seeds; where all seeds answer the same samples, crossed random effects of seeds and samples with "
             "Satterthwaite's degrees of freedom)."
         )
-    if any(scores.luck((test,)) for test in scores.tests("score")):
-        said.append(
-            "Differences with trained methods use a variance between seeds that is pooled over all of them as a ratio "
-            "to the variance within seeds, with Box's degrees of freedom, or the pair's own where that is larger."
-        )
+        if any(scores.luck((test,)) for test in scores.tests("score")):
+            said.append(
+                "Differences with trained methods use a variance between seeds that is pooled over all of them as a "
+                "ratio to the variance within seeds, with Box's degrees of freedom, or the pair's own where that is "
+                "larger."
+            )
     said.append(
         "The level is 5 % with Holm's correction over a whole table, in tables test by test with Benjamini and "
         "Hochberg's; bold marks only what is significantly ahead of every other method."

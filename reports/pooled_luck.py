@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.intervals import Array
-from reports.seeds import MeanSquare
+from reports.seeds import MeanSquare, between_seeds, rest, within_seeds
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PooledLuck:
     common: MeanSquare
     common_excess: float
 
-    def between_seeds(self, first_SN: Array, second_SN: Array, both_trained: bool) -> MeanSquare:
+    def between(self, first_SN: Array, second_SN: Array, both_trained: bool) -> MeanSquare:
         """The mean square between seeds of the first (trained) method less the second, by Satterthwaite's rule.
 
         Its degrees of freedom are at least the S - 1 that the pair's own seeds have.
@@ -49,20 +49,6 @@ class PooledLuck:
         seeds, samples = first_SN.shape
         most = seeds * (samples - 1.0)
         return MeanSquare(value, max(seeds - 1.0, min(most, value**2 / unsure)) if unsure > 0 else most)
-
-
-def within_seeds(scores_SN: Array, same_samples: bool) -> float:
-    """Mean square within seeds; where all answer the same samples, without what is hard for every seed."""
-    seeds, samples = scores_SN.shape
-    rest_SN = scores_SN - scores_SN.mean(axis=1, keepdims=True)
-    if not same_samples:
-        return float(np.sum(rest_SN**2)) / (seeds * (samples - 1))
-    rest_SN = rest_SN - rest_SN.mean(axis=0)
-    return float(np.sum(rest_SN**2)) / ((seeds - 1) * (samples - 1))
-
-
-def between_seeds(scores_SN: Array) -> float:
-    return scores_SN.shape[1] * float(np.var(scores_SN.mean(axis=1), ddof=1))
 
 
 def pooled_luck(trained_MSN: Array, untrained_USN: Array, same_samples: bool) -> PooledLuck | None:
@@ -82,10 +68,7 @@ def pooled_luck(trained_MSN: Array, untrained_USN: Array, same_samples: bool) ->
     between = sum(between_seeds(table_SN) for table_SN in apart_MSN)
     if within <= 0:
         return None
-    rest_MSN = apart_MSN - apart_MSN.mean(axis=2, keepdims=True)
-    if same_samples:
-        rest_MSN = rest_MSN - rest_MSN.mean(axis=1, keepdims=True)
-    flat = rest_MSN.reshape(methods, -1)
+    flat = rest(apart_MSN, same_samples).reshape(methods, -1)
     covariance_MM = flat @ flat.T  # but for a factor, which Box's ratio does not need
     alone = float(np.trace(covariance_MM)) ** 2 / float(np.sum(covariance_MM**2))
     scale = methods / (methods - 1) / own  # taking out the mean of all takes 1 / M of a method's own luck away

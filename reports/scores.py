@@ -134,7 +134,7 @@ class Scores:
         pooled = None
         if luck is not None and not (self.trained_once(label) or self.trained_once(minus)):
             trained = sorted(zip((label, minus), tables_SN, strict=True), key=lambda one: not self.by_seed(one[0]))
-            pooled = luck.between_seeds(trained[0][1], trained[1][1], self.by_seed(trained[1][0]))
+            pooled = luck.between(trained[0][1], trained[1][1], self.by_seed(trained[1][0]))
         return two_level(tables_SN[0] - tables_SN[1], name, same, bounded, pooled)
 
     def luck(self, tests: tuple[Test, ...]) -> PooledLuck | None:

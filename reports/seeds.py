@@ -59,26 +59,41 @@ def two_level(
         error = float(scores.std(ddof=1)) / math.sqrt(samples) if samples > 1 else 0.0
         return TwoLevel(estimate(scores[0], name, bounded), error, float(samples - 1), paired_t(scores[0]))
     mean = float(scores.mean())
-    of_seed, freedom_of_seed = samples * float(np.var(scores.mean(axis=1), ddof=1)), float(seeds - 1)  # mean squares
+    of_seed, freedom_of_seed = between_seeds(scores), seeds - 1.0
+    if pooled is not None:
+        of_seed, freedom_of_seed = max(of_seed, pooled.value), pooled.freedom
     if samples < 2:
         variance, freedom = of_seed / seeds, freedom_of_seed
     elif not same_samples:
-        within = float(scores.var(axis=1, ddof=1).mean())
-        if pooled is not None:
-            of_seed, freedom_of_seed = max(of_seed, pooled.value), pooled.freedom
+        within = within_seeds(scores, same_samples)
         levels = [(of_seed / scores.size, freedom_of_seed), (within / scores.size, float(seeds * (samples - 1)))]
         variance, freedom = max(levels, key=lambda one: float(stdtrit(one[1], 0.5 + LEVEL / 2)) * math.sqrt(one[0]))
     else:
         of_sample = seeds * float(np.var(scores.mean(axis=0), ddof=1))
-        rest = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + mean
-        of_rest = float(np.sum(rest**2)) / ((seeds - 1) * (samples - 1))
-        if pooled is not None:
-            of_seed, freedom_of_seed = max(of_seed, pooled.value), pooled.freedom
+        of_rest = within_seeds(scores, same_samples)
         variance, freedom = _crossed(of_seed, of_sample, of_rest, freedom_of_seed, seeds, samples)
     error = math.sqrt(variance)
     # Nothing varies: then the seeds' signs are all there is.
     p = min(1.0, 2 * float(stdtr(freedom, -abs(mean) / error))) if error > 0 else paired_t(scores.mean(axis=1))
     return TwoLevel(_interval(mean, variance, freedom, scores.size, bounded), error, freedom, p)
+
+
+def between_seeds(scores_SN: Array) -> float:
+    """Mean square between seeds."""
+    return scores_SN.shape[1] * float(np.var(scores_SN.mean(axis=1), ddof=1))
+
+
+def within_seeds(scores_SN: Array, same_samples: bool) -> float:
+    """Mean square within seeds; where all answer the same samples, without what is hard for every seed."""
+    seeds, samples = scores_SN.shape
+    free = (seeds - 1 if same_samples else seeds) * (samples - 1)
+    return float(np.sum(rest(scores_SN, same_samples) ** 2)) / free
+
+
+def rest(scores_SN: Array, same_samples: bool) -> Array:
+    """What is left of scores without their seed's mean and, where seeds share samples, without their sample's."""
+    rest_SN = scores_SN - scores_SN.mean(axis=-1, keepdims=True)
+    return rest_SN - rest_SN.mean(axis=-2, keepdims=True) if same_samples else rest_SN
 
 
 def _crossed(

@@ -13,9 +13,9 @@ from scipy.stats import t
 
 from harness.store import Store
 from reports import frame, ledger, paper, results, statistics
-from reports.pooled_luck import pooled_luck, within_seeds
+from reports.pooled_luck import pooled_luck
 from reports.scores import Scores
-from reports.seeds import MeanSquare
+from reports.seeds import MeanSquare, within_seeds
 
 TEST = ("needle", 4096)
 
@@ -31,7 +31,7 @@ def test_by_hand() -> None:
     # Covariances (2 -2 0; -2 4 -2; 0 -2 2): squares 40, so Box's methods are 8² / 40 = 1.6.
     assert luck is not None
     assert (luck.ratio, luck.seen, luck.freedom) == pytest.approx(((32 - 8) * 1.5 / 8, 32 * 1.5 / 8, 1.6))
-    pair = luck.between_seeds(SCORES_MSN[0], SCORES_MSN[1], both_trained=True)
+    pair = luck.between(SCORES_MSN[0], SCORES_MSN[1], both_trained=True)
     # Differences 1 7, -3 -5: within (18 + 2) / 2 = 10; own 2 + 4 = 6.
     assert pair.value == pytest.approx(10 + 4.5 * 6)
     assert pair.freedom == pytest.approx(37**2 / ((6 * 6) ** 2 / 1.6))
@@ -41,13 +41,13 @@ def test_what_a_seed_does_to_all_trained_methods_counts_against_an_untrained_one
     shifted_MSN = SCORES_MSN + np.array([0.0, 5.0])[None, :, None]
     luck = pooled_luck(shifted_MSN, np.zeros((2, 2, 2)), same_samples=False)
     assert luck is not None and (luck.ratio, luck.seen, luck.freedom) == pytest.approx((4.5, 6, 1.6))
-    pair = luck.between_seeds(shifted_MSN[0], np.zeros((2, 2)), both_trained=False)
+    pair = luck.between(shifted_MSN[0], np.zeros((2, 2)), both_trained=False)
     # All trained methods less the untrained: 0 and 5, mean square 2 · 12.5 with one degree, more than 4.5 · 2.
     assert pair.value == pytest.approx(2 + 4.5 * 2 + 25)
     assert pair.freedom == pytest.approx(36**2 / ((6 * 2) ** 2 / 1.6 + 25**2))
     calm = pooled_luck(SCORES_MSN, np.zeros((2, 2, 2)), same_samples=False)
     assert calm is not None  # no common luck was seen: as much as a method's own is taken
-    assert calm.between_seeds(SCORES_MSN[0], np.zeros((2, 2)), both_trained=False).value == pytest.approx(2 + 9 + 9)
+    assert calm.between(SCORES_MSN[0], np.zeros((2, 2)), both_trained=False).value == pytest.approx(2 + 9 + 9)
 
 
 def test_what_is_hard_for_every_seed_is_no_luck_on_the_same_samples() -> None:
@@ -59,7 +59,7 @@ def test_what_is_hard_for_every_seed_is_no_luck_on_the_same_samples() -> None:
     # Four of five methods vary on their own, in two degrees each, once their common part is taken out.
     assert plain.freedom == pytest.approx(8, abs=1.0) and 0.3 < plain.seen < 2.5
     first, second = rest_MSN[0] + hard_MN[0], rest_MSN[1] + hard_MN[1]
-    values = [plain.between_seeds(*pair, True).value for pair in ((first, second), (rest_MSN[0], rest_MSN[1]))]
+    values = [plain.between(*pair, True).value for pair in ((first, second), (rest_MSN[0], rest_MSN[1]))]
     assert values[0] == pytest.approx(values[1])
 
 
@@ -81,8 +81,8 @@ def test_methods_that_answer_alike_are_not_surer_than_their_own_luck() -> None:
     luck = pooled_luck(scores_MSN, scores_MSN[:0], False)
     assert luck is not None
     apart = within_seeds(scores_MSN[0] - scores_MSN[1], False)
-    assert luck.between_seeds(scores_MSN[0], scores_MSN[1], True).value > 3 * apart
-    assert luck.between_seeds(scores_MSN[0], scores_MSN[0], True).freedom >= 2  # at least its own seeds'
+    assert luck.between(scores_MSN[0], scores_MSN[1], True).value > 3 * apart
+    assert luck.between(scores_MSN[0], scores_MSN[0], True).freedom >= 2  # at least its own seeds'
 
 
 def test_nothing_to_pool() -> None:

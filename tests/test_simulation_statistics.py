@@ -224,7 +224,7 @@ def test_pooled_luck_of_trainings(runs: int, lucks: tuple[float, ...], highest: 
         scores_MSN = (rng.random((methods, seeds, samples)) < 1 / (1 + np.exp(-logits_MSN))).astype(np.float64)
         luck = pooled_luck(scores_MSN, scores_MSN[:0], same_samples=False)
         assert luck is not None
-        pooled = luck.between_seeds(scores_MSN[0], scores_MSN[1], both_trained=True)
+        pooled = luck.between(scores_MSN[0], scores_MSN[1], both_trained=True)
         return statistics.two_level(scores_MSN[0] - scores_MSN[1], "", False, False, pooled).p < 0.05
 
     low, high = accepted(runs, 0.035, 0.015)
@@ -245,7 +245,7 @@ def test_pooled_luck_against_untrained_methods(runs: int, common: float, own: fl
         untrained_USN = (rng.random((4, seeds, samples)) < 1 / (1 + np.exp(-hard_SN))).astype(np.float64)
         luck = pooled_luck(trained_MSN, untrained_USN, same_samples=False)
         assert luck is not None
-        pooled = luck.between_seeds(trained_MSN[0], untrained_USN[0], both_trained=False)
+        pooled = luck.between(trained_MSN[0], untrained_USN[0], both_trained=False)
         return statistics.two_level(trained_MSN[0] - untrained_USN[0], "", False, False, pooled).p < 0.05
 
     assert rate(f"untrained {common} {own}", flagged, runs) <= accepted(runs, highest, 0.0)[1]
