@@ -386,16 +386,28 @@ def doctor() -> None:
 
 @app.command()
 def bench(
+    what: Annotated[str, typer.Argument(help="prefill, or candidate (of a search, beside full logits).")] = "prefill",
     model: Annotated[str, typer.Option(help="Shipped model or local folder.")] = "pocket-llama",
     length: Annotated[list[int] | None, typer.Option(help="In tokens; repeatable. 512, 2048 and 8192.")] = None,
-    extender: Annotated[str, typer.Option(help="The method whose plan is applied.")] = "yarn",
+    extender: Annotated[str, typer.Option(help="The method whose plan is applied (prefill).")] = "yarn",
     pairs: Annotated[int, typer.Option(help="Timed pairs a length.")] = 5,
+    shape: Annotated[str | None, typer.Option(help="Random weights instead (candidate): llama3-8b, …")] = None,
 ) -> None:
-    """Time a prefill as loaded and under a plan, in pairs."""
+    """Time a prefill as loaded and under a plan, or a search's candidate beside full logits, in pairs."""
+    lengths = length or [512, 2048, 8192]
+    if what not in ("prefill", "candidate"):
+        raise ValueError(f"bench measures prefill or candidate, got {what!r}")
+    if shape is not None and what == "prefill":
+        raise ValueError("--shape is for: ropebench bench candidate")
+    if what == "candidate":
+        from harness.bench_candidate import HEAD, bench_candidate, line, opened
+
+        _print_table(HEAD, [line(one) for one in bench_candidate(*opened(model, shape), lengths, pairs)])
+        return
     from harness.bench import bench as measure
 
     rows = []
-    for one in measure(model, length or [512, 2048, 8192], extender, pairs):
+    for one in measure(model, lengths, extender, pairs):
         ratio = f"{one.ratio:.3f} [{one.lowest:.3f}, {one.highest:.3f}]"
         rows.append([one.what, str(one.length), f"{one.plain_seconds:.3f}", f"{one.planned_seconds:.3f}", ratio])
     _print_table(["", "tokens", "as loaded, s", "under the plan, s", "ratio of pairs [range]"], rows)

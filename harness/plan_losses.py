@@ -5,7 +5,7 @@ the head sees them.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -15,6 +15,16 @@ from harness.search_documents import Document
 
 if TYPE_CHECKING:
     from harness.lm import ExtendedLM
+    from harness.rope import Applied
+
+
+class Planned(Protocol):
+    """A model whose rows can have plans; an `ExtendedLM` is one."""
+
+    model: Any
+    rotary: "Applied"
+    token_forwards: int
+
 
 # Rows of one pass, in tokens. On a CPU a pass of several rows takes as long as the rows one by one.
 TOKENS_ON_GPU = 65_536
@@ -26,7 +36,7 @@ def rows_at_once(lm: "ExtendedLM", length: int) -> int:
 
 
 @torch.inference_mode()
-def plan_losses(lm: "ExtendedLM", rows: Sequence[tuple[RopePlan, Document]]) -> list[float]:
+def plan_losses(lm: Planned, rows: Sequence[tuple[RopePlan, Document]]) -> list[float]:
     """Mean loss (nats) of the scored tokens of every row, each under its own plan; NaN where the model gives NaN.
 
     Rows are padded on the right, which a causal model cannot see from the left.

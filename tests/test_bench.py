@@ -1,0 +1,107 @@
+"""`ropebench bench`: that what is timed is what is claimed, and what fits is measured where something else does not."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import fakes
+import pytest
+import torch
+
+from harness import bench_candidate, cli
+from harness.bench import bench
+from harness.bench_candidate import SHAPES, line, parameters, random_model
+from harness.rope_spec import spec_from_config
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"), [("llama3-8b", 8_030_261_248), ("llama3-1b", 1_235_814_400), ("phi3-mini", 3_821_079_552)]
+)
+def test_a_shape_has_as_many_weights_as_its_model(shape: str, count: int) -> None:
+    from transformers import AutoConfig
+
+    settings = dict(SHAPES[shape])
+    assert parameters(AutoConfig.for_model(settings.pop("model_type"), **settings)) == count
+
+
+def test_a_random_model_runs_under_its_own_rope(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1}
+    shape = {**SHAPES["llama3-8b"], **small, "num_attention_heads": 2, "num_key_value_heads": 1}
+    monkeypatch.setattr(bench_candidate, "SHAPES", {"small": shape})
+    model, spec = random_model("small")
+    assert (model.dtype, spec.rope_theta, spec.trained_length) == (torch.bfloat16, 500_000, 8192)
+    [_, one, whole] = bench_candidate.bench_candidate(model, spec, [40], pairs=1)
+    assert one.loss == pytest.approx(whole.loss, abs=0.02)
+    assert one.loss == pytest.approx(math.log(300), abs=0.5)
+
+
+def test_a_shape_that_is_too_large_or_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(bench_candidate, "memory_bytes", lambda: 8 * 10**9)
+    with pytest.raises(ValueError, match=r"llama3-8b has 16\.1 GB of weights and this machine 8\.0 GB"):
+        random_model("llama3-8b")
+    with pytest.raises(ValueError, match="shape 'llama3' is unknown; allowed are llama3-8b, llama3-1b, phi3-mini"):
+        random_model("llama3")
+
+
+def measured(model: Any, lengths: list[int], pairs: int = 1) -> list[bench_candidate.Way]:
+    return list(bench_candidate.bench_candidate(model, spec_from_config(model.config), lengths, pairs))
+
+
+def test_a_candidate_has_the_loss_of_full_logits() -> None:
+    rows = measured(fakes.tiny_llama(), [64, 32], pairs=2)
+    assert [(one.length, one.what) for one in rows] == [
+        (length, what) for length in (32, 64) for what in ("body", "candidate", "full logits")
+    ]
+    for body, one, whole in (rows[:3], rows[3:]):
+        assert body.loss is None
+        assert one.loss == pytest.approx(whole.loss, abs=1e-5)
+        assert (whole.share, whole.lowest, whole.highest) == (1, 1, 1)
+        assert one.share is not None and one.lowest is not None and one.lowest <= one.share
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory of a part is known on Linux alone")
+def test_memory_does_not_grow_with_the_vocabulary() -> None:
+    """1,500 positions of 60,000 words are 360 MB of logits."""
+    body, one, whole = measured(fakes.tiny_llama(vocab_size=60_000), [1500])
+    assert body.peak and one.peak and whole.peak
+    assert one.peak - body.peak < 60e6
+    assert whole.peak - one.peak > 300e6
+
+
+def test_what_does_not_fit_is_said_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fakes.tiny_llama()
+
+    def full(*_: Any) -> float:
+        raise torch.OutOfMemoryError("too much")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench_candidate, "full_logits", full)
+        body, one, whole = measured(model, [32])
+    assert line(whole) == ["full logits", "32", "does not fit", "–", "–", "–"]
+    assert line(one)[3] == "–" and one.seconds and one.loss
+    assert line(body)[5] == "–"
+    monkeypatch.setattr(bench_candidate, "memory_bytes", lambda: 10_000)  # on a CPU it is not even tried
+    assert measured(model, [32])[2].seconds is None
+
+
+def test_a_prefill_is_timed_in_pairs() -> None:
+    [one] = bench("pocket-llama", [64], pairs=1)
+    assert one.ratio == one.lowest == one.highest == pytest.approx(one.planned_seconds / one.plain_seconds)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["decode"], "bench measures prefill or candidate, got 'decode'"),
+        (["--shape", "llama3-8b"], "--shape is for: ropebench bench candidate"),
+        (["candidate", "--shape", "gpt"], "shape 'gpt' is unknown"),
+        (["candidate", "--length", "7"], "lengths above 7 tokens"),
+        (["candidate", "--pairs", "0"], "at least one pair"),
+        (["--length", "1"], "lengths of at least 2 tokens"),
+    ],
+)
+def test_wrong_input_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.answer(["bench", *words]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and said in shown.err and len(shown.err.splitlines()) == 1
