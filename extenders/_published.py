@@ -57,8 +57,9 @@ def published_names() -> list[str]:
 
 
 def published(name: str) -> PublishedFactors:
-    """One published set. Raises ValueError for an unknown name, with the nearest ones."""
+    """One published set. Raises ValueError for an unknown name."""
     if name not in _all():
-        near = difflib.get_close_matches(name, _all(), n=3, cutoff=0.3) or published_names()
-        raise ValueError(f"no published factors are named {name!r}; the nearest are {', '.join(near)}")
+        near = difflib.get_close_matches(name, _all(), n=3, cutoff=0.3)
+        nearest = f"the nearest are {', '.join(near)}; " if near else ""
+        raise ValueError(f"no published factors are named {name!r}; {nearest}ropebench list factors shows all")
     return _all()[name]

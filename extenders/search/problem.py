@@ -108,7 +108,8 @@ class Problem:
         if self.budget < fidelity * self.target_length:
             raise ValueError(
                 f"a budget of {self.budget} token-forwards is too small for one candidate, which takes "
-                f"{fidelity * self.target_length} ({fidelity} samples of {self.target_length} tokens); raise the budget"
+                f"{fidelity * self.target_length} ({fidelity} {'text' if fidelity == 1 else 'texts'} of "
+                f"{self.target_length} tokens); raise the budget"
             )
         if fidelity > self.samples:
             raise ValueError(f"{fidelity} samples were asked for and there are {self.samples}; ask for fewer")
