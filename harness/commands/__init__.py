@@ -1,0 +1,1 @@
+"""What each command does with the words that it is given; `harness.cli` lists them."""

@@ -1,0 +1,48 @@
+"""What there is: methods, tests, models, published results, and the machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.terminal import clean, print_table
+
+LISTS = ("extenders", "tests", "experiments", "models", "factors", "recipes")
+
+
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="extenders, tests, experiments, models, factors or recipes.")
+    ] = "extenders",
+) -> None:
+    """What there is to choose from."""
+    from harness import listing
+    from harness.parameters import hint
+
+    if what not in LISTS:
+        raise ValueError(f"nothing is listed as {what!r}; {hint(what, LISTS)}")
+    for name, summary, details in listing.ALL[what]():
+        print(f"{name:<28} {clean(summary)}".rstrip())
+        for detail in details:
+            print(f"    {clean(detail)}")
+
+
+def published(
+    out: Annotated[Path | None, typer.Option(help="Write to this Markdown file instead of printing.")] = None,
+) -> None:
+    """Published tables looked at again: a ranking that one task decides, ablations against their noise."""
+    from harness.store import write_whole
+    from reports.reanalysis import markdown
+
+    if out is None:
+        print(markdown(), end="")
+    else:
+        write_whole(out, markdown())
+
+
+def doctor() -> None:
+    """What this machine has, and what each missing thing costs."""
+    from harness.doctor import examine
+
+    findings = examine()
+    print_table(["", "found", "what that costs"], [[one.what, one.found, one.cost or "-"] for one in findings])

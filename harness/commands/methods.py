@@ -1,0 +1,147 @@
+"""A method on a model: its plan, checks before it is used, searches of its numbers, and its export."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.terminal import clean, clean_lines, command_line, fail, from_here, print_table, values
+
+
+def plan(
+    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
+    model: Annotated[
+        str, typer.Option(help="Shipped model, local folder or hub name; only its configuration is read.")
+    ],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    length: Annotated[int | None, typer.Option(help="Prompt plus new tokens; the target length unless given.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
+) -> None:
+    """Print the frequencies that a model would run with. Needs no weights."""
+    import json
+
+    from harness.plan import planned, table
+
+    given = values(parameter or [], "-p")
+    content = planned(extender, given, model, target_length, length, trained_length)
+    if json_:
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    head, rows = table(content)
+    print(head)
+    print_table(["pair", "period trained", "period planned", "rescale factor"], rows)
+
+
+def preflight(
+    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
+    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+) -> None:
+    """Check a plan on a model in about a minute, before GPU-days are spent on it. 0 good, 1 a check failed."""
+    from harness.preflight import preflight as check
+
+    given = values(parameter or [], "-p")
+    found = check(extender, given, from_here(model), target_length, trained_length)
+    print_table(["tokens before", "unextended, nats", f"{extender}, nats"], found.rows)
+    print_table(["", "check", "found"], [["ok" if c.ok else "FAILED", c.name, c.found] for c in found.checks])
+    for failed in found.failed:
+        print(clean(f"failed: {failed.name}: {failed.reason}"))
+    raise typer.Exit(1 if found.failed else 0)
+
+
+def search(
+    extender: Annotated[str, typer.Argument(help="longrope, longrope2, yarn_rcd, … or a file of yours.")],
+    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    budget: Annotated[
+        int | None, typer.Option(help="In token-forwards; 100 prompts of the target length unless given.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Search seed; repeatable, one search each. 0.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    documents: Annotated[str | None, typer.Option(help="Folder of .txt and .md files to search on.")] = None,
+    fine_tune: Annotated[
+        str | None, typer.Option(help="Recipe of the training that -p intermediate_length=N needs half-way.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of that training, as in train; repeatable.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/searches"),
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+) -> None:
+    """Search a method's numbers on a model; stopped, it goes on where it was."""
+    from harness import search_command
+    from harness.progress import progress
+
+    given = values(parameter or [], "-p")
+    given |= {"budget": budget} if budget is not None else {}
+    given |= {"documents": documents} if documents is not None else {}
+    tuning = None if fine_tune is None else (fine_tune, values(setting or [], "--set"))
+    try:
+        results = search_command.search(
+            extender, given, model, target_length, out, progress(), seed or [0], trained_length, fine_tune=tuning
+        )
+    except KeyboardInterrupt:
+        again = command_line()
+        fail(f"stopped; every measured loss is kept in {out}, and this goes on where it stopped: {again}", 130)
+    for content in results:
+        for line in search_command.table(content, out):
+            print(clean(line))
+
+
+def search_study(
+    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
+    target_length: Annotated[int, typer.Option(help="What the methods are to reach, in tokens.")],
+    forwards: Annotated[
+        int, typer.Option(help="Budget of the official procedures, in prompts; 14080 is their full size.")
+    ] = 1000,
+    seed: Annotated[list[int] | None, typer.Option(help="Search seed; repeatable. 0 to 4.")] = None,
+    texts: Annotated[int, typer.Option(help="Held-out texts that winners are compared on.")] = 64,
+    samples: Annotated[int | None, typer.Option(help="Texts per candidate of the official procedures; 10.")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Only this row; repeatable.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+) -> None:
+    """Compare search procedures on held-out needles; stopped, it goes on where it was."""
+    from harness.progress import progress
+    from harness.search_study import study
+    from harness.search_table import markdown
+
+    seeds = seed or [0, 1, 2, 3, 4]
+    content = study(
+        model, target_length, out, progress(), forwards, seeds, texts, samples, row or [], trained_length, dtype
+    )
+    print(clean_lines(markdown(content)))
+
+
+def export(
+    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
+    model: Annotated[
+        str, typer.Option(help="Shipped model, local folder or hub name; only its configuration is read.")
+    ],
+    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    found: Annotated[Path | None, typer.Option(help="Result of a search of this method, a .json file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; printed unless given.")] = None,
+    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+) -> None:
+    """Write a plan as keys of a model's config.json (transformers' longrope form)."""
+    import json
+
+    from harness import export as exports
+
+    given = values(parameter or [], "-p")
+    content, notes = exports.export(extender, given, model, target_length, trained_length, found)
+    text = json.dumps(content, indent=1)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    if out is None:
+        print(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+        print(out)

@@ -1,0 +1,212 @@
+"""Experiments and their results: run, status, report, compare; and the samples of tests as files."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.commands.terminal import ARGUMENTS, clean, command_line, fail, from_here, print_table, say, values
+
+if TYPE_CHECKING:
+    from harness.experiment import Experiment
+    from harness.progress import Progress
+    from harness.run import Outcome
+    from harness.store import Store
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(help="A file, or the name of a shipped experiment.")] = "quick",
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; results/NAME unless given.")] = None,
+    model: Annotated[str | None, typer.Option(help="Another model than the file's.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed instead of the file's; may be repeated.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE instead of the file's; repeatable.")
+    ] = None,
+    date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
+    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    cache: Annotated[bool, typer.Option(help="Keep the prompts for other runs.")] = True,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the work; one a core for shipped models on a CPU.")
+    ] = None,
+) -> None:
+    """Run an experiment, or what is missing of it, and write the report."""
+    from harness import experiment as experiments
+    from harness.team import Relay
+
+    overrides = values(set_ or [], "--set")
+    overrides |= {"model": from_here(model)} if model else {}
+    overrides |= {"seeds": list(seed)} if seed else {}
+    plan = experiments.read(experiments.find(experiment), overrides)
+    folder = out or Path("results") / plan.name
+    shown = _shown()
+    for note in plan.notes:
+        shown.say(note)
+    try:
+        outcome = _compute(plan, folder, shown, cache, workers)
+    except KeyboardInterrupt:
+        shown.close()
+        if isinstance(shown, Relay):
+            raise typer.Exit(130) from None
+        again = command_line()
+        fail(f"stopped; finished cells are kept in {folder}, and this goes on where it stopped: {again}", 130)
+    for cell, reason in outcome.failed:
+        shown.say(f"failed: {cell.words}: {reason}")
+    for label, reason in outcome.unsearched:
+        shown.say(f"not evaluated, because its search failed: {label}: {reason}")
+    kept = outcome.total - outcome.computed
+    words = f"{outcome.total} cells: {outcome.computed - len(outcome.failed)} computed, {kept} kept from before"
+    shown.say(words + (f", {len(outcome.failed)} FAILED (run again to try them again)" if outcome.failed else ""))
+    if report:
+        _report(outcome.store, None, date)
+    if outcome.failed or outcome.unsearched:
+        raise typer.Exit(1)
+
+
+def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> None:
+    """What of a run is finished, failed or missing."""
+    from harness.store import Store
+
+    store = Store.open(folder)
+    content = store.described()
+    counts: dict[str, dict[str, int]] = {}
+    failures: dict[str, list[str]] = {}
+    for planned, cell in store.cells():
+        state = "missing" if cell is None else str(cell["status"])
+        counts.setdefault(planned["label"], {"done": 0, "failed": 0, "missing": 0})[state] += 1
+        if cell is not None and state == "failed":
+            where = f"{planned['label']} · {planned['task']} · {planned['length']} tokens · seed {planned['seed']}"
+            failures.setdefault(str(cell["error"]), []).append(where)
+    total = {state: sum(count[state] for count in counts.values()) for state in ("done", "failed", "missing")}
+    print(f"{content['name']} on {content['model']['name']}, target {content['target_length']} tokens")
+    rows = [[label, *map(str, count.values())] for label, count in counts.items()]
+    print_table(["method", "done", "failed", "missing"], [*rows, ["all", *map(str, total.values())]])
+    for one in content.get("searches", []):
+        found = store.search(one["key"])
+        state = "missing; its cells are planned when it is done" if found is None else str(found["status"])
+        reason = f": {found['error']}" if found is not None and found["error"] else ""
+        print(clean(f"search of {one['label']}: {state}{reason}"))
+    for one in content.get("trainings", []):
+        found = store.training(one["key"]) or {"status": "missing", "error": ""}
+        reason = f": {found['error']}" if found["error"] else ""
+        print(clean(f"training of {one['method']}, seed {one['seed']}: {found['status']}{reason}"))
+    for reason, places in failures.items():
+        print(f"failed: {clean(reason)}")
+        for place in places:
+            print(f"  {place}")
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A result store.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; the store's own unless given.")] = None,
+    date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
+) -> None:
+    """Write the report of a result store."""
+    from harness.store import Store
+
+    _report(Store.open(folder), out, date)
+
+
+def compare(
+    base: Annotated[str, typer.Argument(help="A result store; with --preset also a method, or its file.")],
+    candidate: Annotated[str, typer.Argument(help="The one that must not be worse.")],
+    margin: Annotated[float | None, typer.Option(help="Largest drop let through, in points; 1 unless given.")] = None,
+    preset: Annotated[str | None, typer.Option(help="ci: its margin; two methods are run at its size first.")] = None,
+    base_label: Annotated[str | None, typer.Option(help="Method in the base; all methods unless given.")] = None,
+    candidate_label: Annotated[str | None, typer.Option(help="Method in the candidate.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="A condition that may differ; repeatable.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a comment for a pull request there.")] = None,
+    model: Annotated[str | None, typer.Option(help="Another model than the preset's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Results of the preset; results/PRESET-BASE-CANDIDATE.")] = None,
+) -> None:
+    """The gate: is a candidate as good as its base, up to a margin? 0 passed, 1 failed, 2 cannot compare."""
+    from harness.compare import is_store, preset_experiment
+    from harness.parameters import hint
+    from reports import gate, gate_words
+
+    if preset is not None and preset not in gate.PRESETS:
+        raise ValueError(f"no preset is named {preset!r}; {hint(preset, list(gate.PRESETS))}")
+    folders = Path(base), Path(candidate)
+    if preset and not (is_store(base) or is_store(candidate)):
+        plan = preset_experiment(preset, base, candidate, from_here(model) if model else None)
+        folders = (out or Path("results") / plan.name,) * 2
+        base_label, candidate_label = (method.label for method in plan.methods)
+        _run_quietly(plan, folders[0])
+    allowed = gate.PRESETS[preset] if preset and margin is None else gate.MARGIN if margin is None else margin
+    try:
+        answer = gate.compare(*folders, allowed, base_label, candidate_label, allow or [])
+    except gate.CannotCompare as refusal:
+        gate_words.write(refusal, junit, markdown)
+        raise
+    gate_words.write(answer, junit, markdown)
+    print_table(gate_words.HEAD, gate_words.lines(answer))
+    for note in answer.notes:
+        print(clean(f"note: {note}"))
+    print(clean(gate_words.summary(answer)))
+    raise typer.Exit(answer.exit_code)
+
+
+def generate(
+    test: Annotated[list[str], typer.Argument(help="Tests or suites; see: ropebench list tests.")],
+    length: Annotated[list[int], typer.Option(help="Prompt plus new tokens, in tokens; repeatable.")],
+    model: Annotated[str, typer.Option(help="Shipped model, folder or hub name; only its tokenizer is read.")],
+    out: Annotated[Path, typer.Option(help="Folder of the files.")],
+    samples: Annotated[int, typer.Option(help="Of every test at every length.")] = 20,
+    seed: Annotated[list[int] | None, typer.Option(help="0 unless given; repeatable.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the tests; repeatable.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0 decides by itself.")] = 0,
+    cache: Annotated[bool, typer.Option(help="Keep the samples for the next time.")] = True,
+) -> None:
+    """Write tests as files: samples as JSONL, and lm-eval tasks that run and score them with any backend."""
+    from harness.generate import command
+    from harness.generate import generate as write
+
+    given = values(parameter or [], "-p")
+    settings: dict[str, Any] = {"seeds": seed or [0], "parameters": given, "workers": workers, "cached": cache}
+    made = write(test, out, model=model, lengths=length, samples=samples, **settings, say=say)
+    whole = [one for one in made if one.file]
+    how = [f"{one.seconds:.1f} s" if one.seconds else "from the cache" for one in whole]
+    print_table(["samples", "made in"], [[str(one.file), words] for one, words in zip(whole, how, strict=True)])
+    if whole:
+        print(f"run them with: {command(whole, out, model)}")
+    if len(whole) < len(made):
+        fail(f"{len(made) - len(whole)} of {len(made)} could not be made", 1)
+
+
+def _run_quietly(plan: "Experiment", folder: Path) -> None:
+    """Compute what the store misses. Raises ValueError when a cell failed."""
+    outcome = _compute(plan, folder, _shown())
+    if outcome.failed:
+        cell, reason = outcome.failed[0]
+        raise ValueError(f"{len(outcome.failed)} cells failed, first {cell.words}: {reason}")
+
+
+def _shown() -> "Progress":
+    """The progress of this process; a helper's goes to the process that started it."""
+    from harness.progress import progress
+    from harness.team import SESSION, Relay
+
+    return Relay() if SESSION in os.environ else progress()
+
+
+def _compute(
+    plan: "Experiment", folder: Path, shown: "Progress", cache: bool = True, workers: int | None = None
+) -> "Outcome":
+    """Compute what the store misses, with helpers where that pays. A helper ends here."""
+    from harness.engine import LocalEngine
+    from harness.run import run as run_cells
+    from harness.team import team_for
+
+    team = team_for(plan.model, workers, [sys.executable, "-m", "harness.cli", *ARGUMENTS])
+    outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads), shown, cache, team)
+    if not team.first:
+        raise typer.Exit(0)
+    return outcome
+
+
+def _report(store: "Store", out: Path | None, date: str | None) -> None:
+    from reports.page import write_report
+
+    print(write_report(store, out, date))

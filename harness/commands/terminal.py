@@ -1,0 +1,59 @@
+"""What all commands share: words from the command line, and lines for the terminal, without control signs."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+ARGUMENTS: list[str] = []  # the command line at work, which helpers repeat
+
+
+def command_line() -> str:
+    """What a user types to go on."""
+    return shlex.join(["ropebench", *ARGUMENTS])
+
+
+def from_here(model: str) -> str:
+    """A folder named on the command line is relative to the working folder, not to the experiment file."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
+def values(assignments: list[str], option: str) -> dict[str, Any]:
+    from harness.strict_yaml import loads
+
+    values: dict[str, Any] = {}
+    for text in assignments:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise ValueError(f"{option} wants NAME=VALUE, got {text!r}")
+        if name.strip() in values:
+            raise ValueError(f"{option} {name.strip()} is given twice")
+        values[name.strip()] = loads(value, f"{option} {name.strip()}")
+    return values
+
+
+def print_table(head: list[str], rows: list[list[str]]) -> None:
+    cells = [head, *[[clean(value) for value in row] for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for row in cells:
+        print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def say(line: str) -> None:
+    print(clean(line), file=sys.stderr, flush=True)
+
+
+def clean_lines(text: str) -> str:
+    return "\n".join(clean(line) for line in text.splitlines())
+
+
+def clean(text: str) -> str:
+    """Without control signs, which could move a terminal's cursor."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def fail(line: str, code: int) -> None:
+    print(f"ropebench: {clean(' '.join(line.split()))}", file=sys.stderr)
+    raise typer.Exit(code)
