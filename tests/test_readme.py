@@ -1,11 +1,16 @@
 """The README's example method and experiment are run as they stand there."""
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
 
 from extenders import base
 from extenders.base import RopeSpec
-from harness import experiment
+from harness import cli, experiment
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -32,3 +37,25 @@ def test_the_commands_are_the_makefiles() -> None:
     makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\w+)", block(""), re.MULTILINE):
         assert f"\n{target}:" in makefile
+
+
+COMMANDS = re.findall(r"^\.venv/bin/ropebench (.*?)(?: +#.*)?$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_has_its_options(line: str) -> None:
+    parsed(line)
+
+
+def parsed(line: str) -> Any:
+    """Options of a command line as its command reads them: what is missing or unknown is refused, nothing runs."""
+    name, *words = shlex.split(line)
+    commands: Any = typer.main.get_command(cli.app)
+    return commands.commands[name].make_context(name, words).params
+
+
+def test_there_are_commands_and_a_wrong_one_is_seen() -> None:
+    assert len(COMMANDS) >= 10
+    assert parsed("search longrope2 --model m --target-length 9 --seed 3")["seed"] == [3]
+    with pytest.raises(Exception, match="No such option: --sed"):
+        parsed("search longrope2 --model m --target-length 9 --sed 3")
