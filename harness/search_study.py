@@ -89,15 +89,18 @@ def study(
     only: Sequence[str] = (),
     trained_length: int | None = None,
     dtype: str = "auto",
+    reference: str | None = None,
 ) -> dict[str, Any]:
     """Run what is missing of the study and write its table; returns study.json's content.
 
     `forwards` is the budget of the official procedures in prompts of the target length, `only` names the rows to search
-    (all but those of full size unless given), `texts` is the number of held-out texts.
+    (all but those of full size unless given), `texts` is the number of held-out texts, `reference` the row that all
+    others are compared with.
     """
     rows = procedures(forwards, samples)
     names = [row.name for row in rows]
     unknown = [name for name in only if name not in names]
+    unknown += [] if reference is None or reference in (*names, *CLOSED, "flat") else [reference]
     if unknown:
         raise ValueError(f"no row of the study is named {unknown[0]!r}; there are {', '.join(names)}")
     wanted = [row for row in rows if (row.name in only if only else not row.only_named)]
@@ -130,7 +133,7 @@ def study(
         closed = _closed(base.rope, target_length)
         losses = {name: held_out.losses(plan) for name, plan in closed.items()}
         winners = [(one, held_out.losses(one.plan)) for one in found]
-    content = summary(rows, winners, losses, base, target_length)
+    content = summary(rows, winners, losses, base, target_length, reference)
     write_whole(folder / "study.json", json.dumps(content, indent=1, sort_keys=True) + "\n")
     write_whole(folder / "table.md", markdown(content))
     write_whole(folder / "table.csv", comma_separated(content))

@@ -46,8 +46,12 @@ def summary(
     closed: Mapping[str, list[float]],
     base: Base,
     target_length: int,
+    reference: str | None = None,
 ) -> dict[str, Any]:
-    """All numbers of the study: by row the mean over seeds of every text's loss, and what follows from it."""
+    """All numbers of the study: by row the mean over seeds of every text's loss, and what follows from it.
+
+    Differences are to the row `reference`, the first unless given. Raises ValueError when the study has no such row.
+    """
     by_seed: dict[str, list[list[float]]] = {}
     lines: list[dict[str, Any]] = []
     for row in rows:
@@ -72,20 +76,22 @@ def summary(
     for name, losses in closed.items():
         by_seed[name] = [losses]
         lines.append({"row": name, "extender": name, "parameters": {}, "forwards": 0, "seeds": [], "token_forwards": 0})
-    first = lines[0]["row"]
+    if reference is not None and reference not in by_seed:
+        raise ValueError(f"the study has no finished row {reference!r} to compare with; it has {', '.join(by_seed)}")
+    reference = lines[0]["row"] if reference is None else reference
     for line in lines:
         table_SN = by_seed[line["row"]]
         losses = [sum(column) / len(table_SN) for column in zip(*table_SN, strict=True)]  # of texts
         line["loss"] = finite(sum(losses) / len(losses))
         line["losses_of_texts"] = [finite(loss) for loss in losses]
-        line["behind_first"] = difference(table_SN, by_seed[first]) if line["row"] != first else None
+        line["behind_reference"] = difference(table_SN, by_seed[reference]) if line["row"] != reference else None
     return {
         "weights": base.weights_hash,
         "dtype": base.dtype,
         "target_length": target_length,
         "trained_length": base.rope.trained_length,
         "theoretical_critical_pair": base.rope.critical_pair,
-        "reference": first,
+        "reference": reference,
         "texts": len(next(iter(by_seed.values()))[0]),
         "unit": "nats per answer token, held-out needles",
         "rows": lines,
@@ -126,7 +132,7 @@ def table(content: Mapping[str, Any]) -> list[list[str]]:
     """Rows of text, best first."""
     rows = []
     for line in sorted(content["rows"], key=lambda one: math.inf if one["loss"] is None else one["loss"]):
-        gap = line["behind_first"]
+        gap = line["behind_reference"]
         pairs = [pair for pair in line.get("critical_pairs", []) if pair is not None]
         rows.append(
             [

@@ -41,10 +41,10 @@ def test_a_study_compares_on_texts_that_no_search_has_seen(tmp_path: Path, engin
     fast, released = rows["fast, a tenth"], rows["released code"]
     assert fast["seeds"] == [0, 1] and len(fast["critical_pairs"]) == 2
     assert fast["token_forwards"] <= 15 * 256 < released["token_forwards"] <= 150 * 256
-    assert fast["behind_first"] is None and len(fast["losses_of_texts"]) == 6
+    assert fast["behind_reference"] is None and len(fast["losses_of_texts"]) == 6
     assert fast["loss"] == pytest.approx(sum(fast["losses_of_seeds"]) / 2)
     gap = sum(a - b for a, b in zip(released["losses_of_texts"], fast["losses_of_texts"], strict=True)) / 6
-    mean, low, high = released["behind_first"]
+    mean, low, high = released["behind_reference"]
     assert mean == pytest.approx(gap) and low <= mean <= high
     table = (tmp_path / "table.md").read_text()
     assert (
@@ -110,6 +110,22 @@ def test_the_table_shows_all_rows_and_seeds_that_were_searched(tmp_path: Path, e
     assert seeds("fast, a tenth", 0, 1) == {"fast, a tenth": [0, 1]}
     assert seeds("released code", 30) == {"fast, a tenth": [0, 1], "released code": [30]}
     assert seeds("fast, a tenth", 0) == {"fast, a tenth": [0, 1]}  # seed 30 lies beyond those that are looked for
+
+
+def test_any_row_can_be_what_others_are_compared_with(tmp_path: Path, engines: list[SearchEngine]) -> None:
+    def gaps(reference: str | None) -> dict[str, Any]:
+        content = study("fake", 256, tmp_path, Quiet(), 150, (0, 1), 6, 4, ROWS[:2], reference=reference)
+        return {line["row"]: line["behind_reference"] for line in content["rows"]}
+
+    usual, other = gaps(None), gaps("ntk_rcd, a tenth")
+    assert usual["fast, a tenth"] is None and other["ntk_rcd, a tenth"] is None
+    mean, low, high = usual["ntk_rcd, a tenth"]
+    assert other["fast, a tenth"] == pytest.approx([-mean, -high, -low])
+    assert gaps("yarn")["yarn"] is None
+    with pytest.raises(ValueError, match=r"no finished row 'paper' to compare with; it has fast, a tenth, ntk_rcd"):
+        gaps("paper")
+    with pytest.raises(ValueError, match=r"no row of the study is named 'papers'"):
+        gaps("papers")
 
 
 def test_differences_are_paired_by_text() -> None:

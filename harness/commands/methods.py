@@ -103,6 +103,7 @@ def search_study(
     texts: Annotated[int, typer.Option(help="Held-out texts that winners are compared on.")] = 64,
     samples: Annotated[int | None, typer.Option(help="Texts per candidate of the official procedures; 10.")] = None,
     row: Annotated[list[str] | None, typer.Option(help="Only this row; repeatable.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Row that others are compared with; the first.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
     trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
@@ -114,7 +115,18 @@ def search_study(
 
     seeds = seed or [0, 1, 2, 3, 4]
     content = study(
-        model, target_length, out, progress(), forwards, seeds, texts, samples, row or [], trained_length, dtype
+        model,
+        target_length,
+        out,
+        progress(),
+        forwards,
+        seeds,
+        texts,
+        samples,
+        row or [],
+        trained_length,
+        dtype,
+        reference,
     )
     print(clean_lines(markdown(content)))
 
