@@ -26,6 +26,7 @@ from harness.progress import Progress
 from harness.prompt_cache import PromptCache, cache_folder
 from harness.prompts import KeptPrompts
 from harness.provenance import now, provenance
+from harness.search_work import Measures
 from harness.store import Store
 from harness.team import Team
 from harness.training import Job
@@ -34,7 +35,7 @@ from tasks.base import LM, Row
 SAVED_SECONDS = 60.0  # between two writings of run.json
 
 
-class Session(searching.Measures, Protocol):
+class Session(Measures, Protocol):
     """One method on the loaded model."""
 
     @property

@@ -17,6 +17,7 @@ from harness.engine import LocalEngine
 from harness.experiment import Experiment, Method, load_method, user_folders
 from harness.progress import Progress
 from harness.search_progress import search_progress
+from harness.search_work import Measures
 from harness.store import key_of
 
 PROGRESSIVE = 2  # raised when a search around the same training would end elsewhere
@@ -98,10 +99,10 @@ def _tuner(
     fine_tune: tuple[str, Mapping[str, Any]],
     progress: Progress,
     opened: ExitStack,
-) -> Callable[[SearchedExtender], searching.Measures]:
+) -> Callable[[SearchedExtender], Measures]:
     """Trains with a method's plan, saves the model and opens it. The untrained model stays loaded beside it."""
 
-    def tune(method: SearchedExtender) -> searching.Measures:
+    def tune(method: SearchedExtender) -> Measures:
         from harness.train_command import train_alone
 
         given = {name: plain(value) for name, value in method.parameters().items() if value is not None}
@@ -121,7 +122,7 @@ def _tuner(
         if record["status"] != "done":
             raise ValueError(f"the fine-tuning to {method.target_length} tokens failed: {record['error']}")
         longer = dataclasses.replace(experiment, model=str(place))
-        session: searching.Measures = opened.enter_context(LocalEngine(longer, progress).open())(search.method)
+        session: Measures = opened.enter_context(LocalEngine(longer, progress).open())(search.method)
         return session
 
     return tune

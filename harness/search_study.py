@@ -30,6 +30,7 @@ from harness.progress import Progress
 from harness.search_documents import Documents
 from harness.search_progress import search_progress
 from harness.search_table import Found, Procedure, comma_separated, markdown, summary
+from harness.search_work import Measures
 from harness.store import canonical, write_whole
 
 TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
@@ -164,7 +165,7 @@ def _closed(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:
 class HeldOut:
     """Losses of plans on the study's texts, kept on disk by plan."""
 
-    def __init__(self, session: searching.Measures, path: Path, length: int, texts: int) -> None:
+    def __init__(self, session: Measures, path: Path, length: int, texts: int) -> None:
         self._session, self._texts = session, texts
         self._documents = Documents(session.lm, length, "needle", TEXTS_SEED, start=session.start_ids)
         self._path = path
