@@ -41,7 +41,7 @@ CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3")
 
 def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
     """The rows: ours at a tenth and at the whole of `forwards`, the official procedures at the whole, tuned baselines
-    at a tenth (what ours has there), the ablations at a tenth, and last the official procedures at full size.
+    at a tenth (what ours has there), the ablations at a tenth, CMA-ES, and last the official procedures at full size.
 
     `samples` is the number of texts a candidate of the official procedures is measured on (theirs unless given).
     """
@@ -61,6 +61,9 @@ def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
         Procedure("released code, plain perplexity", "longrope2", forwards,
                   {"searcher": "released", "fitness": "perplexity", **official}),
     ]  # fmt: skip
+    rows.append(
+        Procedure("cma, a tenth", "longrope2", tenth, {"searcher": "cma"}, only_named=True)
+    )  # a further package
     full = [
         Procedure("released code, full size", "longrope2", FULL, {"searcher": "released"}, only_named=True),
         Procedure("paper, full size", "longrope2", FULL, {"searcher": "paper"}, only_named=True),
@@ -95,7 +98,7 @@ def study(
     """Run what is missing of the study and write its table; returns study.json's content.
 
     `forwards` is the budget of the official procedures in prompts of the target length, `only` names the rows to search
-    (all but those of full size unless given), `texts` is the number of held-out texts, `reference` the row that all
+    (all but CMA-ES and those of full size unless given), `texts` is the number of held-out texts, `reference` the row that all
     others are compared with.
     """
     rows = procedures(forwards, samples)
