@@ -98,8 +98,8 @@ def study(
     """Run what is missing of the study and write its table; returns study.json's content.
 
     `forwards` is the budget of the official procedures in prompts of the target length, `only` names the rows to search
-    (all but CMA-ES and those of full size unless given), `texts` is the number of held-out texts, `reference` the row that all
-    others are compared with.
+    (all but CMA-ES and those of full size unless given), `texts` is the number of held-out texts, `reference` the row
+    that all others are compared with.
     """
     rows = procedures(forwards, samples)
     names = [row.name for row in rows]
