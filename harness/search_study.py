@@ -8,7 +8,7 @@ numbers of seeds.
 
     DIR/searches/…            results and trajectories, as in a result store
     DIR/held-out.WEIGHTS.DTYPE.LENGTH.jsonl   losses on the held-out texts by plan
-    DIR/study.json, table.md, table.csv
+    DIR/study.json, table.md, table.csv       and, by the command line, figure.svg
 """
 
 import json

@@ -91,11 +91,11 @@ def dashes(families: Mapping[str, str]) -> dict[str, Any]:
     return {label: DASHES[min(trained[family].index(label), len(DASHES) - 1)] for label, family in families.items()}
 
 
-def to_svg(figure: Figure) -> str:
-    """A complete SVG file. Call it inside `drawing`."""
+def to_svg(figure: Figure, background: str | None = None) -> str:
+    """A complete SVG file, transparent unless it has a background. Call it inside `drawing`."""
     out = io.StringIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(out, format="svg", transparent=True, metadata=metadata)
+    figure.savefig(out, format="svg", transparent=background is None, facecolor=background, metadata=metadata)
     return out.getvalue()
 
 

@@ -126,3 +126,20 @@ def test_search_on_the_command_line_and_in_an_experiment(
         assert reason in error.splitlines()[-1], error
     assert cli.answer(["search", "pi", "--model", str(tiny_model_folder), "--target-length", "512"]) == 2
     assert "pi has nothing to search" in capsys.readouterr().err
+
+
+def test_a_study_on_the_command_line(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["search-study", "--model", str(tiny_model_folder), "--target-length", "512", "--forwards", "40"]
+    asked += ["--texts", "2", "--seed", "0", "--row", "ntk_rcd, a tenth"]
+    assert cli.answer(asked) == 0
+    said = capsys.readouterr().out
+    place = Path("results/search-study")
+    assert said.strip() == (place / "table.md").read_text().strip() and "| ntk_rcd, a tenth |" in said
+    assert "ntk_rcd, a tenth (" in (place / "figure.svg").read_text()
+    assert cli.answer([*asked, "--reference", "yarn"]) == 0
+    assert "the reference is the row 'yarn'" in capsys.readouterr().out
+    assert cli.answer([*asked, "--reference", "yearn"]) == 2
+    assert "no row of the study is named 'yearn'" in capsys.readouterr().err

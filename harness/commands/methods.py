@@ -112,6 +112,8 @@ def search_study(
     from harness.progress import progress
     from harness.search_study import study
     from harness.search_table import markdown
+    from harness.store import write_whole
+    from reports.study_figure import study_figure
 
     seeds = seed or [0, 1, 2, 3, 4]
     content = study(
@@ -128,6 +130,7 @@ def search_study(
         dtype,
         reference,
     )
+    write_whole(out / "figure.svg", study_figure(content))
     print(clean_lines(markdown(content)))
 
 
