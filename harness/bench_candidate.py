@@ -133,7 +133,13 @@ def parameters(config: Any) -> int:
         return sum(one.numel() for one in AutoModelForCausalLM.from_config(config).parameters())
 
 
-def bench_candidate(model: Any, spec: RopeSpec, lengths: Sequence[int], pairs: int = 3) -> Iterator[Way]:
+def bench_candidate(
+    model: Any,
+    spec: RopeSpec,
+    lengths: Sequence[int],
+    pairs: int = 3,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Way]:
     """The three ways at every length (tokens). Raises ValueError for lengths that hold no scored token."""
     import torch
 
@@ -149,10 +155,10 @@ def bench_candidate(model: Any, spec: RopeSpec, lengths: Sequence[int], pairs: i
             ids = torch.randint(0, model.config.vocab_size, (length,), generator=generator).tolist()
             document = Document(tuple(ids), tuple(range(length - SCORED, length)), "random", "")
             method = load("yarn")(target_length=max(length, 2 * spec.trained_length))
-            yield from _ways(bare, method.plan(spec, length), document, pairs)
+            yield from _ways(bare, method.plan(spec, length), document, pairs, say)
 
 
-def _ways(bare: Bare, plan: RopePlan, document: Any, pairs: int) -> Iterator[Way]:
+def _ways(bare: Bare, plan: RopePlan, document: Any, pairs: int, say: Callable[[str], None]) -> Iterator[Way]:
     ways = {"body": body, "candidate": candidate, "full logits": full_logits}
     length = len(document.ids)
     if not full_logits_fit(bare.model, length):
@@ -160,7 +166,8 @@ def _ways(bare: Bare, plan: RopePlan, document: Any, pairs: int) -> Iterator[Way
     seconds: dict[str, list[float]] = {what: [] for what in ways}
     peaks: dict[str, int] = {}
     losses: dict[str, float | None] = {}
-    for _ in range(pairs + 1):  # the first round warms up: the first pass of a shape prepares kernels
+    for turn in range(pairs + 1):  # the first round warms up: the first pass of a shape prepares kernels
+        say(f"{length} tokens, round {turn + 1} of {pairs + 1}: {', '.join(ways)}")
         for what in list(ways):
             measured = _measured(ways[what], bare, plan, document)
             if measured is None:

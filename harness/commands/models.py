@@ -89,7 +89,7 @@ def bench(
     if what == "candidate":
         from harness.bench_candidate import HEAD, bench_candidate, line, opened
 
-        print_table(HEAD, [line(one) for one in bench_candidate(*opened(model, shape), lengths, pairs)])
+        print_table(HEAD, [line(one) for one in bench_candidate(*opened(model, shape), lengths, pairs, say)])
         return
     from harness.bench import bench as measure
 
