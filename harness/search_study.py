@@ -154,7 +154,8 @@ def _found(
             method = search.method.extender
             assert isinstance(method, SearchedExtender)
             plan = method.with_found(content["found"]).plan(base.rope, method.target_length)
-            yield Found(name, seed, plan, content["found"].get("critical_pair"), content["cost"])
+            own_loss = content["loss"] if method.fitness == "needle" else None
+            yield Found(name, seed, plan, content["found"].get("critical_pair"), content["cost"], own_loss)
 
 
 def _closed(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:

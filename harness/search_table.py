@@ -31,13 +31,16 @@ class Procedure:
 
 @dataclass(frozen=True)
 class Found:
-    """A winner: which row, which seed, its plan at the target length, what it cost."""
+    """A winner: which row, which seed, its plan at the target length, what it cost, and its loss on the texts that it
+    was searched on (None for plain perplexity, which is another loss).
+    """
 
     row: str
     seed: int
     plan: RopePlan
     critical_pair: float | None
     cost: Mapping[str, Any]
+    own_loss: float | None = None
 
 
 def summary(
@@ -66,6 +69,7 @@ def summary(
                     "forwards": row.forwards,
                     "seeds": [one.seed for one, _ in own],
                     "losses_of_seeds": [finite(sum(losses) / len(losses)) for _, losses in own],
+                    "losses_on_own_texts": [one.own_loss for one, _ in own],
                     "critical_pairs": [one.critical_pair for one, _ in own],
                     "token_forwards": sum(one.cost["token_forwards"] for one, _ in own) / len(own),
                     "candidates": sum(one.cost["candidates"] for one, _ in own) / len(own),
@@ -123,8 +127,8 @@ def difference(losses_SN: Sequence[Sequence[float]], reference_SN: Sequence[Sequ
 
 
 HEAD = (
-    "row", "held-out loss", "by seed", "behind the reference [95 %]", "forwards", "candidates", "seconds",
-    "critical pair",
+    "row", "held-out loss", "by seed", "on its own texts", "behind the reference [95 %]", "forwards", "candidates",
+    "seconds", "critical pair",
 )  # fmt: skip
 
 
@@ -139,6 +143,7 @@ def table(content: Mapping[str, Any]) -> list[list[str]]:
                 line["row"],
                 "not finite" if line["loss"] is None else f"{line['loss']:.4f}",
                 ", ".join("inf" if x is None else f"{x:.3f}" for x in line.get("losses_of_seeds", [])) or "-",
+                "-" if (mean := own_mean(line)) is None else f"{mean:.3f}",
                 "-" if gap is None else f"{gap[0]:+.4f} [{gap[1]:+.4f}, {gap[2]:+.4f}]",
                 str(round(line["token_forwards"] / content["target_length"])),
                 str(round(line["candidates"])) if line["seeds"] else "-",
@@ -149,11 +154,17 @@ def table(content: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def own_mean(line: Mapping[str, Any]) -> float | None:
+    """Mean over seeds of a row's losses on the texts that it was searched on."""
+    losses = [loss for loss in line.get("losses_on_own_texts", []) if loss is not None]
+    return sum(losses) / len(losses) if losses else None
+
+
 def markdown(content: Mapping[str, Any]) -> str:
     words = (
         f"Held-out needle loss (nats per answer token) at {content['target_length']} tokens, window "
         f"{content['trained_length']}, {content['texts']} texts; intervals are over texts and search seeds (a row's "
-        "only seed adds nothing); forwards are prompts of the "
+        "only seed adds nothing); 'on its own texts' is what a search saw; forwards are prompts of the "
         f"target length; the reference is the row {content['reference']!r}; theoretical critical pair "
         f"{content['theoretical_critical_pair']}.\n"
     )

@@ -63,18 +63,24 @@ def drawn(content: Mapping[str, Any]) -> Figure:
         if name in present
     ]
     marks.append(Line2D([], [], color=style.MUTED, marker="|", linestyle="", markersize=7, label="one seed"))
+    hollow = Line2D([], [], color=style.MUTED, marker="o", linestyle="", label="on the texts it searched")
+    hollow.set_markerfacecolor(style.PAPER)
+    marks.append(hollow)
     figure.legend(
         handles=marks, loc="lower left", ncols=len(marks), frameon=False, fontsize=8, bbox_to_anchor=(0, 0),
-        columnspacing=1.2, handletextpad=0.1,
+        columnspacing=1.0, handletextpad=0.1,
     )  # fmt: skip
-    figure.text(
-        0.985, 0.13 / height, "in brackets: forward passes of one search", ha="right", color=style.MUTED, fontsize=8
-    )
+    figure.text(0.985, 0.13 / height, "in brackets: forward passes", ha="right", color=style.MUTED, fontsize=8)
     return figure
 
 
 def _losses(axes: Axes, place: int, line: Mapping[str, Any]) -> None:
     colour = KINDS[kind(line)][1]
+    own = [loss for loss in line.get("losses_on_own_texts", []) if loss is not None]
+    if own:
+        mean = sum(own) / len(own)
+        axes.plot([mean, line["loss"]], [place, place], color=colour, linewidth=0.8, alpha=0.6)
+        axes.plot([mean], [place], "o", color=colour, markerfacecolor=style.PAPER, markeredgewidth=1)
     seeds = [loss for loss in line.get("losses_of_seeds", []) if loss is not None]
     if len(seeds) > 1:
         axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=7, markeredgewidth=1, alpha=0.7)

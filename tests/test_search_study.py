@@ -12,7 +12,7 @@ from test_search_stage import SearchEngine, SearchSession
 
 from harness import search_study
 from harness.search_study import procedures, study
-from harness.search_table import difference, markdown
+from harness.search_table import difference, markdown, own_mean
 
 
 @pytest.fixture
@@ -43,6 +43,10 @@ def test_a_study_compares_on_texts_that_no_search_has_seen(tmp_path: Path, engin
     assert fast["token_forwards"] <= 15 * 256 < released["token_forwards"] <= 150 * 256
     assert fast["behind_reference"] is None and len(fast["losses_of_texts"]) == 6
     assert fast["loss"] == pytest.approx(sum(fast["losses_of_seeds"]) / 2)
+    results = [json.loads(one.read_text()) for one in (tmp_path / "searches").glob("*[0-9a-f].json")]
+    own = [one["loss"] for one in sorted(results, key=lambda one: one["label"]) if one["label"].startswith("fast")]
+    assert fast["losses_on_own_texts"] == own and own_mean(fast) == pytest.approx(sum(own) / 2)
+    assert own_mean(rows["yarn"]) is None
     gap = sum(a - b for a, b in zip(released["losses_of_texts"], fast["losses_of_texts"], strict=True)) / 6
     mean, low, high = released["behind_reference"]
     assert mean == pytest.approx(gap) and low <= mean <= high

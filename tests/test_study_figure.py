@@ -18,6 +18,7 @@ def line(row: str, extender: str, loss: float | None, behind: list[float] | None
         "parameters": PARAMETERS.get(row, {}),
         "loss": loss,
         "losses_of_seeds": [loss] * seeds,
+        "losses_on_own_texts": [0.05, None][:seeds],
         "seeds": list(range(seeds)),
         "behind_reference": behind,
         "token_forwards": 256 * 1234,
@@ -63,7 +64,8 @@ def test_an_interval_ends_at_the_panels_edge() -> None:
     wide["rows"][1]["behind_reference"] = [-1.0, -2.0, -0.5]
     wide["rows"][2]["behind_reference"] = [NEAR, -9.0, 9.0]
     with style.drawing("test"):
-        _, right = drawn(wide).axes
+        left, right = drawn(wide).axes
+    assert [0.05] in [list(one.get_xdata()) for one in left.lines]  # the mean of what is known
     spans = [list(one.get_xdata()) for one in right.lines if len(one.get_xdata()) == 2]
     assert [-NEAR, NEAR] in spans
     assert [one.get_text() for one in right.texts] == ["-1.0 ←", "+3.0 →"]
