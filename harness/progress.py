@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
-from harness.cells import Cell
+from harness.experiment.cells import Cell
 
 
 class TimeLeft:

@@ -12,8 +12,8 @@ from fakes import FakeLM
 from extenders.base import RopeSpec
 from extenders.none import NoExtension
 from extenders.pi import PositionInterpolation
-from harness.cells import Base
-from harness.experiment import Experiment, Method, Test
+from harness.experiment.cells import Base
+from harness.experiment.file import Experiment, Method, Test
 from tasks.base import LM, Row, Task
 
 ROPE = RopeSpec(8, 10_000.0, 64, tuple(10_000.0 ** (-i / 4) for i in range(4)))

@@ -8,10 +8,11 @@ import fakes
 import pytest
 import torch
 
-from harness import bench_candidate, cli
-from harness.bench import bench
-from harness.bench_candidate import SHAPES, line, parameters, random_model
-from harness.rope_spec import spec_from_config
+from harness import cli
+from harness.model.spec import spec_from_config
+from harness.tools import bench_candidate
+from harness.tools.bench import bench
+from harness.tools.bench_candidate import SHAPES, line, parameters, random_model
 
 
 @pytest.mark.parametrize(

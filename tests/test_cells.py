@@ -9,8 +9,8 @@ from fake_engine import ROPE, Count, experiment, methods
 
 import extenders.base
 from extenders.base import Extender, RopePlan, RopeSpec
-from harness.cells import Base, cells_of, content_of, plain, plan_signature, probes, task_identity
-from harness.experiment import Method, Test
+from harness.experiment.cells import Base, cells_of, content_of, plain, plan_signature, probes, task_identity
+from harness.experiment.file import Method, Test
 
 BASE = Base("w" * 16, ROPE, "float32", "sdpa")
 

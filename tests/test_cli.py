@@ -10,8 +10,8 @@ import pytest
 from fake_engine import Count, FakeEngine, Quiet, experiment
 
 from harness import cli
-from harness.experiment import Test, shipped
-from harness.run import run
+from harness.experiment.file import Test, shipped
+from harness.runner.run import run
 from harness.store import FORMAT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "Usage: ropebench" in done.stdout
     assert HEAVY.isdisjoint(done.stdout.splitlines()[-1].split())
-    assert not {"harness.run", "harness.experiment"} & set(done.stdout.splitlines()[-1].split())
+    assert not {"harness.runner.run", "harness.experiment.file"} & set(done.stdout.splitlines()[-1].split())
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,8 +107,8 @@ def test_status_counts_and_gives_reasons(tmp_path: Path, capsys: pytest.CaptureF
 
 def fake_run(monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None, **changes: Any) -> None:
     """Puts the fake engine and experiment in the place of the real ones."""
-    monkeypatch.setattr("harness.engine.LocalEngine", lambda *_: FakeEngine())
-    monkeypatch.setattr("harness.experiment.read", lambda path, overrides: experiment(**changes))
+    monkeypatch.setattr("harness.runner.engine.LocalEngine", lambda *_: FakeEngine())
+    monkeypatch.setattr("harness.experiment.file.read", lambda path, overrides: experiment(**changes))
     if stop_after is not None:
         progress = Quiet()
 

@@ -4,7 +4,7 @@ import fakes
 import pytest
 
 import tasks.base
-from harness.cells import task_identity
+from harness.experiment.cells import task_identity
 from tasks import failures, text
 from tasks.answers import CONTROLS, AnswerTask
 from tasks.base import Row

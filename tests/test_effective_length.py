@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.effective_length import RULES, effective_length
-from reports.intervals import Estimate, wilson
-from reports.pareto import membership
-from reports.ranks import bootstrap_ranks, stability
-from reports.split import split_of
+from reports.statistics.effective_length import RULES, effective_length
+from reports.statistics.intervals import Estimate, wilson
+from reports.statistics.pareto import membership
+from reports.statistics.ranks import bootstrap_ranks, stability
 
 LENGTHS = (4096, 8192, 16384, 32768)
 
@@ -135,9 +134,3 @@ def test_pareto() -> None:
     assert membership(doubtful) == {"a": "front", "b": "possible"}
     assert membership({"alone": (0.0, 0.0)}) == {"alone": "front"}
     assert membership({"a": (1.0, 1.0), "b": (1.0, 1.0)}) == {"a": "front", "b": "front"}
-
-
-def test_the_split_of_what_searches_see() -> None:
-    assert split_of("retrieval") == "search-aligned" and split_of("perplexity") == "search-aligned"
-    assert {split_of(name) for name in ("tracking", "counting", "qa")} == {"held-out"}
-    assert split_of("short") == "short" and split_of("juggling") == "other"

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness import experiment, strict_yaml
-from harness.experiment import Experiment
+from harness.experiment import file as experiment
+from harness.experiment import strict_yaml
+from harness.experiment.file import Experiment
 
 GOOD = """
 model: pocket-llama

@@ -13,7 +13,7 @@ from extenders.base import RopeSpec
 from extenders.factors import Factors
 from extenders.longrope2 import LongRope2
 from harness import cli
-from harness.export import exported
+from harness.tools.export import exported
 
 FACTORS = tuple(1 + i / 4 for i in range(32))
 

@@ -10,9 +10,13 @@ from test_search_stage import TARGET, SearchEngine, SearchSession
 
 from extenders import base
 from extenders.search.searched import SearchedExtender
-from harness import cli, experiment, search_command, searching, strict_yaml
-from harness.cells import probes
-from harness.experiment import Method
+from harness import cli
+from harness.experiment import file as experiment
+from harness.experiment import strict_yaml
+from harness.experiment.cells import probes
+from harness.experiment.file import Method
+from harness.search import stage as searching
+from harness.tools import search_alone as search_command
 
 SEARCHED: list[tuple[str, dict[str, Any]]] = [
     ("longrope2", {}),
@@ -62,7 +66,7 @@ def test_a_result_is_exported(
 ) -> None:
     if "keep_first" in given or "recovery_lengths" in given:
         pytest.skip("a configuration cannot say this plan")
-    from harness import rope_spec
+    from harness.model import spec as rope_spec
 
     monkeypatch.setattr(rope_spec, "load_config", lambda *_, **__: None)
     monkeypatch.setattr(rope_spec, "spec_from_config", lambda *_, **__: ROPE)

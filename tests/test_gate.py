@@ -14,11 +14,12 @@ from scipy.stats import binom
 
 import extenders
 from harness import cli
-from harness.compare import preset_experiment
-from harness.experiment import Test
-from reports import gate, gate_words
-from reports.gate import CannotCompare, compare
-from reports.noninferiority import Group, decide, lowest, margin_of
+from harness.experiment.file import Test
+from harness.experiment.preset import preset_experiment
+from reports.gate import gate
+from reports.gate import words as gate_words
+from reports.gate.gate import CannotCompare, compare
+from reports.statistics.noninferiority import Group, decide, lowest, margin_of
 
 
 def group(candidate: list[float], base: list[float], unit: str = "score", **more: Any) -> Group:
@@ -380,14 +381,15 @@ def test_the_command_runs_what_the_preset_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = FakeEngine()
-    monkeypatch.setattr("harness.engine.LocalEngine", lambda *_: engine)
-    monkeypatch.setattr("harness.compare.preset_experiment", lambda *_: experiment())
+    monkeypatch.setattr("harness.runner.engine.LocalEngine", lambda *_: engine)
+    monkeypatch.setattr("harness.experiment.preset.preset_experiment", lambda *_: experiment())
     words = ["compare", "none", "pi", "--preset", "ci", "--out", str(tmp_path / "store")]
     assert cli.answer(words) == 1  # equal answers, and far too few samples
     assert "not shown" in capsys.readouterr().out and engine.opened == 1
     assert cli.answer(words) == 1 and engine.opened == 1
     monkeypatch.setattr(
-        "harness.compare.preset_experiment", lambda *_: experiment(tests=(Test("count", Count(empty=True), 4),))
+        "harness.experiment.preset.preset_experiment",
+        lambda *_: experiment(tests=(Test("count", Count(empty=True), 4),)),
     )
     assert cli.answer([*words[:-1], str(tmp_path / "broken")]) == 2
     assert "cells failed, first" in capsys.readouterr().err

@@ -9,10 +9,10 @@ import pytest
 
 import tasks.base
 import tasks.scoring
-from harness import generate as generating
-from harness.generate import generate, jobs_of
-from harness.prompt_cache import PromptCache, cache_folder, copy_lines, prompts_key, sealed
-from harness.prompts import recorded
+from harness.prompts import generate as generating
+from harness.prompts.cache import PromptCache, cache_folder, copy_lines, prompts_key, sealed
+from harness.prompts.generate import generate, jobs_of
+from harness.prompts.record import recorded
 from tasks.base import Task
 
 OFFLINE = [
@@ -112,7 +112,7 @@ def test_without_the_cache_nothing_stays(byte_folder, tmp_path, cache):
 
 
 def test_keys_cover_what_changes_prompts_and_nothing_else(monkeypatch):
-    from harness import prompt_cache
+    from harness.prompts import cache as prompt_cache
 
     task = tasks.base.make("needle")
     keys = [

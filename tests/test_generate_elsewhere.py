@@ -10,7 +10,7 @@ SAMPLES = 3
 
 @pytest.fixture(scope="module")
 def folder():
-    from harness.model_files import shipped_models
+    from harness.model.files import shipped_models
 
     return shipped_models()["pocket-llama"]
 
@@ -36,10 +36,10 @@ def through_lm_eval(folder, out, names):
 def test_answers_and_scores_are_those_of_a_run(folder, tmp_path, monkeypatch):
     import extenders.base
     import tasks.base
-    from harness.generate import generate
-    from harness.lm import ExtendedLM
-    from harness.model import load_model
-    from harness.rope import applied
+    from harness.model.lm import ExtendedLM
+    from harness.model.load import load_model
+    from harness.prompts.generate import generate
+    from harness.rope.applied import applied
 
     monkeypatch.setenv("ROPEBENCH_CACHE", str(tmp_path / "cache"))
     made = []

@@ -10,10 +10,10 @@ import pytest
 from fake_engine import FakeEngine, FakeSession, Quiet, experiment, methods
 
 import tasks.base
-from harness.experiment import Test
-from harness.prompt_cache import PromptCache, cache_folder
-from harness.prompts import KeptPrompts, recorded, sample_of
-from harness.run import run
+from harness.experiment.file import Test
+from harness.prompts.cache import PromptCache, cache_folder
+from harness.prompts.record import KeptPrompts, recorded, sample_of
+from harness.runner.run import run
 from harness.store import Store
 from tasks.answers import AnswerTask, PromptTask
 from tasks.base import Row

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness import budgets
-from harness.ledger import ledger
-from reports.ledger import Audit, audit
+from harness.records import budgets
+from harness.records.ledger import ledger
+from reports.numbers.audit import Audit, audit
 
 PLACE = {"engine": "local", "versions": {"torch": "2.13"}, "gpus": [], "cpu": "c", "system": "s", "cores": 2}
 PLACE |= {"threads": 2, "python": "3.11", "commit": "abc", "dirty": False}

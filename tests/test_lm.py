@@ -10,11 +10,11 @@ import torch
 
 import extenders.base
 from extenders.base import Extender
-from harness import logits
-from harness.joined_cache import can_join
-from harness.lm import BrokenModel, ExtendedLM
-from harness.rope import applied
-from harness.rope_spec import spec_from_config
+from harness.model import logits
+from harness.model.joined_cache import can_join
+from harness.model.lm import BrokenModel, ExtendedLM
+from harness.model.spec import spec_from_config
+from harness.rope.applied import applied
 
 PROMPTS = ["one two three", "six", "ten and one", "a longer prompt that goes on and on " * 4, "six"]
 

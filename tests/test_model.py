@@ -9,8 +9,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from harness.model import load_model
-from harness.model_files import model_folder, shipped_models, weights_hash
+from harness.model.files import model_folder, shipped_models, weights_hash
+from harness.model.load import load_model
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def _edit(folder: Path, **changes: object) -> None:
     ],
 )
 def test_a_damaged_folder_is_one_clear_line(folder: Path, damage, message: str, monkeypatch) -> None:
-    monkeypatch.setattr("harness.model_files.find_spec", lambda name: None)  # no sentencepiece, also where there is one
+    monkeypatch.setattr("harness.model.files.find_spec", lambda name: None)  # no sentencepiece, also where there is one
     damage(folder)
     with pytest.raises(ValueError, match=message) as error:
         load_model(str(folder), device="cpu")

@@ -9,10 +9,10 @@ import torch
 
 from extenders.base import RopePlan
 from extenders.training.batch import Batch
-from harness.packing import Document, Packed, batch, pack, skip
-from harness.rope import applied
-from harness.rope_spec import spec_from_config
-from harness.training_model import Objective, Plans, document_kernel
+from harness.model.spec import spec_from_config
+from harness.rope.applied import applied
+from harness.training.objective import Objective, Plans, document_kernel
+from harness.training.packing import Document, Packed, batch, pack, skip
 
 
 def document(*ids: int) -> Document:

@@ -12,7 +12,7 @@ import pytest
 import synthetic_store as made
 
 from harness.store import Store
-from reports.page import write_report
+from reports.page.page import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra dev has it)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -145,9 +145,9 @@ def test_wrong_settings_are_one_line(given, length, message):
 def tiny():
     """(lm, model) without BOS: the published recipe puts none before a window."""
     from extenders.base import load
-    from harness.lm import ExtendedLM
-    from harness.rope import applied
-    from harness.rope_spec import spec_from_config
+    from harness.model.lm import ExtendedLM
+    from harness.model.spec import spec_from_config
+    from harness.rope.applied import applied
 
     model = fakes.tiny_llama()
     loaded = SimpleNamespace(model=model, tokenizer=fakes.byte_tokenizer(False), spec=spec_from_config(model.config))
@@ -351,11 +351,11 @@ from types import SimpleNamespace
 sys.path.insert(0, "tests")
 import fakes
 from extenders.base import load
-from harness.lm import ExtendedLM
-from harness.logits import hidden_states
-from harness.memory import PeakMemory
-from harness.rope import applied
-from harness.rope_spec import spec_from_config
+from harness.model.lm import ExtendedLM
+from harness.model.logits import hidden_states
+from harness.records.memory import PeakMemory
+from harness.rope.applied import applied
+from harness.model.spec import spec_from_config
 
 torch.set_num_threads(1)
 positions, vocabulary = int(sys.argv[1]), 131_072

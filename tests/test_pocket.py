@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.model_files import shipped_models, weights_hash
+from harness.model.files import shipped_models, weights_hash
 from harness.pocket import data, folder, recipe
 from harness.pocket.pretrain import Batches, as_phi3, block_attention, new_model, pretrain
 from tasks import ruler

@@ -12,10 +12,14 @@ import synthetic_store as made
 from scipy.stats import t
 
 from harness.store import Store
-from reports import frame, ledger, paper, results, statistics
-from reports.pooled_luck import pooled_luck
-from reports.scores import Scores
-from reports.seeds import MeanSquare, within_seeds
+from reports.numbers import audit as ledger
+from reports.numbers import frame
+from reports.numbers import tables as results
+from reports.numbers.scores import Scores
+from reports.page import paper
+from reports.statistics import intervals, seeds
+from reports.statistics.pooled_luck import pooled_luck
+from reports.statistics.seeds import MeanSquare, within_seeds
 
 TEST = ("needle", 4096)
 
@@ -97,26 +101,26 @@ def test_a_pair_with_more_luck_than_the_others_keeps_its_own() -> None:
     """Means of seeds 0.5, 0.6, 0.7 of ten samples: MS_seed = 0.1; within (0.25 + 0.24 + 0.21) · 10/9 / 3 = 0.2593."""
     scores_SN = np.array([[1.0] * k + [0.0] * (10 - k) for k in (5, 6, 7)])
     within = 0.7 / 3 * 10 / 9
-    calm = statistics.two_level(scores_SN, "", False, False, MeanSquare(0.1 * within, 20.0))
+    calm = seeds.two_level(scores_SN, "", False, False, MeanSquare(0.1 * within, 20.0))
     assert calm.freedom == 27 and calm.error == pytest.approx((within / 30) ** 0.5)  # never below the samples'
-    lucky = statistics.two_level(scores_SN, "", False, False, MeanSquare(4 * within, 20.0))
+    lucky = seeds.two_level(scores_SN, "", False, False, MeanSquare(4 * within, 20.0))
     assert lucky.freedom == 20 and lucky.error == pytest.approx((4 * within / 30) ** 0.5)
     assert lucky.estimate.high == pytest.approx(0.6 + t.ppf(0.975, 20) * lucky.error)
     apart_SN = np.repeat([[0.0], [0.5], [1.0]], 10, axis=1) + np.tile([0.1, -0.1], 5)
-    own = statistics.two_level(apart_SN, "", False, False, MeanSquare(0.01, 20.0))
+    own = seeds.two_level(apart_SN, "", False, False, MeanSquare(0.01, 20.0))
     assert own.error == pytest.approx((10 * 0.25 / 30) ** 0.5) and own.freedom == 20
 
 
 def test_same_samples_with_a_pooled_error_by_hand() -> None:
     """MS_seed = 1.5 and MS_sample = 2 add up, the rest is 0."""
     scores_SN = [[1.0, 2, 3], [2, 3, 4]]
-    own = statistics.two_level(scores_SN, "", True, False, MeanSquare(1.0, 12.0))
+    own = seeds.two_level(scores_SN, "", True, False, MeanSquare(1.0, 12.0))
     assert own.error == pytest.approx((3.5 / 6) ** 0.5)
     assert own.freedom == pytest.approx(3.5**2 / (1.5**2 / 12 + 2**2 / 2))
-    lucky = statistics.two_level(scores_SN, "", True, False, MeanSquare(9.0, 12.0))
+    lucky = seeds.two_level(scores_SN, "", True, False, MeanSquare(9.0, 12.0))
     assert lucky.error == pytest.approx((11 / 6) ** 0.5)
     assert lucky.freedom == pytest.approx(11**2 / (9**2 / 12 + 2**2 / 2))
-    alone = statistics.two_level([[1.0, 1.1, 0.9], [9.0, 9.2, 9.1]], "", True, False, MeanSquare(0.1, 12.0))
+    alone = seeds.two_level([[1.0, 1.1, 0.9], [9.0, 9.2, 9.1]], "", True, False, MeanSquare(0.1, 12.0))
     assert alone.freedom < 12.5  # the larger mean square is of seeds, with the pooled degrees
 
 
@@ -152,7 +156,7 @@ def test_three_seeds_decide_where_all_methods_vary_little(tmp_path: Path) -> Non
     marks = {line.label: line.numbers[0].mark for line in grid.lines}
     assert marks == {"none": "", "a": "tie", "b": "", "c": "tie", "d": "", "e": ""}
     zero = scores.number("e", TEST).estimate  # no training has one right: the samples' own doubt is left
-    assert zero is not None and (zero.low, zero.high) == statistics.wilson(0, 120)
+    assert zero is not None and (zero.low, zero.high) == intervals.wilson(0, 120)
     assert "error pooled over the trained methods" in " ".join(grid.notes)
     audit = ledger.audit({}, scores.frames.labels)
     assert "pooled over all of them" in paper._statistics(scores.frames, audit, ["summary"])
@@ -176,7 +180,7 @@ def test_trainings_alike_to_the_last_answer_leave_the_doubt_of_their_samples(tmp
     store.write_run(run)
     scores = Scores(frame.read(store))
     found = scores.number("trained", ("short/facts", 512)).estimate
-    assert found is not None and (found.low, found.high) == statistics.wilson(20, 20) and found.n == 60
+    assert found is not None and (found.low, found.high) == intervals.wilson(20, 20) and found.n == 60
     joined = scores.average("trained", [("short/facts", 512)] * 2).estimate
     assert joined is not None and joined.low is not None and found.low is not None and joined.low > found.low
 

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from extenders.base import Extender, RopePlan, RopeSpec, load
-from harness import cli, preflight
-from harness.experiment import Method
-from harness.model_files import shipped_models
-from harness.preflight import Check, Preflight, examine
+from harness import cli
+from harness.experiment.file import Method
+from harness.model.files import shipped_models
+from harness.tools import preflight
+from harness.tools.preflight import Check, Preflight, examine
 
 TARGET = 1024
 
 
 @pytest.fixture(scope="module")
 def loaded() -> Any:
-    from harness.model import load_model
+    from harness.model.load import load_model
 
     return load_model("pocket-llama")
 
@@ -81,7 +82,7 @@ def test_a_plan_for_another_rope_theta_fails(loaded: Any, times: float) -> None:
 
 @pytest.mark.usefixtures("without_passkeys")
 def test_a_model_whose_rope_theta_was_altered_fails(tmp_path: Path) -> None:
-    from harness.model import load_model
+    from harness.model.load import load_model
 
     folder = tmp_path / "altered"
     shutil.copytree(shipped_models()["pocket-llama"], folder)
@@ -95,7 +96,7 @@ def test_a_model_whose_rope_theta_was_altered_fails(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("without_passkeys")
 def test_an_ignored_plan_fails(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model runs unextended beyond its window: its cos and sin say so, and its losses."""
-    monkeypatch.setattr("harness.rope.Applied.use", _as_trained_only)
+    monkeypatch.setattr("harness.rope.applied.Applied.use", _as_trained_only)
     told = failed(examine(loaded, method("yarn")))
     assert "does not run with the plan" in told["plan runs"]
     assert "the plan is ignored" in told["plan matters"]
@@ -125,7 +126,7 @@ def test_the_unextended_model_fails_beyond_its_window(loaded: Any) -> None:
 def test_a_model_that_gives_nan_fails_and_says_so(tiny_model_folder: Path) -> None:
     import torch
 
-    from harness.model import load_model
+    from harness.model.load import load_model
 
     loaded = load_model(str(tiny_model_folder))
     with torch.no_grad():
@@ -135,7 +136,7 @@ def test_a_model_that_gives_nan_fails_and_says_so(tiny_model_folder: Path) -> No
 
 
 def test_passkeys_that_a_model_cannot_do_are_not_judged(tiny_model_folder: Path) -> None:
-    from harness.model import load_model
+    from harness.model.load import load_model
 
     found = examine(load_model(str(tiny_model_folder), trained_length=256), method("yarn", 512))
     assert "not judged: 0 of 8" in found.checks[-1].found and found.checks[-1].ok

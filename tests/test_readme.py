@@ -10,7 +10,8 @@ import typer
 
 from extenders import base
 from extenders.base import RopeSpec
-from harness import cli, experiment
+from harness import cli
+from harness.experiment import file as experiment
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -10,14 +10,19 @@ import pytest
 import synthetic_store as made
 
 from harness.store import Store
-from reports import frame, ledger, results, samples, style, tables
-from reports.grid import Grid, Line, Number
-from reports.page import build, render, write_report
-from reports.scores import Scores
-from reports.seeds import side_by_side
-from reports.statistics import Estimate
-from reports.tradeoffs import cost_totals
-from reports.verdict import verdict
+from reports.figures import style
+from reports.figures.tradeoffs import cost_totals
+from reports.numbers import audit as ledger
+from reports.numbers import frame
+from reports.numbers import tables as results
+from reports.numbers.grid import Grid, Line, Number
+from reports.numbers.scores import Scores
+from reports.numbers.verdict import verdict
+from reports.page import formats as tables
+from reports.page import samples
+from reports.page.page import build, render, write_report
+from reports.statistics.intervals import Estimate
+from reports.statistics.seeds import side_by_side
 
 
 class Page(HTMLParser):

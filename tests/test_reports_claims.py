@@ -6,8 +6,10 @@ import pytest
 import synthetic_store as made
 
 from harness.store import Store
-from reports import beside, claims, frame, reanalysis, results
-from reports.scores import Scores
+from reports.numbers import frame
+from reports.numbers import tables as results
+from reports.numbers.scores import Scores
+from reports.published import beside, claims, reanalysis
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import synthetic_store as made
 
-from reports import files
-from reports.page import write_report
+from reports.page import files
+from reports.page.page import write_report
 
 
 def listing(folder: Path) -> set[str]:
@@ -100,7 +100,9 @@ def test_a_damaged_list_deletes_nothing(tmp_path: Path, text: str) -> None:
 
 def test_a_report_of_another_experiment_leaves_no_old_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same folder, first with perplexity and two lengths, then with one needle test."""
-    monkeypatch.setattr("reports.style.to_pdf", lambda figure: b"%PDF-")  # what takes longest and matters not here
+    monkeypatch.setattr(
+        "reports.figures.style.to_pdf", lambda figure: b"%PDF-"
+    )  # what takes longest and matters not here
     cells = made.planned(("none", "yarn"), (512, 4096), {"needle": "retrieval"}, 3)
     losses = made.planned(("none", "yarn"), (512, 4096), {"perplexity": "perplexity"}, 3, unit="nats")
     given = {cell["key"]: [1.0, 0.0, 1.0] for cell in cells} | {cell["key"]: [3.0, 3.1, 2.9] for cell in losses}

@@ -8,8 +8,11 @@ import synthetic_store as made
 from test_reports import Page
 
 from harness.store import Store
-from reports import figures, findings, frame, over_lengths, results, style
-from reports.scores import Scores
+from reports.figures import curves as figures
+from reports.figures import style
+from reports.numbers import findings, frame, over_lengths
+from reports.numbers import tables as results
+from reports.numbers.scores import Scores
 
 SAMPLES = 20
 

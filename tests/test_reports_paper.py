@@ -9,10 +9,13 @@ import pytest
 import synthetic_store as made
 
 from harness.store import Store
-from reports import frame, ledger, paper, tables
-from reports.grid import Grid, Line, Number
-from reports.page import write_report
-from reports.statistics import Estimate
+from reports.numbers import audit as ledger
+from reports.numbers import frame
+from reports.numbers.grid import Grid, Line, Number
+from reports.page import formats as tables
+from reports.page import paper
+from reports.page.page import write_report
+from reports.statistics.intervals import Estimate
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,12 @@ import pytest
 import synthetic_store as made
 
 from harness.store import Store
-from reports import frame, results, stages, style, tradeoffs
-from reports.page import build, render, write_report
-from reports.scores import Scores
+from reports.figures import style, tradeoffs
+from reports.numbers import frame
+from reports.numbers import searches_and_trainings as stages
+from reports.numbers import tables as results
+from reports.numbers.scores import Scores
+from reports.page.page import build, render, write_report
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from extenders.base import RopePlan, RopeSpec
-from harness.rope import NotApplied, applied
-from harness.rope_module import PlannedForward
-from harness.rope_spec import spec_from_config
+from harness.model.spec import spec_from_config
+from harness.rope.applied import NotApplied, applied
+from harness.rope.rotation import PlannedForward
 
 WINDOW = 64
 SMALL = dict(

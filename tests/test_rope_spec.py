@@ -11,7 +11,7 @@ import pytest
 from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from harness.rope_spec import load_config, spec_from_config
+from harness.model.spec import load_config, spec_from_config
 
 LLAMA3_8B = dict(
     model_type="llama", hidden_size=4096, num_attention_heads=32, max_position_embeddings=8192, rope_theta=500000.0

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tasks.base
-from harness.cells import Base, cells_of
-from harness.experiment import Test
+from harness.experiment.cells import Base, cells_of
+from harness.experiment.file import Test
 from tasks import ruler
 from tasks.ruler import exact, examples, fetch, scoring, timing, wording
 from tasks.ruler.exact import data, fitting, tracking
@@ -399,7 +399,7 @@ def test_names_and_standins() -> None:
 
 
 def test_the_file_counts_by_its_content(tmp_path: Path, folder: Path) -> None:
-    from harness.cells import task_identity
+    from harness.experiment.cells import task_identity
 
     other = tmp_path / "elsewhere"
     other.mkdir()

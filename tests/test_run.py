@@ -8,10 +8,10 @@ import pytest
 from fake_engine import ROPE, Count, FakeEngine, FakeSession, Quiet, experiment, methods
 from test_store import files, rows
 
-from harness.cells import cells_of
-from harness.experiment import Test
+from harness.experiment.cells import cells_of
+from harness.experiment.file import Test
 from harness.progress import Lines, TimeLeft, spoken
-from harness.run import run
+from harness.runner.run import run
 from harness.store import Store
 
 

@@ -12,12 +12,13 @@ import torch
 
 from extenders.ntk import Ntk
 from extenders.pi import PositionInterpolation
-from harness import cli, logits
-from harness.lm import ExtendedLM
-from harness.plan_losses import plan_losses, rows_at_once
-from harness.rope import applied
-from harness.rope_spec import spec_from_config
-from harness.search_documents import Document
+from harness import cli
+from harness.model import logits
+from harness.model.lm import ExtendedLM
+from harness.model.spec import spec_from_config
+from harness.rope.applied import applied
+from harness.search.losses import plan_losses, rows_at_once
+from harness.search.texts import Document
 from harness.store import Store
 
 

@@ -17,10 +17,12 @@ from extenders.base import RopePlan
 from extenders.longrope2 import LongRope2
 from extenders.ntk_rcd import NtkRcd
 from extenders.search.problem import HELD_OUT
-from harness import cli, search_documents, searching
-from harness.experiment import Method, Test
-from harness.run import run
-from harness.search_documents import PASSAGE, Documents, Recorder, evaluation_passages, passages
+from harness import cli
+from harness.experiment.file import Method, Test
+from harness.runner.run import run
+from harness.search import stage as searching
+from harness.search import texts as search_documents
+from harness.search.texts import PASSAGE, Documents, Recorder, evaluation_passages, passages
 from harness.store import Store
 from tasks.corpora.words import for_training
 from tasks.needle import Needle

@@ -10,9 +10,9 @@ from fake_engine import Quiet
 from scipy.stats import t
 from test_search_stage import SearchEngine, SearchSession
 
-from harness import search_study
-from harness.search_study import procedures, study
-from harness.search_table import difference, markdown, own_mean
+from harness.tools import study as search_study
+from harness.tools.study import procedures, study
+from harness.tools.study_table import difference, markdown, own_mean
 
 
 @pytest.fixture

@@ -131,9 +131,9 @@ def test_scores_are_those_of_the_stock_model_class(bos):
     from lm_eval.models.huggingface import HFLM
 
     import extenders.base
-    from harness.lm import ExtendedLM
-    from harness.rope import applied
-    from harness.rope_spec import spec_from_config
+    from harness.model.lm import ExtendedLM
+    from harness.model.spec import spec_from_config
+    from harness.rope.applied import applied
     from tasks.short.through_lm_eval import Adapter
 
     model, tokenizer = fakes.tiny_llama(), fakes.byte_tokenizer(bos)

@@ -6,7 +6,7 @@ import fakes
 import pytest
 
 import tasks.base
-from harness.cells import task_identity
+from harness.experiment.cells import task_identity
 from tasks import short
 from tasks.short import PAPERS
 
@@ -72,7 +72,7 @@ def test_a_paper_is_its_tests_with_its_shots():
 
 
 def test_papers_are_listed_with_their_tests():
-    from harness import listing
+    from harness.tools import listing
 
     entries = {name: details for name, _, details in listing.tests()}
     assert entries["short/longrope-paper"][1:] == tasks.base.expand("short/longrope-paper")
@@ -111,8 +111,8 @@ def test_only_drawn_shots_depend_on_the_seed():
 def test_a_test_that_draws_nothing_is_planned_for_one_seed():
     from fake_engine import ROPE, experiment
 
-    from harness.cells import Base, cells_of
-    from harness.experiment import Test
+    from harness.experiment.cells import Base, cells_of
+    from harness.experiment.file import Test
 
     tests = tuple(
         Test(name, tasks.base.make(name, **given), 4)

@@ -15,10 +15,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from harness import experiment
-from reports.gate import PRESETS
-from reports.intervals import generator
-from reports.noninferiority import Group, decide
+from harness.experiment import file as experiment
+from reports.gate.gate import PRESETS
+from reports.statistics.intervals import generator
+from reports.statistics.noninferiority import Group, decide
 
 DISCORDANCE = 0.02
 LOSS_SPREAD = 0.01  # nats per token, between documents, of the difference of two nearly equal plans

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from reports import statistics
-from reports.effective_length import RULES, effective_length
-from reports.intervals import estimate
-from reports.paired import difference_interval
-from reports.pooled_luck import pooled_luck
+from reports.statistics import intervals, multiplicity, paired, seeds
+from reports.statistics.effective_length import RULES, effective_length
+from reports.statistics.intervals import estimate
+from reports.statistics.paired import difference_interval
+from reports.statistics.pooled_luck import pooled_luck
 
 Draw = Callable[[np.random.Generator, int], bool]  # one run of a simulation: did it happen?
 
 
 def rate(name: str, happens: Draw, runs: int) -> float:
-    rng = statistics.generator(name)
+    rng = intervals.generator(name)
     found = sum(happens(rng, i) for i in range(runs)) / runs
     print(f"{name}: {100 * found:.1f} % of {runs}")  # shown with -s
     return found
@@ -79,14 +79,14 @@ def shares(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @both(600, 8000)
 def test_null_binary(runs: int) -> None:
-    held("null binary", lambda rng, i: statistics.p_value([alike(rng, 100, 0.6, 0.6)], "") < 0.05, runs, 0.05, 0.01)
+    held("null binary", lambda rng, i: paired.p_value([alike(rng, 100, 0.6, 0.6)], "") < 0.05, runs, 0.05, 0.01)
 
 
 @both(200, 4000)
 def test_null_partial_credit(runs: int) -> None:
     held(
         "null partial",
-        lambda rng, i: statistics.p_value([shares(rng, 25)], f"{i}") < 0.05,
+        lambda rng, i: paired.p_value([shares(rng, 25)], f"{i}") < 0.05,
         runs,
         0.05,
         0.01,
@@ -97,7 +97,7 @@ def test_null_partial_credit(runs: int) -> None:
 def test_null_average_over_tests(runs: int) -> None:
     def flagged(rng: np.random.Generator, i: int) -> bool:
         tests = [alike(rng, 40, 0.8, 0.8), shares(rng, 20), alike(rng, 30, 0.4, 0.4)]
-        return statistics.p_value(tests, f"{i}") < 0.05
+        return paired.p_value(tests, f"{i}") < 0.05
 
     held("null average", flagged, runs, 0.05, 0.01)
 
@@ -106,7 +106,7 @@ def test_null_average_over_tests(runs: int) -> None:
 def test_null_losses(runs: int) -> None:
     def flagged(rng: np.random.Generator, i: int) -> bool:
         base = rng.normal(3, 0.2, 8)
-        return statistics.p_value([(base + rng.normal(0, 0.01, 8), base)], "", bounded=False) < 0.05
+        return paired.p_value([(base + rng.normal(0, 0.01, 8), base)], "", bounded=False) < 0.05
 
     held("null losses", flagged, runs, 0.05, 0.01)
 
@@ -117,8 +117,8 @@ def test_corrected_grids_keep_the_family_quiet(runs: int) -> None:
 
     def flagged(rng: np.random.Generator, i: int) -> bool:
         scores = (rng.random((60, 1)) * 0.5 + rng.random((60, 7)) * 0.5 < 0.5).astype(float)
-        p_values = [statistics.mcnemar(scores[:, a], scores[:, b]) for a in range(7) for b in range(a)]
-        return min(statistics.holm(p_values)) < 0.05
+        p_values = [paired.mcnemar(scores[:, a], scores[:, b]) for a in range(7) for b in range(a)]
+        return min(multiplicity.holm(p_values)) < 0.05
 
     assert rate("family", flagged, runs) <= accepted(runs, 0.05, 0.005)[1]
 
@@ -168,7 +168,7 @@ def test_differences_of_binary_scores(runs: int, n: int, first: float, second: f
 @both(150, 8000)
 def test_averages_of_differences(runs: int) -> None:
     def covered(rng: np.random.Generator, i: int) -> bool:
-        found = statistics.compare([alike(rng, 60, p + 0.1, p) for p in (0.3, 0.5, 0.8)], f"{i}")
+        found = paired.compare([alike(rng, 60, p + 0.1, p) for p in (0.3, 0.5, 0.8)], f"{i}")
         return covers((found.low, found.high), 0.1)
 
     held("averages", covered, runs, 0.95, 0.015)
@@ -190,7 +190,7 @@ def test_two_levels_on_the_same_samples(runs: int, seeds: int, samples: int, of_
 
     def covered(rng: np.random.Generator, i: int) -> bool:
         scores = 0.1 + rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, 0.2, (1, samples))
-        found = statistics.two_level(scores + rng.normal(0, 0.3, (seeds, samples)), f"{i}", bounded=False).estimate
+        found = seeds.two_level(scores + rng.normal(0, 0.3, (seeds, samples)), f"{i}", bounded=False).estimate
         return covers((found.low, found.high), 0.1)
 
     held(f"crossed {seeds} {samples} {of_seed}", covered, runs, 0.95, 0.015 if of_seed else 0.03)
@@ -200,7 +200,7 @@ def test_two_levels_on_the_same_samples(runs: int, seeds: int, samples: int, of_
 def test_two_levels_on_samples_of_their_own(runs: int) -> None:
     def covered(rng: np.random.Generator, i: int) -> bool:
         scores = 0.1 + rng.normal(0, 0.05, (4, 1)) + rng.normal(0, 0.3, (4, 80))
-        found = statistics.two_level(scores, f"{i}", same_samples=False, bounded=False).estimate
+        found = seeds.two_level(scores, f"{i}", same_samples=False, bounded=False).estimate
         return covers((found.low, found.high), 0.1)
 
     held("nested", covered, runs, 0.95, 0.015)
@@ -225,7 +225,7 @@ def test_pooled_luck_of_trainings(runs: int, lucks: tuple[float, ...], highest: 
         luck = pooled_luck(scores_MSN, scores_MSN[:0], same_samples=False)
         assert luck is not None
         pooled = luck.between(scores_MSN[0], scores_MSN[1], both_trained=True)
-        return statistics.two_level(scores_MSN[0] - scores_MSN[1], "", False, False, pooled).p < 0.05
+        return seeds.two_level(scores_MSN[0] - scores_MSN[1], "", False, False, pooled).p < 0.05
 
     low, high = accepted(runs, 0.035, 0.015)
     found = rate(f"pooled {lucks}", flagged, runs)
@@ -246,7 +246,7 @@ def test_pooled_luck_against_untrained_methods(runs: int, common: float, own: fl
         luck = pooled_luck(trained_MSN, untrained_USN, same_samples=False)
         assert luck is not None
         pooled = luck.between(trained_MSN[0], untrained_USN[0], both_trained=False)
-        return statistics.two_level(trained_MSN[0] - untrained_USN[0], "", False, False, pooled).p < 0.05
+        return seeds.two_level(trained_MSN[0] - untrained_USN[0], "", False, False, pooled).p < 0.05
 
     assert rate(f"untrained {common} {own}", flagged, runs) <= accepted(runs, highest, 0.0)[1]
 
@@ -263,10 +263,10 @@ def test_ratios_of_averages(runs: int, tests: str, highest: float) -> None:
     def covered(rng: np.random.Generator, i: int) -> bool:
         if tests == "three kinds":
             drawn = [alike(rng, 40, 0.72, 0.8), partial(rng, 20, 0.9), alike(rng, 30, 0.36, 0.4)]
-            return covers(statistics.ratio_interval(drawn), (0.72 + 0.54 + 0.36) / (0.8 + 0.6 + 0.4))
+            return covers(paired.ratio_interval(drawn), (0.72 + 0.54 + 0.36) / (0.8 + 0.6 + 0.4))
         if tests == "partial":
-            return covers(statistics.ratio_interval([partial(rng, 100, 0.8)]), 0.8)
-        return covers(statistics.ratio_interval([alike(rng, 20, 0.7, 0.8) for _ in range(13)]), 0.875)
+            return covers(paired.ratio_interval([partial(rng, 100, 0.8)]), 0.8)
+        return covers(paired.ratio_interval([alike(rng, 20, 0.7, 0.8) for _ in range(13)]), 0.875)
 
     middle = (0.935 + highest) / 2
     held(f"ratio {tests}", covered, runs, middle, highest - middle)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine, Quiet, experiment
 
-from harness.run import run
+from harness.runner.run import run
 from harness.store import FORMAT, Store, canonical, key_of, write_whole
 
 TESTS = Path(__file__).resolve().parent
@@ -105,7 +105,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from fake_engine import Count, FakeEngine, Quiet, Test, experiment
-from harness.run import run
+from harness.runner.run import run
 run(experiment(tests=(Test("count", Count(nap=0.02), 4),)), Path({folder!r}), FakeEngine(), Quiet())
 """
 
@@ -113,7 +113,7 @@ run(experiment(tests=(Test("count", Count(nap=0.02), 4),)), Path({folder!r}), Fa
 def test_a_killed_run_goes_on_to_the_same_results(tmp_path: Path) -> None:
     from fake_engine import Count
 
-    from harness.experiment import Test
+    from harness.experiment.file import Test
 
     slow = experiment(tests=(Test("count", Count(nap=0.02), 4),))
     code = KILLED.format(tests=str(TESTS), folder=str(tmp_path / "killed"))

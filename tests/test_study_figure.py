@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from reports import style
-from reports.study_figure import NEAR, drawn, kind, study_figure
+from reports.figures import style
+from reports.figures.study import NEAR, drawn, kind, study_figure
 
 PARAMETERS: dict[str, dict[str, Any]] = {"released code": {"searcher": "released"}}
 

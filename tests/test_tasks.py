@@ -8,7 +8,7 @@ import fakes
 import pytest
 
 import tasks.base
-from harness.cells import task_identity
+from harness.experiment.cells import task_identity
 from tasks import failures, needle, passkey, text
 from tasks.answers import AnswerTask
 from tasks.base import Row, Task

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from test_end_to_end import FILE, started, wait_for_a_cell, without_times
 
-from harness import team
 from harness.progress import Lines
+from harness.runner import team
+from harness.runner.team import SESSION, Relay, Team, team_for
 from harness.store import Store
-from harness.team import SESSION, Relay, Team, team_for
 
 UNITS = [f"{i:02}" for i in range(40)]
 
@@ -66,7 +66,7 @@ def test_alone_it_gives_everything_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    monkeypatch.setattr("harness.provenance.cores", lambda: 4)
+    monkeypatch.setattr("harness.records.provenance.cores", lambda: 4)
     assert team_for("some/model", None, []).size == 1 and team_for("some/model", 3, []).size == 3
     assert team_for("some/model", 3, []).threads == 1 and team_for("some/model", 2, []).threads == 2
     if not Path("/dev/nvidiactl").exists():

@@ -33,12 +33,12 @@ from extenders.training.recipe import (
 from extenders.training.schedule import schedule
 from extenders.training.switched import OriginalInside
 from extenders.yarn import Yarn
-from harness import training_stage
-from harness.experiment import Method
-from harness.rope import applied
-from harness.rope_spec import spec_from_config
-from harness.training import Settings, training_of
-from harness.training_model import Objective, Plans, attended, document_kernel, training_flops
+from harness.experiment.file import Method
+from harness.model.spec import spec_from_config
+from harness.rope.applied import applied
+from harness.training import stage as training_stage
+from harness.training.job import Settings, training_of
+from harness.training.objective import Objective, Plans, attended, document_kernel, training_flops
 
 # recipes
 

@@ -11,7 +11,7 @@ import pytest
 
 from extenders.training.recipe import MIXED, PLAIN, POSE, Recipe
 from extenders.training.schedule import schedule
-from harness.training_data import Encoder, Generated, Texts, TrainingBatches, corpus, identity, ngrams
+from harness.training.corpus import Encoder, Generated, Texts, TrainingBatches, corpus, identity, ngrams
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_a_dataset_without_texts_is_one_line(tmp_path: Path, encoder: Encoder) -
 def pocket() -> Encoder:
     from transformers import AutoTokenizer
 
-    from harness.model_files import shipped_models
+    from harness.model.files import shipped_models
 
     return Encoder(AutoTokenizer.from_pretrained(shipped_models()["pocket-llama"]))
 
@@ -242,7 +242,7 @@ def test_what_a_corpus_is_stands_in_the_key(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("first")
     before = identity(str(tmp_path))
     (tmp_path / "a.txt").write_text("other")
-    from harness import training_data
+    from harness.training import corpus as training_data
 
     training_data._texts.cache_clear()
     assert identity(str(tmp_path)) != before and identity(str(tmp_path), ["test"]) != identity(str(tmp_path))

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from extenders.training.batch import Batch
-from harness.context_parallel import Split, split_of
-from harness.training_model import Objective
+from harness.training.context_parallel import Split, split_of
+from harness.training.objective import Objective
 
 HERE = Path(__file__).resolve().parent
 

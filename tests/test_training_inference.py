@@ -10,9 +10,9 @@ import torch
 from extenders.base import RopePlan
 from extenders.training.switched import OriginalInside
 from extenders.yarn import Yarn
-from harness.lm import ExtendedLM
-from harness.rope import applied
-from harness.rope_spec import spec_from_config
+from harness.model.lm import ExtendedLM
+from harness.model.spec import spec_from_config
+from harness.rope.applied import applied
 
 NEW = 12
 PROMPTS = ["x" * 20 + "one two three", "a prompt of sixty bytes, so that its answer crosses the bound", "y" * 90]

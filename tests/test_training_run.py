@@ -12,13 +12,15 @@ from fake_engine import Quiet
 
 import tasks.base
 from extenders.longrope import LongRope
-from harness import experiment as experiments
-from harness import training_stage
-from harness.engine import LocalEngine
-from harness.run import run
+from harness.experiment import file as experiments
+from harness.runner.engine import LocalEngine
+from harness.runner.run import run
 from harness.store import Store
-from harness.training_data import _texts
-from reports import frame, stages, tradeoffs
+from harness.training import stage as training_stage
+from harness.training.corpus import _texts
+from reports.figures import tradeoffs
+from reports.numbers import frame
+from reports.numbers import searches_and_trainings as stages
 
 SETTINGS = {"tokens": 1024, "tokens_per_step": 512, "learning_rate": 3e-3, "corpus": "corpus"}
 
@@ -334,8 +336,8 @@ def test_one_training_alone_is_found_by_a_run(
     assert answer(["train", "yarn", *options, *save]) == 0
     written = json.loads((tmp_path / "store" / "trainings").glob("*.json").__next__().read_text())
     assert written["key"] in capsys.readouterr().out
-    from harness.model import load_model
-    from harness.trained import read_weights
+    from harness.model.load import load_model
+    from harness.training.weights import read_weights
 
     folder = tmp_path / "store" / "trainings" / written["key"]
     tensors, _ = read_weights(folder, written["weights"]["sha256"])

@@ -17,12 +17,12 @@ from extenders.base import RopePlan
 from extenders.training.loop import train, whole
 from extenders.training.recipe import MIXED
 from extenders.training.schedule import schedule
-from harness.context_parallel import split_of
-from harness.distributed import decoder_layers, shard, world
-from harness.rope import applied
-from harness.rope_spec import spec_from_config
-from harness.training_data import Encoder, Texts, TrainingBatches
-from harness.training_model import Objective, Plans, document_kernel
+from harness.model.spec import spec_from_config
+from harness.rope.applied import applied
+from harness.training.context_parallel import split_of
+from harness.training.corpus import Encoder, Texts, TrainingBatches
+from harness.training.distributed import decoder_layers, shard, world
+from harness.training.objective import Objective, Plans, document_kernel
 
 
 def logits(objective: Objective, batch: Any) -> torch.Tensor:

@@ -16,8 +16,8 @@ def list_(
     ] = "extenders",
 ) -> None:
     """What there is to choose from."""
-    from harness import listing
-    from harness.parameters import hint
+    from harness.experiment.parameters import hint
+    from harness.tools import listing
 
     if what not in LISTS:
         raise ValueError(f"nothing is listed as {what!r}; {hint(what, LISTS)}")
@@ -32,7 +32,7 @@ def published(
 ) -> None:
     """Published tables looked at again: a ranking that one task decides, ablations against their noise."""
     from harness.store import write_whole
-    from reports.reanalysis import markdown
+    from reports.published.reanalysis import markdown
 
     if out is None:
         print(markdown(), end="")
@@ -42,7 +42,7 @@ def published(
 
 def doctor() -> None:
     """What this machine has, and what each missing thing costs."""
-    from harness.doctor import examine
+    from harness.tools.doctor import examine
 
     findings = examine()
     print_table(["", "found", "what that costs"], [[one.what, one.found, one.cost or "-"] for one in findings])

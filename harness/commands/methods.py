@@ -23,7 +23,7 @@ def plan(
     """Print the frequencies that a model would run with. Needs no weights."""
     import json
 
-    from harness.plan import planned, table
+    from harness.tools.show_plan import planned, table
 
     given = values(parameter or [], "-p")
     content = planned(extender, given, model, target_length, length, trained_length)
@@ -43,7 +43,7 @@ def preflight(
     trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
 ) -> None:
     """Check a plan on a model in about a minute, before GPU-days are spent on it. 0 good, 1 a check failed."""
-    from harness.preflight import preflight as check
+    from harness.tools.preflight import preflight as check
 
     given = values(parameter or [], "-p")
     found = check(extender, given, from_here(model), target_length, trained_length)
@@ -74,8 +74,8 @@ def search(
     trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
 ) -> None:
     """Search a method's numbers on a model; stopped, it goes on where it was."""
-    from harness import search_command
     from harness.progress import progress
+    from harness.tools import search_alone as search_command
 
     given = values(parameter or [], "-p")
     given |= {"budget": budget} if budget is not None else {}
@@ -110,10 +110,10 @@ def search_study(
 ) -> None:
     """Compare search procedures on held-out needles; stopped, it goes on where it was."""
     from harness.progress import progress
-    from harness.search_study import study
-    from harness.search_table import markdown
     from harness.store import write_whole
-    from reports.study_figure import study_figure
+    from harness.tools.study import study
+    from harness.tools.study_table import markdown
+    from reports.figures.study import study_figure
 
     seeds = seed or [0, 1, 2, 3, 4]
     content = study(
@@ -148,7 +148,7 @@ def export(
     """Write a plan as keys of a model's config.json (transformers' longrope form)."""
     import json
 
-    from harness import export as exports
+    from harness.tools import export as exports
 
     given = values(parameter or [], "-p")
     content, notes = exports.export(extender, given, model, target_length, trained_length, found)

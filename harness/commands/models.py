@@ -24,7 +24,7 @@ def train(
     trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
 ) -> None:
     """Fine-tune a model under one method's plan; goes on where it stopped. Several GPUs: under torchrun."""
-    from harness.train_command import train_alone
+    from harness.tools.train_alone import train_alone
 
     settings = values(set_ or [], "--set")
     if "tokens" in settings:
@@ -87,11 +87,11 @@ def bench(
     if shape is not None and what == "prefill":
         raise ValueError("--shape is for: ropebench bench candidate")
     if what == "candidate":
-        from harness.bench_candidate import HEAD, bench_candidate, line, opened
+        from harness.tools.bench_candidate import HEAD, bench_candidate, line, opened
 
         print_table(HEAD, [line(one) for one in bench_candidate(*opened(model, shape), lengths, pairs, say)])
         return
-    from harness.bench import bench as measure
+    from harness.tools.bench import bench as measure
 
     rows = []
     for one in measure(model, lengths, extender, pairs):

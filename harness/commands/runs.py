@@ -10,9 +10,9 @@ import typer
 from harness.commands.terminal import ARGUMENTS, clean, command_line, fail, from_here, print_table, say, values
 
 if TYPE_CHECKING:
-    from harness.experiment import Experiment
+    from harness.experiment.file import Experiment
     from harness.progress import Progress
-    from harness.run import Outcome
+    from harness.runner.run import Outcome
     from harness.store import Store
 
 
@@ -32,8 +32,8 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment, or what is missing of it, and write the report."""
-    from harness import experiment as experiments
-    from harness.team import Relay
+    from harness.experiment import file as experiments
+    from harness.runner.team import Relay
 
     overrides = values(set_ or [], "--set")
     overrides |= {"model": from_here(model)} if model else {}
@@ -122,9 +122,10 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Results of the preset; results/PRESET-BASE-CANDIDATE.")] = None,
 ) -> None:
     """The gate: is a candidate as good as its base, up to a margin? 0 passed, 1 failed, 2 cannot compare."""
-    from harness.compare import is_store, preset_experiment
-    from harness.parameters import hint
-    from reports import gate, gate_words
+    from harness.experiment.parameters import hint
+    from harness.experiment.preset import is_store, preset_experiment
+    from reports.gate import gate
+    from reports.gate import words as gate_words
 
     if preset is not None and preset not in gate.PRESETS:
         raise ValueError(f"no preset is named {preset!r}; {hint(preset, list(gate.PRESETS))}")
@@ -160,8 +161,8 @@ def generate(
     cache: Annotated[bool, typer.Option(help="Keep the samples for the next time.")] = True,
 ) -> None:
     """Write tests as files: samples as JSONL, and lm-eval tasks that run and score them with any backend."""
-    from harness.generate import command
-    from harness.generate import generate as write
+    from harness.prompts.generate import command
+    from harness.prompts.generate import generate as write
 
     given = values(parameter or [], "-p")
     settings: dict[str, Any] = {"seeds": seed or [0], "parameters": given, "workers": workers, "cached": cache}
@@ -186,7 +187,7 @@ def _run_quietly(plan: "Experiment", folder: Path) -> None:
 def _shown() -> "Progress":
     """The progress of this process; a helper's goes to the process that started it."""
     from harness.progress import progress
-    from harness.team import SESSION, Relay
+    from harness.runner.team import SESSION, Relay
 
     return Relay() if SESSION in os.environ else progress()
 
@@ -195,9 +196,9 @@ def _compute(
     plan: "Experiment", folder: Path, shown: "Progress", cache: bool = True, workers: int | None = None
 ) -> "Outcome":
     """Compute what the store misses, with helpers where that pays. A helper ends here."""
-    from harness.engine import LocalEngine
-    from harness.run import run as run_cells
-    from harness.team import team_for
+    from harness.runner.engine import LocalEngine
+    from harness.runner.run import run as run_cells
+    from harness.runner.team import team_for
 
     team = team_for(plan.model, workers, [sys.executable, "-m", "harness.cli", *ARGUMENTS])
     outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads), shown, cache, team)
@@ -207,6 +208,6 @@ def _compute(
 
 
 def _report(store: "Store", out: Path | None, date: str | None) -> None:
-    from reports.page import write_report
+    from reports.page.page import write_report
 
     print(write_report(store, out, date))

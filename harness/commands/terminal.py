@@ -21,7 +21,7 @@ def from_here(model: str) -> str:
 
 
 def values(assignments: list[str], option: str) -> dict[str, Any]:
-    from harness.strict_yaml import loads
+    from harness.experiment.strict_yaml import loads
 
     values: dict[str, Any] = {}
     for text in assignments:

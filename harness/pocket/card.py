@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from harness.model_files import weights_hash
+from harness.model.files import weights_hash
 from harness.pocket.recipe import RECIPES
 from harness.store import Store
 

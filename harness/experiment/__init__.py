@@ -1,0 +1,1 @@
+"""The experiment file, and the cells that follow from it."""

@@ -1,0 +1,1 @@
+"""A model loaded: its files, its RoPE, its tokens, its answers and its losses."""

@@ -1,0 +1,194 @@
+"""Loading a model for evaluation or training: one call, all that a run has to record about it.
+
+Weights come from safetensors files only, and code that lies beside a checkpoint is never run. Everything that
+can be known to fail before the weights are read fails before they are read.
+"""
+
+import importlib.util
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extenders.base import RopeSpec
+from harness.model.files import model_folder, shipped_models, tokenizer_files, weight_files, weights_hash
+from harness.model.spec import load_config, spec_from_config
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+ATTENTION = ("sdpa", "eager", "flex_attention", "flash_attention_2")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode with its tokenizer, and what a record says about it."""
+
+    model: Any
+    tokenizer: Any
+    spec: RopeSpec
+    weights_hash: str  # over weights, configuration and tokenizer
+    dtype: str  # "float32", "bfloat16" or "float16"
+    attention: str  # the kernel that really runs, which may differ from the one asked for
+    source: str  # name of a shipped model, folder, or hub id with its commit
+
+
+def load_model(
+    name: str,
+    dtype: str = "auto",
+    attention: str = "sdpa",
+    device: str = "auto",
+    *,
+    local_files_only: bool = True,
+    trained_length: int | None = None,
+) -> LoadedModel:
+    """Load a folder, a shipped model ("pocket-llama") or a hub id (downloaded only without `local_files_only`).
+
+    `dtype` "auto" is the checkpoint's own on a GPU and float32 on a CPU, where half precision is slow.
+    `attention` "sdpa" becomes "eager" for the few models that cannot run it (Gemma 2, GPT-OSS).
+    `device` "auto" is the first CUDA device, else the CPU. `trained_length` (tokens) overrides the configuration.
+    Raises ValueError in one line for whatever is missing or impossible.
+    """
+    _one_of("dtype", dtype, DTYPES)
+    _one_of("attention", attention, ATTENTION)
+    folder = model_folder(name, local_files_only)
+    config = load_config(str(folder))
+    _model_class(folder, config)  # says what kind of model it is not before its RoPE is looked for
+    spec = spec_from_config(config, trained_length)
+    weight_files(folder)
+    tokenizer_files(folder)
+
+    import torch
+
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here; use device cpu")
+    dtype, attention = resolved(folder, config, dtype, attention, place.type)
+    if attention == "flash_attention_2":
+        _flash_or_why_not(place, dtype)
+
+    tokenizer = _tokenizer(folder)
+    model = _model(folder, dtype, attention).to(place).eval()
+    from harness.rope.applied import applied
+
+    with applied(model, spec):  # refuses, by name, a model that plans cannot be applied to
+        pass
+    return LoadedModel(
+        model,
+        tokenizer,
+        spec,
+        weights_hash(folder),
+        dtype,
+        str(model.config._attn_implementation),
+        _source(name, folder),
+    )
+
+
+def resolved(folder: Path, config: Any, dtype: str, attention: str, device: str) -> tuple[str, str]:
+    """(dtype, attention kernel) that a load will use: "auto" decided, and sdpa replaced where a class lacks it.
+
+    Known before the weights are read, because both are part of every cell's key.
+    """
+    model_class = _model_class(folder, config)
+    if dtype == "auto":
+        stored = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+        dtype = stored if device == "cuda" and stored in DTYPES else "float32"
+    return dtype, "eager" if attention == "sdpa" and not getattr(model_class, "_supports_sdpa", False) else attention
+
+
+def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{what} {value!r} is unknown; allowed are {', '.join(allowed)}")
+
+
+def _model_class(folder: Path, config: Any) -> Any:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if isinstance(config, dict):
+        raise ValueError(
+            f"{folder} holds a model of type {config.get('model_type')!r}, which transformers does not know; "
+            "code beside a checkpoint is never run"
+        )
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ValueError(f"{folder} holds a {config.model_type} model, which is no causal language model")
+    found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _flash_or_why_not(place: Any, dtype: str) -> None:
+    import torch
+
+    reason = ""
+    if place.type != "cuda":
+        reason = "it needs a CUDA device"
+    elif torch.cuda.get_device_capability(place) < (8, 0):
+        reason = "it needs a GPU of compute capability 8.0 or higher"
+    elif dtype == "float32":
+        reason = "it needs dtype bfloat16 or float16"
+    elif importlib.util.find_spec("flash_attn") is None:
+        reason = "the package flash-attn is not installed (extra 'flash')"
+    if reason:
+        raise ValueError(f"attention flash_attention_2 cannot run: {reason}; use attention sdpa")
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # tokenizer classes fail in many ways on damaged files
+        raise ValueError(f"the tokenizer in {folder} cannot be loaded ({_first_line(error)})") from None
+
+
+def _model(folder: Path, dtype: str, attention: str) -> Any:
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    with _quiet():
+        try:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+            raise ValueError(f"the model in {folder} cannot be loaded ({_first_line(error)})") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ValueError(f"{folder} is incomplete: {len(missing)} weights are missing, such as {missing[0]}")
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No second progress bar beside ours, no table of weights beside our one line, no notes about old names."""
+    from transformers.utils import logging
+
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _source(name: str, folder: Path) -> str:
+    if name in shipped_models():
+        return name
+    if Path(name).expanduser().is_dir():
+        return str(folder.resolve())
+    return f"{name}@{folder.name}"  # the hub's cache names a snapshot's folder after its commit

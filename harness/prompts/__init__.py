@@ -1,0 +1,1 @@
+"""Prompts: kept once, written for other harnesses."""

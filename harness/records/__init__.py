@@ -1,0 +1,1 @@
+"""What is written beside a number: machine, versions, memory, cost, and what was equal."""

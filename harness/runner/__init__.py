@@ -1,0 +1,1 @@
+"""An experiment runs: what is missing, who takes it, what it gave."""

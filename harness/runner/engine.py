@@ -1,0 +1,153 @@
+"""The engine that runs transformers in this process: one loaded model, methods swapped in place."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.experiment.cells import Base, plan_of
+from harness.experiment.file import Experiment, Method
+from harness.progress import Progress
+
+if TYPE_CHECKING:
+    from extenders.base import RopePlan, RopeSpec
+    from harness.model.lm import ExtendedLM
+    from harness.runner.run import Sessions
+    from harness.search.texts import Document
+    from harness.store import Store
+    from harness.training.job import Job
+
+
+class LocalSession:
+    """A method on the loaded model."""
+
+    def __init__(self, method: Method, lm: "ExtendedLM", rotary: Any, rope: "RopeSpec") -> None:
+        self.lm = lm
+        self._method, self._rotary, self._rope = method, rotary, rope
+
+    @property
+    def token_forwards(self) -> int:
+        return self.lm.token_forwards
+
+    @property
+    def start_ids(self) -> list[int]:
+        return self.lm._with_start([])
+
+    def rows_at_once(self, length: int) -> int:
+        from harness.search.losses import rows_at_once
+
+        return rows_at_once(self.lm, length)
+
+    def plan_losses(self, rows: "Sequence[tuple[RopePlan, Document]]") -> list[float]:
+        from harness.search.losses import plan_losses
+
+        return plan_losses(self.lm, rows)
+
+    def prove(self, length: int) -> tuple[str, float]:
+        plan = plan_of(self._method, self._rope, length)
+        self._rotary.use(plan)
+        return plan.hash, float(self._rotary.prove(length, plan))
+
+
+class LocalEngine:
+    """Runs an experiment's model here, on the first GPU or the CPU. `threads`: of the CPU; None: as PyTorch has it."""
+
+    name = "transformers, in process"
+
+    def __init__(self, experiment: Experiment, progress: Progress, threads: int | None = None) -> None:
+        self._experiment, self._progress, self._threads = experiment, progress, threads
+        self._base: Base | None = None
+
+    def base(self) -> Base:
+        import torch
+
+        from harness.model.files import model_folder, weight_files, weights_hash
+        from harness.model.load import resolved
+        from harness.model.spec import load_config, spec_from_config
+        from harness.model.tokens import tokenizer_hash
+
+        one = self._experiment
+        if self._base is None:
+            folder = model_folder(one.model_source, local_files_only=False)
+            config = load_config(str(folder))
+            rope = spec_from_config(config, trained_length=one.trained_length)
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            dtype, attention = resolved(folder, config, one.dtype, _kernel(one.attention), device)
+            size = sum(path.stat().st_size for path in weight_files(folder))
+            if size > 1e9:
+                self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
+            weights, tokenizer = weights_hash(folder), tokenizer_hash(folder)
+            self._base = Base(weights, rope, dtype, attention, parameter_count(folder), tokenizer)
+        return self._base
+
+    @contextmanager
+    def open(self) -> "Iterator[Sessions]":
+        from harness.model.lm import ExtendedLM
+        from harness.model.load import load_model
+        from harness.rope.applied import applied
+        from harness.training.weights import TrainedWeights
+
+        base, one = self.base(), self._experiment
+        self._set_threads()
+        self._progress.say(f"loading {one.model} ({base.dtype}, attention {base.attention})")
+        loaded = load_model(
+            one.model_source,
+            dtype=one.dtype,
+            attention=_kernel(one.attention),
+            local_files_only=False,
+            trained_length=one.trained_length,
+        )
+        was = (loaded.weights_hash, loaded.dtype, loaded.attention, loaded.spec)
+        planned = (base.weights_hash, base.dtype, base.attention, base.rope)
+        if was != planned:
+            raise ValueError(
+                f"the model changed while it was loaded: planned with {planned[:3]}, loaded {was[:3]}; run again"
+            )
+        with applied(loaded.model, loaded.spec) as rotary:
+            sessions: dict[Method, LocalSession] = {}  # by label and extender: a search changes the extender
+            weights = TrainedWeights(loaded.model)
+
+            def session_of(method: Method, trained: Path | None = None) -> LocalSession:
+                weights.use(trained)
+                if method not in sessions:
+                    lm = ExtendedLM(loaded, method.extender, rotary, crossing=one.crossing)
+                    sessions[method] = LocalSession(method, lm, rotary, loaded.spec)
+                return sessions[method]
+
+            yield session_of
+
+    def train(self, job: "Job", store: "Store", tests: Sequence[str]) -> dict[str, Any]:
+        """Train a fresh copy of the model; `tests` are texts to keep out."""
+        from harness.model.load import load_model
+        from harness.training.job import dtype_of, run_job
+
+        self._set_threads()
+        one = self._experiment
+        loaded = load_model(
+            one.model_source, dtype=dtype_of(job.training), local_files_only=False, trained_length=one.trained_length
+        )
+        return run_job(job, store, loaded.model, loaded.tokenizer, tests, self._progress.say)
+
+    def _set_threads(self) -> None:
+        if self._threads is not None:
+            import torch
+
+            torch.set_num_threads(self._threads)
+
+
+def parameter_count(folder: Path) -> int:
+    """Number of stored weights, from the headers of the files. Tied weights are stored, and so counted, once."""
+    from safetensors import safe_open
+
+    from harness.model.files import weight_files
+
+    count = 0
+    for path in weight_files(folder):
+        with safe_open(path, framework="numpy") as file:
+            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+    return count
+
+
+def _kernel(attention: str) -> str:
+    return "sdpa" if attention == "auto" else attention

@@ -1,0 +1,189 @@
+"""Several processes on one run: each takes the next unit (a search, a training, a cell) that nobody has.
+
+The first process starts helpers that run the same command on the same store. A unit at work is locked by a file, which
+the system unlocks when a process dies, so a unit that a dying helper had is taken by another. Each process uses its
+share of the cores: small models gain little from a second thread and all from a second process, and results no longer
+depend on how many cores a machine has.
+
+    DIR/team/<key>.lock         held while the unit is at work
+    DIR/team/<session>.<key>    the unit was worked on in this session, whatever came of it
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.experiment.cells import Cell
+from harness.progress import Progress
+
+Unit = TypeVar("Unit")
+SESSION = "ROPEBENCH_TEAM"  # in the environment of a helper: the session that it helps
+GIBIBYTES = 3  # of memory for one process with a shipped model: twice what 4,096 tokens take
+
+
+class Team:
+    """The processes of a run. `size` 1: this one alone. `command` starts another that does the same."""
+
+    def __init__(self, size: int = 1, command: Sequence[str] = ()) -> None:
+        self.size, self._command = size, command
+        self.session = os.environ.get(SESSION, "")
+        self.first = not self.session
+        if self.first:
+            self.session = f"{os.getpid()}-{time.time_ns()}"
+        self._folder: Path | None = None
+        self._cells: dict[str, Cell] = {}
+        self._known = threading.Event()
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of each process; None: as PyTorch has it."""
+        from harness.records.provenance import cores
+
+        return max(1, cores() // self.size) if self.size > 1 else None
+
+    @contextmanager
+    def at_work(self, folder: Path, units: int, progress: Progress) -> "Iterator[Progress]":
+        """Helpers run for the length of the block, no more than there are units. Gives the progress to report to, which
+        theirs goes to as well."""
+        if self.size == 1:
+            yield progress
+            return
+        self._folder = folder / "team"
+        self._folder.mkdir(exist_ok=True)
+        if not self.first:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended by the first process as by Ctrl-C
+            yield progress
+            return
+        shared = Shared(progress)
+        helpers = [self._helper(shared) for _ in range(min(self.size, units) - 1)]
+        try:
+            yield shared
+        finally:
+            self._known.set()
+            for process, _ in helpers:
+                process.terminate()
+            for process, relay in helpers:
+                process.wait()
+                relay.join()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def take(self, units: Sequence[Unit], key: Callable[[Unit], str]) -> Iterator[Unit]:
+        """Every unit once in one of the processes; those given here are locked until the next is asked for."""
+        if self._folder is None:
+            yield from units
+            return
+        from filelock import FileLock, Timeout
+
+        waiting = list(units)
+        while waiting:
+            busy = []
+            for unit in waiting:
+                lock, over = (self._folder / name for name in (f"{key(unit)}.lock", f"{self.session}.{key(unit)}"))
+                try:
+                    with FileLock(lock, timeout=0):
+                        if not over.exists():
+                            yield unit
+                            over.touch()
+                except Timeout:
+                    busy.append(unit)
+            waiting = busy
+            time.sleep(0.2 if busy else 0)
+
+    def expects(self, cells: Sequence[Cell]) -> None:
+        """The cells that helpers may report from now on."""
+        self._cells = {cell.key: cell for cell in cells}
+        self._known.set()
+
+    def _helper(self, progress: Progress) -> "tuple[subprocess.Popen[str], threading.Thread]":
+        """A helper at work, and the thread that hears it."""
+        root = str(Path(__file__).resolve().parents[2])
+        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])  # the very same code
+        environment = {**os.environ, SESSION: self.session, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": paths}
+        quiet = subprocess.DEVNULL if sys.stderr.isatty() else None  # bars of two processes would overwrite each other
+        process = subprocess.Popen(
+            list(self._command),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=quiet,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the first process, which then ends its helpers
+        )
+        relay = threading.Thread(target=self._relay, args=(process, progress), daemon=True)
+        relay.start()
+        return process, relay
+
+    def _relay(self, process: "subprocess.Popen[str]", progress: Progress) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                try:
+                    event: Mapping[str, Any] = json.loads(line)
+                except ValueError:
+                    continue  # something that a library printed
+                if "say" in event:
+                    progress.say(str(event["say"]))
+                elif "end" in event:
+                    self._known.wait()
+                    if event["end"] in self._cells:
+                        progress.end(self._cells[event["end"]], float(event["seconds"]), str(event["error"]))
+
+
+class Relay:
+    """The progress of a helper: what the first process is to say, as lines of JSON."""
+
+    def say(self, line: str) -> None:
+        self._send(say=line)
+
+    def start(self, missing: Sequence[Cell], total: int, at_once: int = 1) -> None: ...
+
+    def begin(self, cell: Cell) -> None: ...
+
+    def sample(self) -> None: ...
+
+    def end(self, cell: Cell, seconds: float, error: str) -> None:
+        self._send(end=cell.key, seconds=seconds, error=error)
+
+    def close(self) -> None: ...
+
+    def _send(self, **event: Any) -> None:
+        print(json.dumps(event), flush=True)
+
+
+class Shared:
+    """A progress that several threads report to, one at a time."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._lock = progress, threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        def locked(*given: Any) -> Any:
+            with self._lock:
+                return getattr(self._progress, name)(*given)
+
+        return locked
+
+
+def team_for(model: str, workers: int | None, command: Sequence[str]) -> Team:
+    """The team of a command on a model: one process for each core where a shipped model runs on a CPU, else one.
+
+    A GPU, torchrun and models of unknown size are left to one process; `workers` overrules this. A helper has the size
+    of the team that it belongs to.
+    """
+    from harness.model.files import shipped_models
+    from harness.records.provenance import cores
+
+    size = workers or 1
+    if workers is None and model in shipped_models() and not Path("/dev/nvidiactl").exists():
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**32
+        size = max(1, min(cores(), memory // (GIBIBYTES * 2**30)))
+    return Team(1 if "WORLD_SIZE" in os.environ else size, command)

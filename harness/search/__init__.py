@@ -1,0 +1,1 @@
+"""Searches for a method's numbers on a model."""

@@ -1,0 +1,52 @@
+"""What a search found, as a method: for an experiment file, and for commands that take a method.
+
+The parameters are those that the plans depend on: what was found, and what the user had given. Settings of the search
+are left out, so nothing is searched again.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from extenders.search.searched import SearchedExtender
+from harness.experiment.cells import plain
+from harness.experiment.file import load_method, user_folders
+
+
+def parameters_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's parameters, in JSON's types, that give the found plan at every length for the same target length."""
+    identity = content["identity"]
+    cls = load_method("search", identity["extender"], user_folders())
+    assert issubclass(cls, SearchedExtender)
+    settings = {field.name for field in dataclasses.fields(SearchedExtender)} | set(cls.SETTINGS)
+    given = {name: value for name, value in identity["parameters"].items() if name not in settings}
+    defaults = {one.name: one.default for one in dataclasses.fields(cls) if one.default is not dataclasses.MISSING}
+    changed = {name: value for name, value in given.items() if name not in defaults or value != plain(defaults[name])}
+    return {**changed, **content["found"]}
+
+
+def entry_of(content: Mapping[str, Any]) -> str:
+    """The method as an entry of an experiment's `extenders`."""
+    given = ", ".join(f"{name}: {json.dumps(value)}" for name, value in parameters_of(content).items())
+    return f"{{{content['identity']['extender']}: {{{given}}}}}"
+
+
+def read(path: Path, extender: str, target_length: int) -> dict[str, Any]:
+    """`parameters_of` a result file. Raises ValueError for no result, and one of another method or target length."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        raise ValueError(f"cannot read the search's result {path}: {reason}; give the .json that it names") from None
+    if not isinstance(content, dict) or content.get("status") != "done" or not content.get("found"):
+        raise ValueError(f"{path} is not the result of a finished search; give the .json that ropebench search names")
+    identity = content["identity"]
+    for what, searched, asked in (
+        ("the method", identity["extender"], extender),
+        ("target length", identity["target_length"], target_length),
+    ):
+        if searched != asked:
+            raise ValueError(f"{path} was searched for {what} {searched}, not {asked}; ask for {searched}")
+    return parameters_of(content)

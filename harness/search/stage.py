@@ -1,0 +1,222 @@
+"""The search stage: methods whose numbers are missing → the same methods with numbers that were found on the model.
+
+A search is keyed by all that changes its outcome and written when it ends. Every measured loss is on disk before the
+next is measured, and all decisions follow from losses and seeds, so a search that is stopped anywhere and run again
+replays what it had and ends at the same winner.
+
+    DIR/<key>.json           the result          DIR/<key>.jsonl   the trajectory, one line per candidate measured
+    DIR/<key>.losses.jsonl   losses by plan and sample, for going on
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extenders.search.problem import Report, finite
+from extenders.search.searched import SearchedExtender
+from harness.experiment.cells import Base, content_of, lengths_of, plain, rope_fields
+from harness.experiment.file import Experiment, Method
+from harness.records.provenance import now, provenance
+from harness.search.progress_line import search_progress
+from harness.search.texts import check_apart, evaluation_passages
+from harness.search.work import Measures, Work
+from harness.store import key_of, write_whole
+
+VERSION = 1  # raised when a search of the same identity would end elsewhere
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search of an experiment."""
+
+    method: Method
+    key: str
+    identity: Mapping[str, Any]
+
+
+def planned(methods: Sequence[Method], base: Base) -> list[Search]:
+    """The searches that these methods need, in their order."""
+    found = []
+    for method in methods:
+        extender = method.extender
+        if isinstance(extender, SearchedExtender) and not extender.searched:
+            identity = identity_of(extender, base)
+            found.append(Search(method, key_of(identity), identity))
+    return found
+
+
+def check_documents(searches: Sequence[Search], texts: Callable[[], Sequence[str]]) -> None:
+    """Raises ValueError when a search reads a document that shares a passage with one of these texts of tests.
+
+    A key knows no tests, so a search may have been finished before they were; it is checked again by every run.
+    """
+    for search in searches:
+        extender = search.method.extender
+        if isinstance(extender, SearchedExtender) and extender.documents:
+            try:
+                check_apart(extender.documents, texts())
+            except ValueError as error:
+                raise ValueError(f"search of {search.method.label!r}: {error}") from error
+
+
+def identity_of(extender: SearchedExtender, base: Base) -> dict[str, Any]:
+    """All that changes a search's outcome. A shipped method's code counts by VERSION, a user's file by its content."""
+    parameters = {name: content_of(name, value) for name, value in extender.parameters().items()}
+    identity = {
+        "search": VERSION,
+        "weights": base.weights_hash,
+        "dtype": base.dtype,
+        "attention": base.attention,
+        "rope": rope_fields(base.rope),
+        "target_length": extender.target_length,
+        "extender": extender.name,
+        "parameters": parameters,
+    }
+    path = inspect.getsourcefile(type(extender))
+    if not type(extender).__module__.startswith("extenders.") and path and Path(path).is_file():
+        identity["source"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return identity
+
+
+def completed(methods: Sequence[Method], searches: Sequence[Search], folder: Path) -> tuple[Method, ...]:
+    """The methods that can plan: found numbers filled in; those whose search is missing or failed are left out."""
+    by_label = {search.method.label: search for search in searches}
+    ready = []
+    for method in methods:
+        search = by_label.get(method.label)
+        if search is None:
+            ready.append(method)
+            continue
+        content = result(folder, search.key)
+        if content is not None and content["status"] == "done":
+            assert isinstance(method.extender, SearchedExtender)
+            ready.append(dataclasses.replace(method, extender=method.extender.with_found(content["found"])))
+    return tuple(ready)
+
+
+def described(searches: Sequence[Search], folder: Path) -> list[dict[str, Any]]:
+    """The searches as run.json lists them."""
+    rows = []
+    for search in searches:
+        content = result(folder, search.key) or {"status": "missing", "error": "", "cost": None}
+        rows.append(
+            {
+                "label": search.method.label,
+                "extender": search.method.extender.name,
+                "key": search.key,
+                "status": content["status"],
+                "error": content["error"],
+                "cost": content["cost"],
+            }
+        )
+    return rows
+
+
+def finished(folder: Path, key: str) -> bool:
+    """True when the search is done; a failed one is not, and runs again."""
+    content = result(folder, key)
+    return content is not None and content["status"] == "done"
+
+
+def run_all(
+    experiment: Experiment,
+    searches: Iterable[Search],
+    base: Base,
+    session_of: Callable[[Method], Any],
+    folder: Path,
+    say: Callable[[str], None],
+) -> None:
+    """The searches of an experiment, with progress, on texts apart from the experiment's tests."""
+    known: list[frozenset[int]] = []
+    for search in searches:
+        label = search.method.label
+
+        def avoid(method: Method = search.method) -> frozenset[int]:
+            if not known:
+                lm = session_of(method).lm
+                known.append(evaluation_passages(experiment, lm, lambda test: lengths_of(test, experiment, base.rope)))
+            return known[0]
+
+        with search_progress(label) as progress:
+            content = run_search(search, base, session_of(search.method), folder, avoid, progress)
+        cost = content["cost"]
+        if content["error"]:
+            say(f"the search of {label} failed: {content['error']}")
+        else:
+            loss = "" if content["loss"] is None else f", loss {content['loss']:.4f} nats"
+            say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s{loss}")
+
+
+def result(folder: Path, key: str) -> dict[str, Any] | None:
+    """A finished or failed search, or None where it is missing or damaged."""
+    try:
+        content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    right = isinstance(content, dict) and content.get("key") == key and content.get("status") in ("done", "failed")
+    return content if right else None
+
+
+def run_search(
+    search: Search,
+    base: Base,
+    session: Measures,
+    folder: Path,
+    avoid: Callable[[], frozenset[int]] = frozenset,
+    progress: Callable[[Report, bool], None] = lambda report, measured: None,
+    tune: Callable[[SearchedExtender], Measures] | None = None,
+) -> dict[str, Any]:
+    """Search, or go on with it, and write the result. What the user can mend is a failed search with one line.
+
+    `avoid` gives the passages of evaluation text (see `search_documents`); it is asked only when something is measured.
+    `tune(method)` trains the model with the method's plan and gives it: what a progressive search does half-way.
+    """
+    extender = search.method.extender
+    assert isinstance(extender, SearchedExtender)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Work(extender, search.key, base, session, folder, avoid, progress, tune)
+    before = session.token_forwards
+    error = trace = ""
+    found: dict[str, Any] = {}
+    try:
+        with work:
+            complete = extender.search(work.problem(extender.target_length, extender.token_forwards))
+        found = {name: plain(value) for name, value in complete.parameters().items()}
+        found = {name: value for name, value in found.items() if value != plain(getattr(extender, name))}
+    except Exception as problem:
+        error = " ".join(str(problem).split()) if isinstance(problem, ValueError) else repr(problem)
+        trace = traceback.format_exc()
+    content: dict[str, Any] = {
+        "key": search.key,
+        "label": search.method.label,
+        "status": "failed" if error else "done",
+        "error": error,
+        "traceback": trace,
+        "identity": search.identity,
+        "found": found,
+        "loss": None,
+        "held_out": work.held_out,
+        "held_out_samples": work.held_out_samples,
+        "cost": {
+            "seconds": round(work.seconds, 3),
+            "token_forwards": work.spent,
+            "candidates": work.candidates,
+            "evaluations": work.evaluations,
+        },
+        "evaluation_passages_avoided": work.avoided,
+        "measured_now": session.token_forwards - before,
+        "provenance": {**provenance(), "date": now()},
+    }
+    if not error:
+        plan = extender.with_found(found).plan(base.rope, extender.target_length)
+        content["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
+        content["attention_factor"] = plan.attention_factor
+        content["loss"] = work.losses.get(plan.hash)
+    write_whole(folder / f"{search.key}.json", json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return content

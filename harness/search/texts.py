@@ -1,0 +1,295 @@
+"""Texts that a search scores plans on: needles to be found at spread depths, or plain text, never evaluation text.
+
+Keys and values of needles are of the half that evaluation never uses (`tasks.corpora.words.for_training`). The text
+around them is drawn from the invented world under a name of its own, or comes from the user's files; it is compared
+with the evaluation's prompts by passages of 50 words, which no two texts share by accident. Shorter ones would not do:
+the world repeats its sentences, so 13 words in a row are often met twice.
+
+Deviation from LongRoPE2 (arXiv:2502.20082, §3.4), which scores the number alone: the space before it is scored as well.
+Where a tokenizer makes it a token of its own, the mean holds one easy token more, the same for every plan.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from extenders.search.problem import HELD_OUT
+from harness.experiment.file import Experiment, Test
+from tasks import needle, text
+from tasks.base import LM, Generation
+from tasks.corpora import world
+from tasks.ruler import niah
+
+PASSAGE = 50  # words
+DEPTHS = 11
+REDRAWS = 20
+
+
+@dataclass(frozen=True)
+class Document:
+    """Token ids with BOS, and the positions whose tokens are scored (each after the first token)."""
+
+    ids: tuple[int, ...]
+    scored: tuple[int, ...]
+    source: str  # what the text around is from
+    text: str
+
+
+class Documents:
+    """Sample i of a search: the same text for every plan. From HELD_OUT on, texts that no step of a search has seen.
+
+    `start` are the ids before every text (BOS). `needles` is how many needles stand in one text; each is asked for in
+    turn, and all answers are scored in one forward pass. `avoid` holds the passages of evaluation prompts. Raises
+    ValueError for files that are too few or too short, or that hold evaluation text.
+    """
+
+    def __init__(
+        self,
+        lm: LM,
+        length: int,
+        fitness: str = "needle",
+        seed: int = 0,
+        folder: str = "",
+        start: Sequence[int] = (),
+        needles: int = 1,
+        avoid: frozenset[int] = frozenset(),
+    ) -> None:
+        self._lm, self.length, self._fitness, self._seed = lm, length, fitness, seed
+        self._start, self._needles, self._avoid = tuple(start), needles, avoid
+        self._files = _files(lm, folder, length) if folder else []
+        self._made: dict[int, Document] = {}
+
+    def __getitem__(self, sample: int) -> Document:
+        if sample not in self._made:
+            self._made[sample] = self._make(sample)
+        return self._made[sample]
+
+    def _make(self, sample: int) -> Document:
+        for attempt in range(REDRAWS):
+            rng = random.Random(f"search {self._fitness} {self._seed} {sample} {attempt}")
+            source, story = self._source(rng, sample)
+            made = self._needle(rng, sample, story) if self._fitness == "needle" else self._plain(rng, story)
+            document = Document(made[0], made[1], source, made[2])
+            if not passages(document.text) & self._avoid:
+                return document
+            if self._files:
+                raise ValueError(
+                    f"{source} shares a passage of {PASSAGE} words with a test of this experiment; "
+                    "a search must not see evaluation text: give it other documents"
+                )
+        raise ValueError(f"{REDRAWS} search texts in a row share passages with the tests of this experiment")
+
+    def _source(self, rng: random.Random, sample: int) -> tuple[str, Callable[[random.Random], str]]:
+        """Stories and portraits of the world in turn, or the files: two thirds of them for the search, the rest not."""
+        if not self._files:
+            return [("world stories", world.story), ("world portraits", world.portrait)][sample // 2 % 2]
+        split = max(1, 2 * len(self._files) // 3)
+        own = self._files[split:] if sample >= HELD_OUT else self._files[:split]
+        path, words = own[sample % len(own)]
+        start = rng.randrange(max(1, len(words) // 4))
+        pieces = _pieces(words, start)
+        return str(path), lambda _: next(pieces)
+
+    def _count(self, string: str) -> int:
+        return len(self._lm.encode(string))
+
+    def _needle(
+        self, rng: random.Random, sample: int, story: Callable[[random.Random], str]
+    ) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+        """RULER's needle and our own in turn; depths 0 to 1 as the tests spread them."""
+        depth = text.depth_of(sample % HELD_OUT, DEPTHS)
+        room = self.length - len(self._start) - 40 * self._needles
+        asked = self._asked(rng, room, depth, story, _ours if sample % 2 else _rulers)
+        ids: list[int] = list(self._start)
+        scored: list[int] = []
+        for question, answer in asked:
+            ids += self._lm.encode(question)
+            tokens = self._lm.encode(f" {answer}")
+            scored += range(len(ids), len(ids) + len(tokens))
+            ids += tokens
+        if len(ids) > self.length:
+            raise ValueError(f"a search text has {len(ids)} tokens, beyond the {self.length} of its plan")
+        return tuple(ids), tuple(scored), asked[0][0]
+
+    def _asked(
+        self,
+        rng: random.Random,
+        room: int,
+        depth: float,
+        story: Callable[[random.Random], str],
+        worded: "Callable[[random.Random, int], list[Needle]]",
+    ) -> list[tuple[str, str]]:
+        """(text up to an answer, answer) of every needle; the first text holds the haystack."""
+        held = worded(rng, self._needles)
+        inserts = [((depth + i / self._needles) % 1.0 if i else depth, one.sentence) for i, one in enumerate(held)]
+        units: list[str] = []
+
+        def build(size: int) -> str:
+            return held[0].template.replace("{context}", text.joined(units[:size], inserts))
+
+        source = text.sentences(iter(lambda: story(rng), ""))
+        while not units or self._count(build(len(units))) <= room:
+            units += text.collect(source, 4 * room)
+        first = build(text.fit(build, len(units), self._count, room))
+        return [(first, held[0].value), *((one.template.split("{context}")[1], one.value) for one in held[1:])]
+
+    def _plain(
+        self, rng: random.Random, story: Callable[[random.Random], str]
+    ) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+        size = self.length - len(self._start)
+        told: list[str] = []
+        ids: list[int] = []
+        while len(ids) < size:
+            told += text.collect(iter(lambda: story(rng), ""), 6 * (size - len(ids)) + 200)
+            ids = self._lm.encode("\n".join(told))
+        row = [*self._start, *ids[:size]]
+        return tuple(row), tuple(range(len(self._start) + 1, len(row))), self._lm.decode(ids[:size])
+
+
+@dataclass(frozen=True)
+class Needle:
+    """A sentence to hide and how it is asked for: a text with {context} that ends where the value follows."""
+
+    sentence: str
+    template: str
+    value: str
+
+
+def _rulers(rng: random.Random, count: int) -> list[Needle]:
+    """RULER's wording in the singular (LongRoPE2, arXiv:2502.20082, App. C)."""
+    task = niah.Niah("essay")
+    keys = text.draw(rng, niah.word_pair, count, False)
+    values = text.draw(rng, niah.number, count, False)
+    found = []
+    for key, value in zip(keys, values, strict=True):
+        template, prefix = niah.questions(task, [key])
+        found.append(Needle(niah.needle(task, key, value), template + prefix, value))
+    return found
+
+
+def _ours(rng: random.Random, count: int) -> list[Needle]:
+    """The wording of our needle test."""
+    places = text.draw(rng, needle.place_name, count, False)
+    codes = text.draw(rng, text.number(needle.DIGITS), count, False)
+    found = []
+    for place, code in zip(places, codes, strict=True):
+        ending = f"{needle.QUESTION} {needle.ANSWER}".replace("{place}", place)
+        sentence = needle.NEEDLE.format(place=place, code=code)
+        found.append(Needle(sentence, f"{needle.OPENING}\n{{context}}\n{ending}", code))
+    return found
+
+
+def _pieces(words: list[str], start: int) -> Iterator[str]:
+    """A file's text from a word on, in pieces of a hundred words; from its beginning again where it ends."""
+    while True:
+        for at in range(start, len(words), 100):
+            yield " ".join(words[at : at + 100])
+        start = 0
+
+
+def _files(lm: LM, folder: str, length: int) -> list[tuple[Path, list[str]]]:
+    place = Path(folder).expanduser()
+    if not place.is_dir():
+        raise ValueError(f"documents: {folder} is not a folder; give one with .txt or .md files")
+    found = []
+    for path in _documents_in(folder):
+        try:
+            content = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it") from None
+        tokens = len(lm.encode(content))
+        if tokens < length:
+            raise ValueError(
+                f"{path} has {tokens} tokens and a search at {length} needs as many; give longer documents"
+            )
+        found.append((path, content.split()))
+    if len(found) < 2:
+        raise ValueError(
+            f"documents: {folder} holds {len(found)} .txt and .md files and a search needs at least two, "
+            "so that the winner is checked on text that was not searched on"
+        )
+    return found
+
+
+def _documents_in(folder: str) -> list[Path]:
+    """The files that a search reads, none where there is no such folder."""
+    place = Path(folder).expanduser()
+    if not place.is_dir():
+        return []
+    return sorted(one for one in place.iterdir() if one.suffix in (".txt", ".md") and one.is_file())
+
+
+def passages(string: str, size: int = PASSAGE) -> set[int]:
+    """Hashes of all passages of that many words; a shorter text is one passage."""
+    words = string.split()
+    if not words:
+        return set()
+    return {hash(tuple(words[i : i + size])) for i in range(max(1, len(words) - size + 1))}
+
+
+def check_apart(folder: str, texts: Sequence[str]) -> None:
+    """Raises ValueError when a document of a search shares a passage with one of the texts that tests read.
+
+    Whole files are compared, with no model and no prompts, so a search that was finished long ago is checked as well.
+    """
+    seen = {passage for one in texts for passage in passages(one)}
+    for path in _documents_in(folder) if seen else []:
+        if not seen.isdisjoint(passages(path.read_text(encoding="utf-8", errors="replace"))):
+            raise ValueError(
+                f"{path} shares a passage of {PASSAGE} words with a file that a test of this experiment reads; "
+                "a search must not see evaluation text: give it other documents"
+            )
+
+
+class Recorder:
+    """An LM that notes what it is asked and answers nothing."""
+
+    def __init__(self, lm: LM) -> None:
+        self._lm = lm
+        self.added_tokens = lm.added_tokens
+        self.texts: list[str] = []
+
+    def encode(self, string: str) -> list[int]:
+        return self._lm.encode(string)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._lm.decode(ids)
+
+    def plan_hash(self, length: int) -> str:
+        return ""
+
+    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
+        for prompt in prompts:
+            self.texts.append(prompt)
+            yield Generation("", 0, True, 0.0, "")
+
+    def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
+        self.texts.append(self._lm.decode(ids))
+        return [0.0] * (len(ids) - start)
+
+    def answer_losses(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[float, bool]]:
+        for context, continuation in pairs:
+            self.texts.append(context + continuation)
+            yield 0.0, False
+
+
+def evaluation_passages(experiment: Experiment, lm: LM, lengths_of: Callable[[Test], Sequence[int]]) -> frozenset[int]:
+    """Passages of all prompts of the experiment's long tests, at each test's greatest length.
+
+    Shorter prompts of a sample are cut from the same text. Short-context tests ask questions that no search text holds.
+    """
+    found: set[int] = set()
+    for test in experiment.tests:
+        if test.task.lengths == "window":
+            continue
+        for seed in experiment.seeds:
+            recorder = Recorder(lm)
+            try:
+                for _ in test.task.run(recorder, max(lengths_of(test)), seed, test.samples):
+                    pass
+            except ValueError:
+                continue  # its cells will say why
+            for one in recorder.texts:
+                found |= passages(one)
+    return frozenset(found)

@@ -1,0 +1,257 @@
+"""`ropebench bench candidate`: what a candidate of a search costs on one text, beside what full logits would cost.
+
+Three ways, in turns in one run, under the same plan on the same text:
+
+- body: the layers alone, no logits. Weights and activations: no evaluation can be cheaper.
+- candidate: what a search runs, the layers and the logits of the scored tokens.
+- full logits: the straightforward evaluation, the model's own call with labels, which makes logits of every position.
+
+A shape is a model with random weights: speed and memory need no trained ones.
+"""
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from extenders.base import RopePlan, RopeSpec, load
+from harness.records.memory import PeakMemory
+from harness.tools.doctor import memory_bytes
+
+SCORED = 7  # tokens of one RULER number and the space before it, which is what a search scores in a text
+
+# meta-llama/Meta-Llama-3-8B, meta-llama/Llama-3.2-1B (without its RoPE scaling) and microsoft/Phi-3-mini-4k-instruct,
+# config.json
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "llama3-8b": {
+        "model_type": "llama",
+        "vocab_size": 128_256,
+        "hidden_size": 4096,
+        "intermediate_size": 14_336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 8192,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0},
+    },
+    "llama3-1b": {
+        "model_type": "llama",
+        "vocab_size": 128_256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0},
+    },
+    "phi3-mini": {
+        "model_type": "phi3",
+        "vocab_size": 32_064,
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 4096,
+        "pad_token_id": 32_000,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way at one length (tokens): the median of its seconds, and its seconds in shares of full logits in the same
+    pair (median, lowest, highest); peak memory in bytes, all in all. Without seconds it did not fit into memory.
+    """
+
+    what: str
+    length: int
+    seconds: float | None
+    share: float | None
+    lowest: float | None
+    highest: float | None
+    peak: int | None
+    loss: float | None  # nats per scored token; the body has none
+
+
+@dataclass(eq=False)
+class Bare:
+    """What `plan_losses` needs of a model; no tokenizer."""
+
+    model: Any
+    rotary: Any
+    token_forwards: int = 0
+
+
+def opened(model: str, shape: str | None) -> tuple[Any, RopeSpec]:
+    """The model of that name, or one of that shape with random weights, and its RoPE."""
+    if shape is not None:
+        return random_model(shape)
+    from harness.model.load import load_model
+
+    loaded = load_model(model)
+    return loaded.model, loaded.spec
+
+
+def random_model(shape: str) -> tuple[Any, RopeSpec]:
+    """A model of that shape with random weights, in bfloat16 on the GPU where there is one, and its RoPE."""
+    if shape not in SHAPES:
+        raise ValueError(f"shape {shape!r} is unknown; allowed are {', '.join(SHAPES)}")
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from harness.model.spec import spec_from_config
+
+    settings = dict(SHAPES[shape])
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    needed = 2 * parameters(config)
+    place = "cuda" if torch.cuda.is_available() else "cpu"
+    have = torch.cuda.mem_get_info()[0] if place == "cuda" else memory_bytes()
+    if have and needed > 0.9 * have:
+        raise ValueError(
+            f"{shape} has {needed / 1e9:.1f} GB of weights and this machine {have / 1e9:.1f} GB of memory for them; "
+            "measure a smaller shape, or a model of your own with --model"
+        )
+    with torch.random.fork_rng(), torch.device(place):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
+    return model.eval(), spec_from_config(config)
+
+
+def parameters(config: Any) -> int:
+    """How many weights a model of this configuration has."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return sum(one.numel() for one in AutoModelForCausalLM.from_config(config).parameters())
+
+
+def bench_candidate(
+    model: Any,
+    spec: RopeSpec,
+    lengths: Sequence[int],
+    pairs: int = 3,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Way]:
+    """The three ways at every length (tokens). Raises ValueError for lengths that hold no scored token."""
+    import torch
+
+    from harness.rope.applied import applied
+    from harness.search.texts import Document
+
+    if pairs < 1 or not lengths or min(lengths) <= SCORED:
+        raise ValueError(f"bench candidate wants at least one pair and lengths above {SCORED} tokens")
+    generator = torch.Generator().manual_seed(0)
+    with applied(model, spec) as rotary:
+        bare = Bare(model, rotary)
+        for length in sorted(lengths):
+            ids = torch.randint(0, model.config.vocab_size, (length,), generator=generator).tolist()
+            document = Document(tuple(ids), tuple(range(length - SCORED, length)), "random", "")
+            method = load("yarn")(target_length=max(length, 2 * spec.trained_length))
+            yield from _ways(bare, method.plan(spec, length), document, pairs, say)
+
+
+def _ways(bare: Bare, plan: RopePlan, document: Any, pairs: int, say: Callable[[str], None]) -> Iterator[Way]:
+    ways = {"body": body, "candidate": candidate, "full logits": full_logits}
+    length = len(document.ids)
+    if not full_logits_fit(bare.model, length):
+        del ways["full logits"]
+    seconds: dict[str, list[float]] = {what: [] for what in ways}
+    peaks: dict[str, int] = {}
+    losses: dict[str, float | None] = {}
+    for turn in range(pairs + 1):  # the first round warms up: the first pass of a shape prepares kernels
+        say(f"{length} tokens, round {turn + 1} of {pairs + 1}: {', '.join(ways)}")
+        for what in list(ways):
+            measured = _measured(ways[what], bare, plan, document)
+            if measured is None:
+                del ways[what], seconds[what]
+                continue
+            losses[what], took, peak = measured
+            seconds[what].append(took)
+            peaks[what] = max(peak, peaks.get(what, 0))
+    for what in ("body", "candidate", "full logits"):
+        if what not in ways:
+            yield Way(what, length, None, None, None, None, None, None)
+            continue
+        own, whole = seconds[what][1:], seconds.get("full logits", [])[1:]
+        shares = [one / other for one, other in zip(own, whole, strict=True)] if whole else []
+        middle, low, high = (statistics.median(shares), min(shares), max(shares)) if shares else (None, None, None)
+        yield Way(what, length, statistics.median(own), middle, low, high, peaks[what], losses[what])
+
+
+def _measured(
+    way: Callable[[Bare, RopePlan, Any], float | None], bare: Bare, plan: RopePlan, document: Any
+) -> tuple[float | None, float, int] | None:
+    """Loss, seconds and peak memory in bytes; None where memory does not suffice."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    memory = PeakMemory()
+    started = time.perf_counter()
+    try:
+        with torch.inference_mode():
+            loss = way(bare, plan, document)
+    except torch.OutOfMemoryError:
+        return None
+    return loss, time.perf_counter() - started, memory.peak()
+
+
+def body(bare: Bare, plan: RopePlan, document: Any) -> None:
+    import torch
+
+    from harness.model.logits import hidden_states
+
+    bare.rotary.use(plan)
+    hidden_states(bare.model, torch.tensor([document.ids], device=bare.model.device))[0, -1, 0].item()
+
+
+def candidate(bare: Bare, plan: RopePlan, document: Any) -> float:
+    from harness.search.losses import plan_losses
+
+    [loss] = plan_losses(bare, [(plan, document)])
+    return loss
+
+
+def full_logits(bare: Bare, plan: RopePlan, document: Any) -> float:
+    import torch
+
+    bare.rotary.use(plan)
+    ids = torch.tensor([document.ids], device=bare.model.device)
+    labels = torch.full_like(ids, -100)
+    places = list(document.scored)
+    labels[0, places] = ids[0, places]
+    return float(bare.model(input_ids=ids, labels=labels, use_cache=False).loss)
+
+
+def full_logits_fit(model: Any, length: int) -> bool:
+    """False where a CPU's memory would not hold them: no allocation fails there, the process is killed.
+
+    Logits in the model's dtype, and as float32 once more for the loss and its gradient-free softmax.
+    """
+    if model.device.type != "cpu":
+        return True
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    needed = weights + length * model.config.vocab_size * (model.dtype.itemsize + 8)
+    have = memory_bytes() or math.inf
+    return needed < 0.7 * have
+
+
+HEAD = ["", "tokens", "s", "of full logits [range]", "peak memory, GB", "loss, nats"]
+
+
+def line(one: Way) -> list[str]:
+    """A row of the table; "–" where there is nothing to say."""
+    if one.seconds is None or one.peak is None:
+        return [one.what, str(one.length), "does not fit", "–", "–", "–"]
+    share = "–" if one.share is None else f"{one.share:.3f} [{one.lowest:.3f}, {one.highest:.3f}]"
+    loss = "–" if one.loss is None else f"{one.loss:.4f}"
+    return [one.what, str(one.length), f"{one.seconds:.3f}", share, f"{one.peak / 1e9:.2f}", loss]

@@ -1,0 +1,311 @@
+"""One minute before GPU-days: does this plan work on this model at all?
+
+- rope_theta: a trained model reads best with the rope_theta that it was trained with. Documents are read as configured
+  and with other values; a configuration that was altered shows as a loss that another value lowers.
+- plan: every rescale factor lies between about 1 and the extension factor. Factors far outside say that the plan was
+  made for another rope_theta, or by a formula that was fed the wrong lengths.
+- loss: a fixed passage, which no test uses, is read at the start of a document, inside the trained window, and ever
+  further beyond it up to the target, always the same text behind more and more of other text. Its loss hardly moves
+  under a good plan, inside the window compared with the unextended model.
+- plan runs, plan matters: the live cos and sin after a prompt of the target length are the plan's, and the losses are
+  not those of the unextended model to the last digit, as they are when a plan is silently ignored.
+- passkeys: eight at the target. Loss asks for the last hundred tokens; only retrieval shows that far ones are seen.
+
+A method that needs training first (pi) fails before it: check the trained model. What a check cannot judge (a model
+that finds no passkey even inside its window) it says so and lets pass.
+"""
+
+import math
+import random
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from extenders.base import Extender, RopePlan, RopeSpec
+from harness.experiment import parameters
+from harness.experiment.cells import plan_of
+from harness.experiment.file import Method, load_method, user_folders
+from tasks.base import make
+from tasks.corpora.world import story
+
+if TYPE_CHECKING:
+    from harness.model.lm import ExtendedLM
+    from harness.model.load import LoadedModel
+
+# Nats per token. On pocket-llama to 2,048 tokens yarn costs 0.06 more inside the window and 0.12 beyond it, and pi,
+# which needs training, 1.2 (docs/gate.md has the numbers).
+INSIDE = 0.5  # more than the unextended model, inside the window
+BEYOND = 1.0  # more than the unextended model at the end of its window
+THETA = 0.02  # less with another rope_theta than with the configured one, and SURE standard errors of it
+SURE = 3.0
+THETAS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 2.0, 4.0, 8.0, 16.0)  # factors of the configured rope_theta
+THETA_TOKENS = 2048  # read for each of them, in documents of at most THETA_LENGTH tokens
+THETA_LENGTH = 8192
+# Rescale factors, the upper one times the extension factor. Published ones lie inside: LCEG's tuned NTK reaches 3.6
+# times the extension factor, LongRoPE's lists 2 times.
+SMALLEST, LARGEST = 0.8, 4.0
+KEYS = 8
+KEYS_KNOWN = 4  # fewer inside the window say that the model cannot do passkeys
+SEED = 20_000_001  # of passkeys and filler; no experiment uses it by default
+
+
+@dataclass(frozen=True)
+class Check:
+    """`reason` is one line for a failed check, '' for a good one."""
+
+    name: str
+    found: str
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """`losses`: tokens before the passage → (unextended or None, extended), in nats per token."""
+
+    losses: Mapping[int, tuple[float | None, float]]
+    checks: tuple[Check, ...]
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if not check.ok]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        return [
+            [f"{start:,}", "-" if plain is None else f"{plain:.3f}", f"{extended:.3f}"]
+            for start, (plain, extended) in self.losses.items()
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fixed(Extender):
+    """One plan for every prompt."""
+
+    fixed: RopePlan
+
+    def plan(self, rope: RopeSpec, length: int) -> RopePlan:
+        return self.fixed
+
+
+def preflight(
+    extender: str, given: Mapping[str, Any], model: str, target_length: int, trained_length: int | None = None
+) -> Preflight:
+    """Load a model and check a method on it. Raises ValueError for an unknown method, parameter or model, or a target
+    not above the trained length."""
+    from harness.model.load import load_model
+    from harness.model.spec import load_config, spec_from_config
+
+    cls = load_method("preflight", extender, user_folders())
+    spec = spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
+    if target_length <= spec.trained_length:
+        raise ValueError(f"target length {target_length} must be above the trained length {spec.trained_length}")
+    method = Method(extender, parameters.make(extender, cls, given, {"target_length": target_length}))
+    plan_of(method, spec, target_length)
+    return examine(load_model(model, local_files_only=False, trained_length=trained_length), method)
+
+
+def examine(loaded: "LoadedModel", method: Method) -> Preflight:
+    """All checks of a method on a loaded model, at the method's own target length."""
+    from harness.model.lm import BrokenModel, ExtendedLM
+    from harness.rope.applied import NotApplied, applied
+
+    spec, target = loaded.spec, method.extender.target_length
+    trained = RopePlan.as_trained(spec)
+    plan = plan_of(method, spec, target)
+    checks = [_plan(plan, spec, target)]
+    losses: dict[int, tuple[float | None, float]] = {}
+
+    def guarded(name: str, check: Callable[[], Check]) -> None:
+        try:
+            checks.append(check())
+        except (NotApplied, BrokenModel) as error:
+            checks.append(Check(name, "stopped", str(error)))
+
+    with applied(loaded.model, spec) as rotary:
+
+        def under(extender: Extender) -> ExtendedLM:
+            return ExtendedLM(loaded, extender, rotary)
+
+        def fixed(one: RopePlan) -> ExtendedLM:
+            return under(_Fixed(target_length=target, fixed=one))
+
+        extended, plain = under(method.extender), fixed(trained)
+
+        def by_position() -> Check:
+            losses.update(_by_position(plain, extended, target))
+            return _inside(losses, spec.trained_length)
+
+        def read_back() -> Check:
+            # Nothing is pinned here: what is read is what the last prompt, of the target length, ran with.
+            difference = rotary.prove(target, extended.plan(target))
+            return Check("plan runs", f"cos and sin differ by {difference:.1g} within {target:,} positions")
+
+        guarded("rope_theta", lambda: _theta(fixed, spec))
+        guarded("loss inside the window", by_position)
+        if losses:
+            guarded("loss beyond the window", lambda: _beyond(losses, spec.trained_length))
+            guarded("plan runs", read_back)  # at once: every other prompt pins another plan
+            guarded("plan matters", lambda: _matters(losses, target))
+        guarded("passkeys", lambda: _passkeys(plain, extended, target))
+    return Preflight(losses, tuple(checks))
+
+
+def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
+    factors = [factor for factor in plan.rescale_factors(spec) if math.isfinite(factor)]  # a stopped pair has infinity
+    low, high, most = min(factors, default=1.0), max(factors, default=1.0), LARGEST * target / spec.trained_length
+    found = f"rescale factors {low:.3g} to {high:.3g}, attention factor {plan.attention_factor:.4g}, {plan.hash}"
+    reason = ""
+    if plan == RopePlan.as_trained(spec):
+        reason = f"for {target:,} tokens the method plans the model as trained, so nothing is extended"
+    elif low < SMALLEST or high > most:
+        reason = (
+            f"rescale factors go from {low:.3g} to {high:.3g}, and should lie between {SMALLEST:g} and {most:.3g}: the "
+            "plan was made for another rope_theta or other lengths"
+        )
+    return Check("plan", found, reason)
+
+
+def _theta(fixed: Callable[[RopePlan], "ExtendedLM"], spec: RopeSpec) -> Check:
+    """Compares token by token, so that few documents are enough."""
+    pairs, length = len(spec.inv_freq), min(spec.trained_length, THETA_LENGTH)
+
+    def losses(factor: float) -> list[float]:
+        scaled = RopePlan.rescaled(spec, [factor ** (i / pairs) for i in range(pairs)])
+        lm = fixed(scaled)
+        size = length - lm.added_tokens
+        ids = _filler(lm, size * math.ceil(THETA_TOKENS / size))
+        return [loss for i in range(0, len(ids), size) for loss in lm.losses(ids[i : i + size])]
+
+    own = losses(1.0)
+    mean = statistics.fmean(own)
+    found, better = f"{mean:.3f} nats as configured ({spec.rope_theta:g})", ""
+    best = mean
+    for factor in THETAS:
+        gains = [a - b for a, b in zip(own, losses(factor), strict=True)]
+        gain, error = statistics.fmean(gains), statistics.stdev(gains) / math.sqrt(len(gains))
+        if gain > THETA and gain > SURE * error and mean - gain < best:
+            best, better = mean - gain, f"{mean - gain:.3f} with {factor:g} times that"
+    if better:
+        reason = f"the model reads better with another rope_theta ({found}, {better}); it was not trained with this one"
+        return Check("rope_theta", f"{found}, {better}", reason)
+    return Check("rope_theta", f"{found}, not better with {THETAS[0]:g} to {THETAS[-1]:g} times that")
+
+
+def _by_position(plain: "ExtendedLM", extended: "ExtendedLM", target: int) -> dict[int, tuple[float | None, float]]:
+    """Loss of the passage behind more and more text, unextended inside the window and at the target. The method at the
+    target comes last, so its plan is the one left pinned."""
+    size, window = passage_tokens(plain), plain.spec.trained_length
+    end = target - size - plain.added_tokens
+    starts = {0, window - size - plain.added_tokens, end}
+    step = window
+    while step < end:
+        starts.add(step)
+        step *= 2
+    losses = {}
+    for start in sorted(starts):
+        compared = start == end or start + size + plain.added_tokens <= window
+        losses[start] = (passage_loss(plain, start) if compared else None, passage_loss(extended, start))
+    return losses
+
+
+def _split(losses: Mapping[int, tuple[float | None, float]], window: int) -> tuple[dict[int, float], dict[int, float]]:
+    """(inside, beyond): how much more the passage costs than unextended at the same place inside the window, and beyond
+    it than unextended at the window's end."""
+    inside, beyond, reference = {}, {}, 0.0
+    for start, (plain, extended) in losses.items():
+        if start < window and plain is not None and start != max(losses):
+            inside[start], reference = extended - plain, plain
+        else:
+            beyond[start] = extended - reference
+    return inside, beyond
+
+
+def _inside(losses: Mapping[int, tuple[float | None, float]], window: int) -> Check:
+    gaps, _ = _split(losses, window)
+    worst = max(gaps, key=lambda start: gaps[start])
+    found = f"at most {gaps[worst]:+.3f} nats against the unextended model"
+    if not gaps[worst] <= INSIDE:
+        reason = (
+            f"behind {worst:,} tokens the passage costs {gaps[worst]:.2f} nats per token more than unextended "
+            f"({INSIDE:g} allowed): the plan does not fit this model, as when it was made for another rope_theta"
+        )
+        return Check("loss inside the window", found, reason)
+    return Check("loss inside the window", found)
+
+
+def _beyond(losses: Mapping[int, tuple[float | None, float]], window: int) -> Check:
+    _, gaps = _split(losses, window)
+    worst = max(gaps, key=lambda start: gaps[start])
+    found = f"at most {gaps[worst]:+.3f} nats against the unextended model at its {window:,} tokens"
+    if not gaps[worst] <= BEYOND:
+        reason = (
+            f"behind {worst:,} tokens the passage costs {gaps[worst]:.2f} nats per token more than at the end of the "
+            f"window ({BEYOND:g} allowed): the plan does not carry that far, or is not applied"
+        )
+        return Check("loss beyond the window", found, reason)
+    return Check("loss beyond the window", found)
+
+
+def _matters(losses: Mapping[int, tuple[float | None, float]], target: int) -> Check:
+    """A plan that is silently ignored gives the unextended model's losses to the last digit."""
+    plain, extended = losses[max(losses)]
+    assert plain is not None
+    found = f"moves the loss at {target:,} tokens by {extended - plain:+.4f} nats"
+    if plain == extended:
+        reason = f"the loss at {target:,} tokens is that of the unextended model to the last digit: the plan is ignored"
+        return Check("plan matters", found, reason)
+    return Check("plan matters", found)
+
+
+def _passkeys(plain: "ExtendedLM", extended: "ExtendedLM", target: int) -> Check:
+    from harness.model.lm import BrokenModel
+
+    def right(lm: "ExtendedLM", length: int) -> int:
+        return round(sum(row.score for row in make("passkey").run(lm, length, SEED, KEYS)))
+
+    try:
+        known = right(plain, plain.spec.trained_length)
+    except BrokenModel:
+        raise
+    except ValueError as error:  # a window too short for the question
+        return Check("passkeys", f"not judged: {error}")
+    if known < KEYS_KNOWN:
+        return Check("passkeys", f"not judged: {known} of {KEYS} found even inside the window, unextended")
+    found = right(extended, target)
+    words = f"{found} of {KEYS} at {target:,} tokens ({known} unextended inside the window)"
+    if 2 * found < known:
+        return Check("passkeys", words, f"{words}: half as many are wanted")
+    return Check("passkeys", words)
+
+
+def passage() -> str:
+    """The fixed text: our own, and in no test and no training."""
+    return resources.files("harness.tools").joinpath("preflight.txt").read_text(encoding="utf-8")
+
+
+def passage_tokens(lm: "ExtendedLM") -> int:
+    """How much of the passage is read: half of a short window, all of it in a long one."""
+    return min(len(lm.encode(passage())), lm.spec.trained_length // 2)
+
+
+def passage_loss(lm: "ExtendedLM", start: int) -> float:
+    """Mean loss of the passage behind `start` tokens of stories; the first token, which may have nothing before it,
+    never counts."""
+    ids = lm.encode(passage())[: passage_tokens(lm)]
+    losses = lm.losses(_filler(lm, start) + ids)[-(len(ids) - 1) :]
+    return sum(losses) / len(losses)
+
+
+def _filler(lm: "ExtendedLM", tokens: int) -> list[int]:
+    """Exactly so many tokens of stories, always the same ones; the last ones stay next to the passage."""
+    rng = random.Random(f"preflight {SEED}")
+    ids: list[int] = []
+    while len(ids) < tokens:
+        ids += lm.encode(story(rng) + "\n")
+    return ids[len(ids) - tokens :]

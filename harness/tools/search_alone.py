@@ -1,0 +1,159 @@
+"""`ropebench search`: one method on one model, apart from any experiment, with one or several seeds.
+
+A progressive search (LongRoPE with `intermediate_length`) trains the model between its two searches. The trained model
+lies beside the results, in DIR/<key>.model, and what was found is for that model.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from extenders.search.searched import SearchedExtender
+from harness.experiment import parameters
+from harness.experiment.cells import check, plain
+from harness.experiment.file import Experiment, Method, load_method, user_folders
+from harness.progress import Progress
+from harness.runner.engine import LocalEngine
+from harness.search import result as found
+from harness.search import stage as searching
+from harness.search.progress_line import search_progress
+from harness.search.work import Measures
+from harness.store import key_of
+
+PROGRESSIVE = 2  # raised when a search around the same training would end elsewhere
+
+
+def search(
+    extender: str,
+    given: Mapping[str, Any],
+    model: str,
+    target_length: int,
+    folder: Path,
+    progress: Progress,
+    seeds: Sequence[int] = (0,),
+    trained_length: int | None = None,
+    dtype: str = "auto",
+    attention: str = "auto",
+    fine_tune: tuple[str, Mapping[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """The results of the searches, one per seed, finished ones read from the folder. Raises ValueError if one fails.
+
+    `given` are the method's parameters as a user writes them; `search_seed` comes from `seeds`. `fine_tune` is the
+    recipe of the training between two searches and its settings, as in an experiment.
+    """
+    cls = load_method("search", extender, user_folders())
+    if not issubclass(cls, SearchedExtender):
+        raise ValueError(f"{extender} has nothing to search; its plan follows from the model's configuration")
+    made = []
+    for seed in seeds:
+        method = parameters.make(extender, cls, {"search_seed": seed, **given}, {"target_length": target_length})
+        made.append(Method(extender if len(seeds) == 1 else f"{extender} seed {seed}", method))
+    if method.searched:
+        raise ValueError(f"{extender} has all its numbers already; leave out those that are to be searched")
+    experiment = Experiment(
+        name="search",
+        model=model,
+        target_length=target_length,
+        lengths=(target_length,),
+        methods=tuple(made),
+        tests=(),
+        dtype=dtype,
+        attention=attention,
+        trained_length=trained_length,
+    )
+    engine = LocalEngine(experiment, progress)
+    base = engine.base()
+    check(experiment, base.rope)
+    planned = searching.planned(experiment.methods, base)
+    if fine_tune is not None:
+        planned = [_with_fine_tuning(one, fine_tune) for one in planned]
+    waiting = [one for one in planned if not searching.finished(folder, one.key)]
+    if waiting:
+        with engine.open() as session_of:
+            for one in waiting:
+                with search_progress(one.method.label) as shown, ExitStack() as trained:
+                    tune = None if fine_tune is None else _tuner(one, experiment, folder, fine_tune, progress, trained)
+                    session = session_of(one.method)
+                    content = searching.run_search(one, base, session, folder, progress=shown, tune=tune)
+                if content["error"]:
+                    raise ValueError(f"{one.method.label}: {content['error']}")
+    results = [searching.result(folder, one.key) for one in planned]
+    return [one for one in results if one is not None]
+
+
+def _with_fine_tuning(search: searching.Search, fine_tune: tuple[str, Mapping[str, Any]]) -> searching.Search:
+    """The search under a key that covers the training in its middle."""
+    identity = {**search.identity, "fine_tune": [fine_tune[0], dict(fine_tune[1])], "progressive": PROGRESSIVE}
+    return dataclasses.replace(search, identity=identity, key=key_of(identity))
+
+
+def model_folder(folder: Path, key: str) -> Path:
+    """Where the model that a progressive search trained lies."""
+    return folder / f"{key}.model"
+
+
+def _tuner(
+    search: searching.Search,
+    experiment: Experiment,
+    folder: Path,
+    fine_tune: tuple[str, Mapping[str, Any]],
+    progress: Progress,
+    opened: ExitStack,
+) -> Callable[[SearchedExtender], Measures]:
+    """Trains with a method's plan, saves the model and opens it. The untrained model stays loaded beside it."""
+
+    def tune(method: SearchedExtender) -> Measures:
+        from harness.tools.train_alone import train_alone
+
+        given = {name: plain(value) for name, value in method.parameters().items() if value is not None}
+        place = model_folder(folder, search.key)
+        record = train_alone(
+            method.name,
+            given,
+            *fine_tune,
+            experiment.model,
+            method.target_length,
+            folder / "fine-tuning",
+            seed=method.search_seed,
+            trained_length=experiment.trained_length,
+            save_model=place,
+            say=progress.say,
+        )
+        if record["status"] != "done":
+            raise ValueError(f"the fine-tuning to {method.target_length} tokens failed: {record['error']}")
+        longer = dataclasses.replace(experiment, model=str(place))
+        session: Measures = opened.enter_context(LocalEngine(longer, progress).open())(search.method)
+        return session
+
+    return tune
+
+
+def table(content: Mapping[str, Any], folder: Path) -> list[str]:
+    """What a search found, in lines for a terminal."""
+    cost = content["cost"]
+    loss = "unknown" if content["loss"] is None else f"{content['loss']:.4f} nats per scored token"
+    lines = [
+        f"{content['label']}: {cost['candidates']} candidates, {cost['evaluations']} forward passes, "
+        f"{cost['token_forwards']:,} token-forwards, {cost['seconds']:.0f} s; loss {loss}"
+    ]
+    lines += [f"  {name} = {_short(value)}" for name, value in content["found"].items()]
+    if content["held_out"]:
+        parts = [f"{name} {'NaN' if x is None else f'{x:.4f}'}" for name, x in content["held_out"].items()]
+        lines.append(f"  on {content['held_out_samples']} held-out texts: {', '.join(parts)}")
+    path = folder / f"{content['key']}.json"
+    lines.append(f"  {path}")
+    target = content["identity"]["target_length"]
+    lines.append(f"  use it in an experiment with target_length {target}: extenders: [{found.entry_of(content)}]")
+    if "fine_tune" in content["identity"]:
+        lines.append(
+            f"  they are for the model that was trained on the way: model: {model_folder(folder, content['key'])}"
+        )
+    return lines
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], int | float):
+        return "[" + ", ".join(f"{one:.4g}" for one in value) + "]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

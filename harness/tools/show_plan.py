@@ -1,0 +1,72 @@
+"""What a method would make of a model, from the model's configuration alone: `ropebench plan`."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from harness.experiment import parameters
+from harness.experiment.cells import plain, plan_of, rope_fields
+from harness.experiment.file import Method, load_method, user_folders
+
+
+def planned(
+    extender: str,
+    given: Mapping[str, Any],
+    model: str,
+    target_length: int,
+    length: int | None = None,
+    trained_length: int | None = None,
+) -> dict[str, Any]:
+    """Trained and planned frequencies (radians per token), attention factors and the plan's hash, as JSON types.
+
+    Raises ValueError for an unknown method, parameter or model, or a target not above the trained length.
+    """
+    from harness.model.spec import load_config, spec_from_config
+
+    cls = load_method("plan", extender, user_folders())
+    rope = spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
+    if target_length <= rope.trained_length:
+        raise ValueError(
+            f"target length {target_length} must be above the trained length {rope.trained_length} of {model}"
+        )
+    length = target_length if length is None else length
+    if not 1 <= length <= target_length:
+        raise ValueError(f"length must be between 1 and the target length {target_length}, got {length}")
+    method = Method(extender, parameters.make(extender, cls, given, {"target_length": target_length}))
+    plan = plan_of(method, rope, length)
+    return {
+        "extender": extender,
+        "parameters": plain(method.extender.parameters()),
+        "model": model,
+        "target_length": target_length,
+        "length": length,
+        "trained": rope_fields(rope),
+        "planned": {
+            "inv_freq": list(plan.inv_freq),
+            "attention_factor": plan.attention_factor,
+            "keep_first": plan.keep_first,
+            "rescale_factors": [value if math.isfinite(value) else None for value in plan.rescale_factors(rope)],
+            "hash": plan.hash,
+        },
+    }
+
+
+def table(content: Mapping[str, Any]) -> tuple[str, list[list[str]]]:
+    """(the lines above, one row per pair) for a terminal. Periods are in tokens."""
+    trained, plan = content["trained"], content["planned"]
+    head = (
+        f"{content['extender']} on {content['model']} ({trained['trained_length']} tokens as trained) "
+        f"to {content['target_length']}, a prompt of {content['length']}\n"
+        f"attention factor {plan['attention_factor']:.6g} (trained {trained['attention_factor']:.6g}), "
+        f"keep_first {plan['keep_first']}, critical pair {trained['critical_pair']}, plan {plan['hash']}"
+    )
+    rows = []
+    for i, (before, after, factor) in enumerate(
+        zip(trained["inv_freq"], plan["inv_freq"], plan["rescale_factors"], strict=True)
+    ):
+        rows.append([str(i), _period(before), _period(after), "stopped" if factor is None else f"{factor:.4f}"])
+    return head, rows
+
+
+def _period(inv_freq: float) -> str:
+    return f"{2 * math.pi / inv_freq:.6g}" if inv_freq else "never"

@@ -1,0 +1,1 @@
+"""Trainings: documents, batches, the job, the weights."""

@@ -1,0 +1,201 @@
+"""Were two stores made under the same conditions? What differs, and where, before any of their numbers are compared.
+
+What a gate compares is the plan (and what a method's own training made of the weights). Everything else has to be
+equal: the base model and its trained length, the tests with their versions and parameters, lengths, seeds, samples,
+budgets of new tokens, crossing, dtype, attention kernel, engine, and the prompts themselves.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.store import Store, canonical
+from reports.numbers import frame
+
+CONTROL = "control"  # tests that show what luck gives: no ability, so no regression
+UNRECORDED_CROSSING = "fixed"  # older stores do not say it; this is what runs where nothing is said
+Place = tuple[str, int, int]  # task, length, seed
+
+# Name on the command line → what it means. Prompts are not among them: other prompts cannot be paired.
+CONDITIONS = {
+    "model": "the base model and its tokenizer",
+    "window": "the trained length, which an experiment may set",
+    "target": "the target length",
+    "tests": "which tests ran, at which lengths, with which versions and parameters",
+    "decoding": "the budget of new tokens",
+    "crossing": "what happens where an answer crosses the trained window",
+    "seeds": "the seeds of the samples",
+    "samples": "how many samples",
+    "dtype": "the number format of the weights",
+    "attention": "the attention kernel",
+    "engine": "what ran the model",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One method in one store."""
+
+    name: str  # of the folder, as the user wrote it
+    label: str
+    run: Mapping[str, Any]
+    cells: Mapping[Place, Mapping[str, Any]]  # planned line, with identity and provenance of the cell
+    rows: Mapping[Place, pd.DataFrame]  # sample → score, prompt
+
+    @property
+    def trained(self) -> bool:
+        """True for a method that was fine-tuned: every seed is then a model of its own."""
+        return any(one["label"] == self.label and isinstance(one.get("training"), dict) for one in self.run["methods"])
+
+    @property
+    def absent(self) -> list[str]:
+        """Cells without a result."""
+        return [
+            f"{self.name}: {task} at {length} tokens, seed {seed} is {cell['status']}"
+            + (f" ({cell['reason']})" if cell["status"] == "failed" else "")
+            for (task, length, seed), cell in self.cells.items()
+            if cell["status"] != "done"
+        ]
+
+
+@dataclass(frozen=True)
+class Difference:
+    condition: str  # a key of CONDITIONS; or kind, prompts or results, which may never differ
+    what: str
+    where: str = ""  # which cell; "" for the whole store
+
+
+def in_words(found: Sequence[Difference]) -> list[str]:
+    """One line for each thing that differs, with the first place and the number of others."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        places.setdefault((one.condition, one.what), []).append(one.where)
+    lines = []
+    for (_, what), where in places.items():
+        more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        lines.append(f"{what} ({where[0]}{more})" if where[0] else what)
+    return lines
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A store, read once for all its methods."""
+
+    name: str
+    frames: frame.Frames
+    contents: Mapping[str, Mapping[str, Any]]  # cell key → identity and engine
+
+    @property
+    def labels(self) -> list[str]:
+        return self.frames.labels
+
+    def side(self, label: str) -> Side:
+        cells, rows = self.frames.cells, self.frames.rows
+        mine = cells[(cells["label"] == label) & (cells["category"] != CONTROL)]
+        own = rows[rows["label"] == label]
+        by_place = {
+            (str(task), int(length), int(seed)): table.set_index("sample")[["score", "prompt"]].sort_index()
+            for (task, length, seed), table in own.groupby(["task", "length", "seed"], sort=False)
+        }
+        planned = {
+            (str(cell["task"]), int(cell["length"]), int(cell["seed"])): {
+                **cell,
+                **self.contents.get(str(cell["key"]), {"identity": {}, "engine": None}),
+            }
+            for cell in mine.to_dict("records")
+        }
+        return Side(self.name, label, self.frames.run, planned, by_place)
+
+
+def opened(folder: Path) -> Opened:
+    """Raises ValueError when the folder holds no store, or one that describes no run."""
+    store = Store.open(Path(folder))
+    frames = frame.read(store)
+    contents = {}
+    for planned, content in store.cells():
+        if content is not None:
+            identity, where = content.get("identity"), content.get("provenance")
+            contents[str(planned["key"])] = {
+                "identity": identity if isinstance(identity, dict) else {},
+                "engine": where.get("engine") if isinstance(where, dict) else None,
+            }
+    return Opened(str(folder), frames, contents)
+
+
+def differences(base: Side, candidate: Side) -> Iterator[Difference]:
+    """Everything that differs between two methods' stores and should not."""
+    models = [side.run.get("model") or {} for side in (base, candidate)]
+    yield from _unequal("model", "base model", "", *(model.get("weights_hash") for model in models))
+    windows = [(model.get("rope") or {}).get("trained_length") for model in models]
+    yield from _unequal("window", "trained length", "", *windows)
+    yield from _unequal(
+        "target", "target length", "", base.run.get("target_length"), candidate.run.get("target_length")
+    )
+    crossings = [side.run.get("crossing", UNRECORDED_CROSSING) for side in (base, candidate)]
+    yield from _unequal("crossing", "crossing", "", *crossings)
+    for here, there in ((base, candidate), (candidate, base)):
+        for place in here.cells:
+            if place not in there.cells:
+                yield _only(place, here, there)
+    for place in base.cells:
+        if place in candidate.cells:
+            yield from _cell(place, base, candidate)
+
+
+def _only(place: Place, here: Side, there: Side) -> Difference:
+    task, length, seed = place
+    if any(other[:2] == place[:2] for other in there.cells):
+        return Difference("seeds", f"seed {seed} is only in {here.name}", f"{task} at {length} tokens")
+    return Difference("tests", f"only in {here.name}: {task}", f"at {length} tokens")
+
+
+def _cell(place: Place, base: Side, candidate: Side) -> Iterator[Difference]:
+    first, second = base.cells[place], candidate.cells[place]
+    where = f"{place[0]} at {place[1]} tokens"
+    for name in ("category", "unit"):
+        yield from _unequal("kind", f"{name} of the test", where, first[name], second[name])
+    yield from _unequal("samples", "samples", where, first["samples"], second["samples"])
+    if first["status"] != "done" or second["status"] != "done":
+        return  # said elsewhere
+    mine, other = dict(first["identity"]), dict(second["identity"])
+    if not mine or not other:
+        yield Difference("results", "a cell does not say how it was made; run it again", where)
+        return
+    for name in ("dtype", "attention"):
+        yield from _unequal(name, name, where, mine.get(name), other.get(name))
+    task, other_task = dict(mine.get("task") or {}), dict(other.get("task") or {})
+    decoding = task.pop("new_tokens", None), other_task.pop("new_tokens", None)
+    yield from _unequal("decoding", "budget of new tokens", where, *decoding)
+    for name in sorted((task.keys() | other_task.keys()) - {"unit"}):
+        yield from _unequal("tests", f"{name} of the test", where, task.get(name), other_task.get(name))
+    yield from _unequal("engine", "engine", where, first["engine"], second["engine"])
+    yield from _prompts(where, base.rows[place], candidate.rows[place])
+
+
+def _prompts(where: str, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[Difference]:
+    shared = first.index.intersection(second.index)
+    if len(shared) == 0:
+        yield Difference("prompts", "no sample is in both stores", where)
+    elif (first.loc[shared, "prompt"] != second.loc[shared, "prompt"]).any():
+        yield Difference("prompts", "the prompts differ, so samples cannot be paired", where)
+    elif len(shared) < max(len(first), len(second)):
+        yield Difference("samples", f"{len(first)} and {len(second)} samples found, {len(shared)} in both", where)
+
+
+def _unequal(condition: str, what: str, where: str, first: Any, second: Any) -> Iterator[Difference]:
+    if canonical(first) != canonical(second):
+        yield Difference(condition, f"{what}: {_short(first)} against {_short(second)}", where)
+
+
+def _short(value: Any) -> str:
+    text = "not recorded" if value is None else value if isinstance(value, str) else canonical(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_allowed(allowed: Collection[str]) -> None:
+    unknown = [name for name in allowed if name not in CONDITIONS]
+    if unknown:
+        raise ValueError(f"no condition is named {unknown[0]!r}; those that may differ are {', '.join(CONDITIONS)}")

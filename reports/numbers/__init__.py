@@ -1,0 +1,1 @@
+"""From a store to the numbers of the report, as frames and rows."""

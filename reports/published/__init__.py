@@ -1,0 +1,1 @@
+"""Numbers that papers printed, with source and flags."""

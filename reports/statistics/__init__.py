@@ -1,0 +1,1 @@
+"""Intervals, differences and ranks: numbers in, numbers out."""
