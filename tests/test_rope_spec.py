@@ -11,7 +11,9 @@ import pytest
 from transformers import CONFIG_MAPPING, AutoConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+from harness.model.files import shipped_models
 from harness.model.spec import load_config, spec_from_config
+from harness.rope.configuration import read_spec
 
 LLAMA3_8B = dict(
     model_type="llama", hidden_size=4096, num_attention_heads=32, max_position_embeddings=8192, rope_theta=500000.0
@@ -282,8 +284,19 @@ def test_the_hub_is_not_asked_unless_allowed(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_reading_a_spec_does_not_wait_for_torch_to_be_imported() -> None:
-    code = "import sys, harness.rope_spec; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    file = shipped_models()["pocket-llama"] / "config.json"
+    code = (
+        f"import sys, json; from harness.rope.configuration import read_spec; read_spec(json.load(open({str(file)!r})))"
+    )
+    code += "; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_says_all_of_its_rope_itself(name: str) -> None:
+    """So `ropebench list models` reads its file as it stands and waits for no library."""
+    folder = shipped_models()[name]
+    assert read_spec(json.loads((folder / "config.json").read_text())) == spec_from_config(str(folder))
 
 
 def test_llama3_smoothing_in_the_middle() -> None:

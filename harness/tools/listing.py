@@ -1,12 +1,15 @@
 """What there is to choose from, for `ropebench list`: (name, one line, further lines) each."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 
 import extenders.base
 import tasks.base
 from harness.experiment import file as experiment
 from harness.experiment import parameters
+from harness.model.files import shipped_models
+from harness.rope.configuration import read_spec
 from harness.runner.run import summary
 
 Entry = tuple[str, str, list[str]]
@@ -39,11 +42,8 @@ def experiments() -> Iterator[Entry]:
 
 
 def models() -> Iterator[Entry]:
-    from harness.model.files import shipped_models
-    from harness.model.spec import spec_from_config
-
     for name, path in shipped_models().items():
-        rope = spec_from_config(str(path))
+        rope = read_spec(json.loads((path / "config.json").read_text(encoding="utf-8")))
         pairs = f"{rope.rotary_dims // 2} rotary pairs, critical pair {rope.critical_pair}"
         yield name, f"trained length {rope.trained_length} tokens, rope_theta {rope.rope_theta:g}, {pairs}", [str(path)]
 
