@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from reports.statistics import intervals, multiplicity, paired, seeds
+from reports.statistics import intervals, multiplicity, paired
 from reports.statistics.effective_length import RULES, effective_length
 from reports.statistics.intervals import estimate
 from reports.statistics.paired import difference_interval
 from reports.statistics.pooled_luck import pooled_luck
+from reports.statistics.seeds import two_level
 
 Draw = Callable[[np.random.Generator, int], bool]  # one run of a simulation: did it happen?
 
@@ -190,7 +191,7 @@ def test_two_levels_on_the_same_samples(runs: int, seeds: int, samples: int, of_
 
     def covered(rng: np.random.Generator, i: int) -> bool:
         scores = 0.1 + rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, 0.2, (1, samples))
-        found = seeds.two_level(scores + rng.normal(0, 0.3, (seeds, samples)), f"{i}", bounded=False).estimate
+        found = two_level(scores + rng.normal(0, 0.3, (seeds, samples)), f"{i}", bounded=False).estimate
         return covers((found.low, found.high), 0.1)
 
     held(f"crossed {seeds} {samples} {of_seed}", covered, runs, 0.95, 0.015 if of_seed else 0.03)
@@ -200,7 +201,7 @@ def test_two_levels_on_the_same_samples(runs: int, seeds: int, samples: int, of_
 def test_two_levels_on_samples_of_their_own(runs: int) -> None:
     def covered(rng: np.random.Generator, i: int) -> bool:
         scores = 0.1 + rng.normal(0, 0.05, (4, 1)) + rng.normal(0, 0.3, (4, 80))
-        found = seeds.two_level(scores, f"{i}", same_samples=False, bounded=False).estimate
+        found = two_level(scores, f"{i}", same_samples=False, bounded=False).estimate
         return covers((found.low, found.high), 0.1)
 
     held("nested", covered, runs, 0.95, 0.015)
@@ -225,7 +226,7 @@ def test_pooled_luck_of_trainings(runs: int, lucks: tuple[float, ...], highest: 
         luck = pooled_luck(scores_MSN, scores_MSN[:0], same_samples=False)
         assert luck is not None
         pooled = luck.between(scores_MSN[0], scores_MSN[1], both_trained=True)
-        return seeds.two_level(scores_MSN[0] - scores_MSN[1], "", False, False, pooled).p < 0.05
+        return two_level(scores_MSN[0] - scores_MSN[1], "", False, False, pooled).p < 0.05
 
     low, high = accepted(runs, 0.035, 0.015)
     found = rate(f"pooled {lucks}", flagged, runs)
@@ -246,7 +247,7 @@ def test_pooled_luck_against_untrained_methods(runs: int, common: float, own: fl
         luck = pooled_luck(trained_MSN, untrained_USN, same_samples=False)
         assert luck is not None
         pooled = luck.between(trained_MSN[0], untrained_USN[0], both_trained=False)
-        return seeds.two_level(trained_MSN[0] - untrained_USN[0], "", False, False, pooled).p < 0.05
+        return two_level(trained_MSN[0] - untrained_USN[0], "", False, False, pooled).p < 0.05
 
     assert rate(f"untrained {common} {own}", flagged, runs) <= accepted(runs, highest, 0.0)[1]
 
