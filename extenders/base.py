@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import extenders
 
@@ -137,7 +137,13 @@ class Extender:
     A method computes its rescale factors from the textbook frequencies θ^(-2i/d) and applies them to the trained
     ones (`RopePlan.rescaled`). The two differ only for a checkpoint that is already scaled; there the method
     comes on top of that scaling, and factor 1 still is the identity.
+
+    `version` is for shipped methods: it is raised by hand when a method, or something that it imports, changes so that
+    a plan may differ at a length that no probe looks at, or that its search ends elsewhere. What depends on that is
+    computed anew then. A method of yours need not raise it: its file's content counts.
     """
+
+    version: ClassVar[int] = 1
 
     target_length: int
 

@@ -1,6 +1,7 @@
 """Keys: all that changes a number changes the key, and nothing else does."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ from fake_engine import ROPE, Count, experiment, methods
 
 import extenders.base
 from extenders.base import Extender, RopePlan, RopeSpec
+from extenders.search.searched import SearchedExtender
+from extenders.training.planned import PlannedInside
+from extenders.training.switched import OriginalInside
 from harness.experiment.cells import Base, cells_of, content_of, plain, plan_signature, probes, task_identity
 from harness.experiment.file import Method, Test
+from harness.search import stage as searching
 
 BASE = Base("w" * 16, ROPE, "float32", "sdpa")
 
@@ -134,6 +139,110 @@ def test_the_source_of_a_plan_that_varies_is_in_its_key(tmp_path: Path) -> None:
     assert first != second
     within = [plan_signature(Method("a", extenders.base.load("mine", [tmp_path])(target_length=256)), ROPE, 64)]
     assert within == [RopePlan.as_trained(ROPE).hash]  # static there, so the comment does not count
+
+
+VARYING = {
+    "dynamic_ntk": {},
+    "factors": {"factors": [1.0, 2.0, 3.0, 4.0]},
+    "longrope": {"factors": [1.0, 2.0, 3.0, 4.0]},
+    "longrope2": {"factors": [1.0, 2.0, 3.0, 4.0]},
+}
+
+
+def signature(extender: Extender) -> str:
+    return plan_signature(Method("a", extender), ROPE, 256)
+
+
+def code_keys(name: str) -> dict[str, str]:
+    """All keys that a shipped method's code may be in: plan, plan after either kind of training, search."""
+    cls = extenders.base.load(name)
+    extender = cls(target_length=256, **VARYING[name])
+    keys = {"plan": signature(extender)}
+    for wrapper in (OriginalInside, PlannedInside):
+        keys[wrapper.__name__] = signature(wrapper(target_length=256, inner=extender))
+    if issubclass(cls, SearchedExtender):
+        [search] = searching.planned([Method("a", cls(target_length=256))], BASE)
+        keys["search"] = search.key
+    return keys
+
+
+@pytest.mark.parametrize("name", VARYING)
+def test_a_comment_in_a_shipped_file_moves_no_key_and_a_version_moves_them(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = code_keys(name)
+    assert before["plan"].startswith("varies-")
+    with monkeypatch.context() as changed:  # as if every file of a class had one comment more
+
+        def commented(cls: type) -> str:
+            source = tmp_path / f"{cls.__name__}.py"
+            source.write_text("# a comment\n")
+            return str(source)
+
+        changed.setattr(inspect, "getsourcefile", commented)
+        assert code_keys(name) == before
+    with monkeypatch.context() as changed:
+        changed.setattr(extenders.base.load(name), "version", 2)
+        after = code_keys(name)
+    moved = {place for place, key in after.items() if key != before[place]}
+    static = set() if name == "dynamic_ntk" else {"PlannedInside"}  # one plan: no code counts
+    assert moved == set(before) - static
+    assert code_keys(name) == before
+
+
+def test_a_version_of_a_static_plan_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys()
+    monkeypatch.setattr(type(methods("pi")[0].extender), "version", 2)
+    assert keys() == before
+
+
+def test_how_numbers_were_searched_is_not_in_a_key_of_a_trained_method() -> None:
+    for wrapper in (OriginalInside, PlannedInside):
+        signatures = set()
+        for seed in (0, 1):
+            cls = extenders.base.load("longrope")
+            inner = cls(target_length=256, factors=[1.0, 2.0, 3.0, 4.0], recovery_lengths=(128,),
+                        recovery_factors=[[1.0, 1.0, 2.0, 2.0]], search_seed=seed)  # fmt: skip
+            signatures.add(signature(wrapper(target_length=256, inner=inner)))
+        assert len(signatures) == 1 and signatures.pop().startswith("varies-")
+
+
+USERS = """
+from dataclasses import dataclass
+from extenders.base import Extender, RopePlan, RopeSpec
+{imports}
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Extender):
+    def plan(self, rope: RopeSpec, length: int) -> RopePlan:
+        return RopePlan.rescaled(rope, [1.0 + length] * len(rope.inv_freq))
+"""
+
+
+def test_a_users_file_counts_with_the_modules_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "beside_mine.py").write_text("import further_mine\n")
+    (tmp_path / "further_mine.py").write_text("import beside_mine\n")
+    (tmp_path / "unrelated.py").write_text("this is no Python")
+
+    def mine(imports: str) -> str:
+        (tmp_path / "mine.py").write_text(USERS.format(imports=imports))
+        return signature(extenders.base.load("mine", [tmp_path])(target_length=256))
+
+    alone, both = mine(""), mine("import beside_mine, json")
+    assert alone != both == mine("import beside_mine, json")
+    assert alone != mine("# a comment")
+    (tmp_path / "unrelated.py").write_text("this is none either")
+    assert mine("import beside_mine, json") == both
+    (tmp_path / "further_mine.py").write_text("import beside_mine\n\n")
+    assert mine("import beside_mine, json") != both and mine("") == alone
+
+
+def test_a_method_in_no_file_has_no_key() -> None:
+    typed: dict[str, Any] = {"__name__": "typed"}
+    exec(USERS.format(imports=""), typed)
+    with pytest.raises(ValueError, match=r"the method Mine stands in no file, .*; write it into a \.py file"):
+        signature(typed["Mine"](target_length=256))
 
 
 def test_probes_stand_at_the_edges() -> None:

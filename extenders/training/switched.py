@@ -25,3 +25,6 @@ class OriginalInside(Extender):
 
     def parameters(self) -> dict[str, Any]:
         return self.inner.parameters()
+
+    def plan_parameters(self) -> dict[str, Any]:
+        return self.inner.plan_parameters()

@@ -1,12 +1,12 @@
 """Experiment → cells: what is to be measured, each under a key that covers all that changes its number, and no more.
 
-Labels, paths, comments, devices and batch sizes are not in a key, so renaming a method or moving a folder computes
-nothing anew, and two methods whose plans are equal up to some length share their cells there.
+Labels, paths, comments in shipped files, devices and batch sizes are not in a key, so renaming a method or moving a
+folder computes nothing anew, and two methods whose plans are equal up to some length share their cells there. Code of
+methods counts where a plan varies with the prompt's length: see `harness.experiment.method_code`.
 """
 
 import dataclasses
 import hashlib
-import inspect
 import math
 import os
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness.experiment.file import PATHS, Experiment, Method, Test
+from harness.experiment.method_code import code_of
 from harness.store import canonical, key_of
 from tasks.base import Task
 
@@ -103,15 +104,17 @@ def plan_of(method: Method, rope: RopeSpec, length: int) -> RopePlan:
 def plan_signature(method: Method, rope: RopeSpec, length: int) -> str:
     """What identifies the plans of all prompts of at most `length` tokens.
 
-    The plan's hash where probes show one plan at all lengths; else a hash over the probed plans and the method's
-    source, because probes cannot see everything of a plan that varies.
+    The plan's hash where probes show one plan at all lengths; else a hash over the probed plans, the method's code and
+    its parameters, because probes cannot see everything of a plan that varies.
     """
     plans = [plan_of(method, rope, probe).hash for probe in probes(length, rope.trained_length)]
     if len(set(plans)) == 1:
         return plans[0]
-    source = hashlib.sha256(_sources(method.extender).encode()).hexdigest()
-    parameters = _numbers_alike(plain(method.extender.plan_parameters()))
-    everything = {"plans": plans, "source": source, "parameters": parameters}
+    everything = {
+        "plans": plans,
+        "code": [code_of(cls) for cls in _classes(method.extender)],
+        "parameters": _numbers_alike(plain(method.extender.plan_parameters())),
+    }
     return VARIES + hashlib.sha256(canonical(everything).encode()).hexdigest()[:16]
 
 
@@ -125,16 +128,10 @@ def probes(length: int, trained_length: int) -> list[int]:
     return sorted({probe for probe in [*even, *geometric, *edges, length] if 1 <= probe <= length})
 
 
-def _sources(extender: Extender) -> str:
-    """Source of a method, and of the method inside it where one wraps another."""
-    inner = [getattr(extender, one.name) for one in dataclasses.fields(extender)]
-    found = [one for one in (extender, *inner) if isinstance(one, Extender)]
-    return "".join(_source(type(one)) for one in found)
-
-
-def _source(cls: type[Extender]) -> str:
-    path = inspect.getsourcefile(cls)
-    return Path(path).read_text(encoding="utf-8") if path and Path(path).is_file() else cls.__qualname__
+def _classes(extender: Extender) -> list[type[Extender]]:
+    """A method's class, and that of the method inside it where one wraps another."""
+    values = [getattr(extender, field.name) for field in dataclasses.fields(extender)]
+    return [type(extender), *(type(value) for value in values if isinstance(value, Extender))]
 
 
 def plain(value: Any) -> Any:

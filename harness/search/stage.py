@@ -9,8 +9,6 @@ replays what it had and ends at the same winner.
 """
 
 import dataclasses
-import hashlib
-import inspect
 import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +20,7 @@ from extenders.search.problem import Report, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base, content_of, lengths_of, plain, rope_fields
 from harness.experiment.file import Experiment, Method
+from harness.experiment.method_code import is_shipped, source_of
 from harness.records.provenance import now, provenance
 from harness.search.progress_line import search_progress
 from harness.search.texts import check_apart, evaluation_passages
@@ -66,7 +65,7 @@ def check_documents(searches: Sequence[Search], texts: Callable[[], Sequence[str
 
 
 def identity_of(extender: SearchedExtender, base: Base) -> dict[str, Any]:
-    """All that changes a search's outcome. A shipped method's code counts by VERSION, a user's file by its content."""
+    """All that changes a search's outcome; shipped code counts by VERSION and the method's own, a user's by content."""
     parameters = {name: content_of(name, value) for name, value in extender.parameters().items()}
     identity = {
         "search": VERSION,
@@ -78,9 +77,10 @@ def identity_of(extender: SearchedExtender, base: Base) -> dict[str, Any]:
         "extender": extender.name,
         "parameters": parameters,
     }
-    path = inspect.getsourcefile(type(extender))
-    if not type(extender).__module__.startswith("extenders.") and path and Path(path).is_file():
-        identity["source"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if extender.version != 1:  # left out at 1, so that searches of earlier days are found
+        identity["version"] = extender.version
+    if not is_shipped(type(extender)):
+        identity["source"] = source_of(type(extender))
     return identity
 
 

@@ -127,8 +127,6 @@ def factored(
                 continue
             if (method.label, training.label) in waiting:
                 continue
-            # Keys of mixed cells hold a searched method's settings too: `plan_parameters` of the method inside, or any
-            # change of that wrapper's file, would move them.
             wrapper = OriginalInside if training.recipe.original_inside else PlannedInside
             extender = wrapper(target_length=method.extender.target_length, inner=method.extender)
             label = training.labelled(method.label)
