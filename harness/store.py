@@ -11,11 +11,43 @@ Nothing here needs torch or transformers, so a report opens a store anywhere.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from harness.files_on_disk import read_json as read_json
+from harness.files_on_disk import read_lines as read_lines
+from harness.files_on_disk import write_whole as write_whole
+from harness.store_rows import CellCost as CellCost
+from harness.store_rows import CellRecord as CellRecord
+from harness.store_rows import Condition as Condition
+from harness.store_rows import CurvePoint as CurvePoint
+from harness.store_rows import Ledger as Ledger
+from harness.store_rows import MethodTraining as MethodTraining
+from harness.store_rows import PlannedCell as PlannedCell
+from harness.store_rows import Proof as Proof
+from harness.store_rows import Provenance as Provenance
+from harness.store_rows import Remark as Remark
+from harness.store_rows import Run as Run
+from harness.store_rows import SearchCost as SearchCost
+from harness.store_rows import SearchLine as SearchLine
+from harness.store_rows import SearchRecord as SearchRecord
+from harness.store_rows import StoredMethod as StoredMethod
+from harness.store_rows import StoredModel as StoredModel
+from harness.store_rows import StoredPlan as StoredPlan
+from harness.store_rows import StoredRope as StoredRope
+from harness.store_rows import StoredRow as StoredRow
+from harness.store_rows import Trainable as Trainable
+from harness.store_rows import Trained as Trained
+from harness.store_rows import TrainedFile as TrainedFile
+from harness.store_rows import TrainingCost as TrainingCost
+from harness.store_rows import TrainingData as TrainingData
+from harness.store_rows import TrainingLine as TrainingLine
+from harness.store_rows import TrainingProof as TrainingProof
+from harness.store_rows import TrainingRecord as TrainingRecord
+from harness.store_rows import is_ended, is_training
+from harness.store_rows import is_search as is_search
 
 FORMAT = 1  # raised when a reader of the old format would misread the new one
 
@@ -30,27 +62,19 @@ def key_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical({"format": FORMAT, **identity}).encode()).hexdigest()[:24]
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 def _damaged(marker: Path) -> bool:
     """True for a run.json that is no JSON at all: a run writes it anew, and the cells beside it still count."""
     try:
         return not isinstance(json.loads(marker.read_text(encoding="utf-8")), dict)
     except (json.JSONDecodeError, UnicodeDecodeError):
         return True
+
+
+def read_search(folder: Path, key: str) -> SearchRecord | None:
+    """The record of a search in a folder of searches, or None where it is missing or damaged: it has another key, or
+    lacks something that a record holds."""
+    content = read_json(folder / f"{key}.json")
+    return content if is_search(content) and content["key"] == key else None
 
 
 @dataclass(frozen=True)
@@ -93,12 +117,12 @@ class Store:
             )
         return cls(folder)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Run:
         """The content of run.json."""
-        content: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        content: Run = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         return content
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Run:
         """The content of run.json. Raises ValueError where it describes no run."""
         content = self.run()
         for name in ("name", "model", "target_length", "methods", "cells"):
@@ -110,7 +134,7 @@ class Store:
         """The error for a run.json that lacks something."""
         return ValueError(f"{self.folder}/run.json describes no run ({absent} is absent); run the experiment again")
 
-    def write_run(self, content: Mapping[str, Any]) -> None:
+    def write_run(self, content: Mapping[str, object]) -> None:
         """Replace run.json; nothing is written when it says the same already."""
         text = json.dumps({"format": FORMAT, **content}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         path = self.folder / "run.json"
@@ -120,26 +144,20 @@ class Store:
     def cell_path(self, key: str) -> Path:
         return self.folder / "cells" / f"{key}.json"
 
-    def cell(self, key: str) -> dict[str, Any] | None:
+    def cell(self, key: str) -> CellRecord | None:
         """One cell, or None where it is missing or unreadable (a foreign or damaged file counts as missing)."""
-        try:
-            content = json.loads(self.cell_path(key).read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        content = read_json(self.cell_path(key))
+        if not is_ended(content) or content["key"] != key:
             return None
-        if (
-            not isinstance(content, dict)
-            or content.get("key") != key
-            or content.get("status") not in ("done", "failed")
-        ):
-            return None
-        return content
+        cell: CellRecord = content  # type: ignore[assignment]  # reports check its rows, and say what is wrong with them
+        return cell
 
     def done(self, key: str) -> bool:
         """True when the cell is finished; a failed one is not, and runs again."""
         cell = self.cell(key)
         return cell is not None and cell["status"] == "done"
 
-    def put_cell(self, key: str, content: Mapping[str, Any]) -> None:
+    def put_cell(self, key: str, content: Mapping[str, object]) -> None:
         """Write a finished or failed cell. Raises ValueError for a NaN or an infinity, which JSON cannot hold."""
         text = json.dumps({"key": key, **content}, sort_keys=True, ensure_ascii=False, allow_nan=False)
         write_whole(self.cell_path(key), text + "\n")
@@ -148,39 +166,20 @@ class Store:
     def searches(self) -> Path:
         return self.folder / "searches"
 
-    def search(self, key: str) -> dict[str, Any] | None:
-        """The result of a search, or None where it is missing or unreadable."""
-        try:
-            content = json.loads((self.searches / f"{key}.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        return content if isinstance(content, dict) and content.get("key") == key else None
-
-    def trajectory(self, key: str) -> list[dict[str, Any]]:
-        """What a search tried, in order; what is unreadable (a line cut off by a kill) is left out."""
-        path = self.searches / f"{key}.jsonl"
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-        found = []
-        for line in lines:
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return found
+    def search(self, key: str) -> SearchRecord | None:
+        """The record of a search, or None where it is missing or damaged."""
+        return read_search(self.searches, key)
 
     def training_folder(self, key: str) -> Path:
         """Where a training keeps its weights, and its checkpoint while it is unfinished."""
         return self.folder / "trainings" / key
 
-    def training(self, key: str) -> dict[str, Any] | None:
-        """The record of a training, or None where it is missing or unreadable."""
-        try:
-            content = json.loads(self.training_folder(key).with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        return content if isinstance(content, dict) and content.get("key") == key else None
+    def training(self, key: str) -> TrainingRecord | None:
+        """The record of a training, or None where it is missing or damaged."""
+        content = read_json(self.training_folder(key).with_suffix(".json"))
+        return content if is_training(content) and content["key"] == key else None
 
-    def put_training(self, key: str, content: Mapping[str, Any]) -> None:
+    def put_training(self, key: str, content: Mapping[str, object]) -> None:
         """Write the record of a finished or failed training."""
         text = json.dumps({"key": key, **content}, sort_keys=True, ensure_ascii=False, allow_nan=False)
         write_whole(self.training_folder(key).with_suffix(".json"), text + "\n")
@@ -205,7 +204,7 @@ class Store:
         path = self.prompt_path(name)
         return path.read_bytes().decode("utf-8", "surrogatepass") if path.is_file() else ""
 
-    def cells(self) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    def cells(self) -> Iterator[tuple[PlannedCell, CellRecord | None]]:
         """Every planned cell of run.json with its content (None where missing), in the order planned."""
         for planned in self.run()["cells"]:
             yield planned, self.cell(planned["key"])

@@ -143,6 +143,7 @@ def content(rows: list[dict[str, Any]], cost: Mapping[str, float] | None = None)
     return {
         "identity": {},
         "status": "done",
+        "error": "",
         "rows": rows,
         "cost": {
             "seconds": 1.5 * len(rows),

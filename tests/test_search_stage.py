@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from extenders.search.problem import HELD_OUT
 from harness import cli
 from harness.experiment.file import Method, Test
 from harness.runner.run import run
+from harness.search import result as search_result
 from harness.search import stage as searching
 from harness.search import texts as search_documents
 from harness.search.texts import PASSAGE, Documents, Recorder, evaluation_passages, passages
-from harness.store import Store
+from harness.store import Store, read_lines, write_whole
 from tasks.corpora.words import for_training
 from tasks.needle import Needle
 from tasks.perplexity import Perplexity
@@ -103,9 +104,7 @@ def test_a_search_writes_what_it_found(tmp_path: Path) -> None:
     cost = content["cost"]
     assert cost["token_forwards"] == cost["evaluations"] * TARGET <= 60 * TARGET
     assert content["measured_now"] > 0.8 * cost["token_forwards"]  # texts are a little shorter than the target
-    lines = Store(tmp_path.parent).trajectory("x") or [
-        json.loads(line) for line in (tmp_path / f"{content['key']}.jsonl").read_text().splitlines()
-    ]
+    lines = read_lines(tmp_path / f"{content['key']}.jsonl")
     assert {"candidate", "parent", "operator", "loss", "samples", "factors", "plan", "spent"} <= set(lines[0])
     assert searching.finished(tmp_path, content["key"])
 
@@ -157,7 +156,7 @@ def test_a_run_searches_first_and_evaluates_what_was_found(tmp_path: Path) -> No
     [entry] = content["searches"]
     assert entry["label"] == "longrope2" and entry["status"] == "done"
     result = store.search(entry["key"])
-    assert result is not None and store.trajectory(entry["key"])
+    assert result is not None and read_lines(store.searches / f"{entry['key']}.jsonl")
     [method] = [one for one in content["methods"] if one["label"] == "longrope2"]
     assert method["parameters"]["factors"] == result["found"]["factors"]
     found = [a / b for a, b in zip(ROPE.inv_freq, method["plans"]["256"]["inv_freq"], strict=True)]
@@ -201,6 +200,25 @@ def test_status_before_a_search_is_done(tmp_path: Path, capsys: Any, monkeypatch
     assert run(with_searches(), tmp_path, SearchEngine(), Quiet()).unsearched == ()
     assert cli.answer(["status", str(tmp_path)]) == 0
     assert "search of longrope2: done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "damaged", [lambda record: {"key": record["key"]}, lambda record: record | {"cost": {}}, lambda record: []]
+)
+def test_a_damaged_result_is_a_missing_search(
+    tmp_path: Path, damaged: Callable[[Any], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By every reader: `status`, the run that searches it anew, and the commands that take a result's file."""
+    store = run(with_searches(), tmp_path, SearchEngine(), Quiet()).store
+    path = store.searches / f"{store.run()['searches'][0]['key']}.json"
+    record = json.loads(path.read_text())
+    write_whole(path, json.dumps(damaged(record)))
+    assert cli.answer(["status", str(tmp_path)]) == 0
+    assert "search of longrope2: missing" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="is not the result of a finished search"):
+        search_result.read(path, "longrope2", TARGET)
+    assert run(with_searches(), tmp_path, SearchEngine(), Quiet()).unsearched == ()
+    assert json.loads(path.read_text())["found"] == record["found"]
 
 
 # --- texts ----------------------------------------------------------------------------------------------------------

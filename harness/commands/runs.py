@@ -82,15 +82,16 @@ def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> N
     print(f"{content['name']} on {content['model']['name']}, target {content['target_length']} tokens")
     rows = [[label, *map(str, count.values())] for label, count in counts.items()]
     print_table(["method", "done", "failed", "missing"], [*rows, ["all", *map(str, total.values())]])
-    for one in content.get("searches", []):
-        found = store.search(one["key"])
-        state = "missing; its cells are planned when it is done" if found is None else str(found["status"])
-        reason = f": {found['error']}" if found is not None and found["error"] else ""
-        print(clean(f"search of {one['label']}: {state}{reason}"))
-    for one in content.get("trainings", []):
-        found = store.training(one["key"]) or {"status": "missing", "error": ""}
-        reason = f": {found['error']}" if found["error"] else ""
-        print(clean(f"training of {one['method']}, seed {one['seed']}: {found['status']}{reason}"))
+    for search in content.get("searches", []):
+        searched = store.search(search["key"])
+        state = "missing; its cells are planned when it is done" if searched is None else searched["status"]
+        reason = f": {searched['error']}" if searched is not None and searched["error"] else ""
+        print(clean(f"search of {search['label']}: {state}{reason}"))
+    for training in content.get("trainings", []):
+        trained = store.training(training["key"])
+        state = "missing" if trained is None else trained["status"]
+        reason = f": {trained['error']}" if trained is not None and trained["error"] else ""
+        print(clean(f"training of {training['method']}, seed {training['seed']}: {state}{reason}"))
     for reason, places in failures.items():
         print(f"failed: {clean(reason)}")
         for place in places:

@@ -18,7 +18,7 @@ from typing import Any
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness.experiment.file import PATHS, Experiment, Method, Test
 from harness.experiment.method_code import code_of
-from harness.store import canonical, key_of
+from harness.store import PlannedCell, canonical, key_of
 from tasks.base import Task
 
 PROBES = 65
@@ -50,7 +50,7 @@ class Cell:
     key: str
     training: str = ""  # key of the training that made its weights; "": the model's own
 
-    def planned(self) -> dict[str, Any]:
+    def planned(self) -> PlannedCell:
         """The line of run.json."""
         task = self.test.task
         return {

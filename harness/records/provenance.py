@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from harness.store import Provenance
 
 PACKAGES = (
     "torch",
@@ -79,7 +80,7 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> Provenance:
     """What is recorded with every cell. Reads torch only where it is loaded already."""
     sha, dirty = commit()
     torch = sys.modules.get("torch")

@@ -13,6 +13,7 @@ from typing import Any
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import plain
 from harness.experiment.file import load_method, user_folders
+from harness.store import is_search
 
 
 def parameters_of(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def read(path: Path, extender: str, target_length: int) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
         raise ValueError(f"cannot read the search's result {path}: {reason}; give the .json that it names") from None
-    if not isinstance(content, dict) or content.get("status") != "done" or not content.get("found"):
+    if not is_search(content) or content["status"] != "done" or not content["found"]:
         raise ValueError(f"{path} is not the result of a finished search; give the .json that ropebench search names")
     identity = content["identity"]
     for what, searched, asked in (

@@ -25,7 +25,7 @@ from harness.records.provenance import now, provenance
 from harness.search.progress_line import search_progress
 from harness.search.texts import check_apart, evaluation_passages
 from harness.search.work import Measures, Work
-from harness.store import key_of, write_whole
+from harness.store import SearchLine, SearchRecord, key_of, read_search, write_whole
 
 VERSION = 1  # raised when a search of the same identity would end elsewhere
 
@@ -93,34 +93,34 @@ def completed(methods: Sequence[Method], searches: Sequence[Search], folder: Pat
         if search is None:
             ready.append(method)
             continue
-        content = result(folder, search.key)
+        content = read_search(folder, search.key)
         if content is not None and content["status"] == "done":
             assert isinstance(method.extender, SearchedExtender)
             ready.append(dataclasses.replace(method, extender=method.extender.with_found(content["found"])))
     return tuple(ready)
 
 
-def described(searches: Sequence[Search], folder: Path) -> list[dict[str, Any]]:
+def described(searches: Sequence[Search], folder: Path) -> list[SearchLine]:
     """The searches as run.json lists them."""
-    rows = []
+    lines: list[SearchLine] = []
     for search in searches:
-        content = result(folder, search.key) or {"status": "missing", "error": "", "cost": None}
-        rows.append(
+        record = read_search(folder, search.key)
+        lines.append(
             {
                 "label": search.method.label,
                 "extender": search.method.extender.name,
                 "key": search.key,
-                "status": content["status"],
-                "error": content["error"],
-                "cost": content["cost"],
+                "status": record["status"] if record else "missing",
+                "error": record["error"] if record else "",
+                "cost": record["cost"] if record else None,
             }
         )
-    return rows
+    return lines
 
 
 def finished(folder: Path, key: str) -> bool:
     """True when the search is done; a failed one is not, and runs again."""
-    content = result(folder, key)
+    content = read_search(folder, key)
     return content is not None and content["status"] == "done"
 
 
@@ -153,16 +153,6 @@ def run_all(
             say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s{loss}")
 
 
-def result(folder: Path, key: str) -> dict[str, Any] | None:
-    """A finished or failed search, or None where it is missing or damaged."""
-    try:
-        content = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    right = isinstance(content, dict) and content.get("key") == key and content.get("status") in ("done", "failed")
-    return content if right else None
-
-
 def run_search(
     search: Search,
     base: Base,
@@ -171,7 +161,7 @@ def run_search(
     avoid: Callable[[], frozenset[int]] = frozenset,
     progress: Callable[[Report, bool], None] = lambda report, measured: None,
     tune: Callable[[SearchedExtender], Measures] | None = None,
-) -> dict[str, Any]:
+) -> SearchRecord:
     """Search, or go on with it, and write the result. What the user can mend is a failed search with one line.
 
     `avoid` gives the passages of evaluation text (see `search_documents`); it is asked only when something is measured.
@@ -192,13 +182,13 @@ def run_search(
     except Exception as problem:
         error = " ".join(str(problem).split()) if isinstance(problem, ValueError) else repr(problem)
         trace = traceback.format_exc()
-    content: dict[str, Any] = {
+    content: SearchRecord = {
         "key": search.key,
         "label": search.method.label,
         "status": "failed" if error else "done",
         "error": error,
         "traceback": trace,
-        "identity": search.identity,
+        "identity": dict(search.identity),
         "found": found,
         "loss": None,
         "held_out": work.held_out,

@@ -20,7 +20,7 @@ from harness.search import result as found
 from harness.search import stage as searching
 from harness.search.progress_line import search_progress
 from harness.search.work import Measures
-from harness.store import key_of
+from harness.store import SearchRecord, key_of, read_search
 
 PROGRESSIVE = 2  # raised when a search around the same training would end elsewhere
 
@@ -37,7 +37,7 @@ def search(
     dtype: str = "auto",
     attention: str = "auto",
     fine_tune: tuple[str, Mapping[str, Any]] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[SearchRecord]:
     """The results of the searches, one per seed, finished ones read from the folder. Raises ValueError if one fails.
 
     `given` are the method's parameters as a user writes them; `search_seed` comes from `seeds`. `fine_tune` is the
@@ -79,7 +79,7 @@ def search(
                     content = searching.run_search(one, base, session, folder, progress=shown, tune=tune)
                 if content["error"]:
                     raise ValueError(f"{one.method.label}: {content['error']}")
-    results = [searching.result(folder, one.key) for one in planned]
+    results = [read_search(folder, one.key) for one in planned]
     return [one for one in results if one is not None]
 
 

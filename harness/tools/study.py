@@ -30,7 +30,7 @@ from harness.search import stage as searching
 from harness.search.progress_line import search_progress
 from harness.search.texts import Documents
 from harness.search.work import Measures
-from harness.store import canonical, write_whole
+from harness.store import canonical, read_search, write_whole
 from harness.tools.study_table import Found, Procedure, comma_separated, markdown, summary
 
 TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
@@ -128,8 +128,8 @@ def study(
         for one in searches:
             if not searching.finished(place, one.key):
                 with search_progress(one.method.label) as shown:
-                    content = searching.run_search(one, base, session_of(one.method), place, progress=shown)
-                progress.say(f"{one.method.label}: {content['error'] or content['loss']}")
+                    record = searching.run_search(one, base, session_of(one.method), place, progress=shown)
+                progress.say(f"{one.method.label}: {record['error'] or record['loss']}")
         losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.{target_length}.jsonl"
         held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, texts)
         everything = searching.planned(methods(rows, listed, target_length), base)
@@ -149,7 +149,7 @@ def _found(
 ) -> Iterator[Found]:
     names = [(row.name, seed) for row in rows for seed in seeds]
     for (name, seed), search in zip(names, searches, strict=True):
-        content = searching.result(place, search.key)
+        content = read_search(place, search.key)
         if content is not None and content["status"] == "done":
             method = search.method.extender
             assert isinstance(method, SearchedExtender)

@@ -53,7 +53,7 @@ def train_alone(
         data = identity(training.settings.corpus)
         job = job_of(training, label, method, loaded.weights_hash, loaded.spec, seed, data)
         store = Store.create(out) if here.first else Store(out)
-        record = store.training(job.key)
+        record: Mapping[str, Any] | None = store.training(job.key)
         done = record is not None and record["status"] == "done"
         if record is None or not done:
             record = run_job(job, store, loaded.model, loaded.tokenizer, (), say)

@@ -71,7 +71,7 @@ class Frames:
 
 def read(store: Store) -> Frames:
     """Read a whole store. Raises ValueError when run.json does not describe a run."""
-    run = store.run()
+    run: Mapping[str, Any] = store.run()
     try:
         planned_cells = [
             {**{name: planned[name] for name in CELL_COLUMNS}, "seeded": bool(planned.get("seeded", True))}

@@ -1,0 +1,347 @@
+"""What a store holds, file by file, as types; and the checks that a record holds what its readers need.
+
+`identity` is whatever a key was hashed from. Lengths are in tokens, losses in nats per token, times in seconds.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict, TypeGuard
+
+
+class Provenance(TypedDict):
+    """Where a number came from."""
+
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool | None
+    cpu: str
+    cores: int
+    threads: int | None
+    gpus: list[str]
+    system: str
+    date: str
+    engine: NotRequired[str]  # of a cell
+
+
+class PlannedCell(TypedDict):
+    """A cell as run.json lists it."""
+
+    label: str  # of the method
+    task: str  # label of the test
+    category: str
+    unit: str
+    length: int
+    seed: int
+    samples: int
+    seeded: NotRequired[bool]  # absent in old stores: True
+    key: str
+
+
+class StoredRow(TypedDict):
+    """One sample's outcome: `tasks.base.Row` with the name of its prompt instead of the prompt."""
+
+    sample: int
+    score: float
+    prompt: str
+    generation: str
+    references: list[str]
+    prompt_tokens: int
+    new_tokens: int
+    depth: float | None
+    finished: bool
+    failure: str
+    seconds: float
+    plan_hash: str
+    extra: dict[str, Any]
+
+
+class CellCost(TypedDict):
+    seconds: float
+    token_forwards: int
+    peak_memory_bytes: int
+
+
+class Proof(TypedDict):
+    """The plan that the model was found to run with, and by how much cos and sin differed from it."""
+
+    plan_hash: str
+    max_difference: float
+
+
+class CellRecord(TypedDict):
+    """DIR/cells/<key>.json"""
+
+    key: str
+    identity: dict[str, Any]
+    status: Literal["done", "failed"]
+    error: str
+    traceback: str
+    rows: list[StoredRow]
+    cost: CellCost
+    proof: dict[str, Proof]  # by length
+    provenance: Provenance
+
+
+class SearchCost(TypedDict):
+    seconds: float
+    token_forwards: int
+    candidates: int
+    evaluations: int  # forward passes
+
+
+class SearchRecord(TypedDict):
+    """DIR/searches/<key>.json"""
+
+    key: str
+    label: str
+    status: Literal["done", "failed"]
+    error: str
+    traceback: str
+    identity: dict[str, Any]
+    found: dict[str, Any]  # parameters of the method that the search set
+    loss: float | None
+    held_out: dict[str, float | None]
+    held_out_samples: int
+    cost: SearchCost
+    evaluation_passages_avoided: int | None
+    measured_now: int  # token-forwards of the last sitting
+    provenance: Provenance
+    rescale_factors: NotRequired[list[float | None]]  # of a finished search, as the next
+    attention_factor: NotRequired[float]
+
+
+class SearchLine(TypedDict):
+    """A search as run.json lists it."""
+
+    label: str
+    extender: str
+    key: str
+    status: str  # done, failed or missing
+    error: str
+    cost: SearchCost | None
+    stage_of: NotRequired[list[str]]  # labels of the trained methods that need it for an earlier stage
+
+
+class TrainingCost(TypedDict):
+    seconds: float
+    peak_memory_bytes: int
+    tokens: NotRequired[int]  # of a finished training, as all that follow
+    scored_weight: NotRequired[float]
+    flops: NotRequired[float]
+    tokens_per_second: NotRequired[float]
+    processes: NotRequired[int]
+    context_parallel: NotRequired[int]
+    threads: NotRequired[int]
+
+
+class TrainingData(TypedDict):
+    corpus: str
+    order: str  # hash over the data in the order in which they were trained on
+    sequences: dict[str, int]  # by portion
+    documents: int | str
+    dropped: int
+    decontamination: str
+    unused: int
+
+
+class Trainable(TypedDict):
+    parameters: int
+    of: int
+    names: list[str]
+
+
+class TrainingProof(TypedDict):
+    plan_hash: str
+    length: int
+    max_difference: float
+
+
+class CurvePoint(TypedDict):
+    """One step of a training."""
+
+    step: int
+    tokens: int
+    loss: dict[str, float]  # by class of sequences
+    learning_rate: float
+    gradient_norm: float
+
+
+class TrainedFile(TypedDict):
+    file: str  # relative to DIR/trainings
+    sha256: str
+    bytes: int
+
+
+class Trained(TypedDict):
+    """What a training that ended well gives."""
+
+    data: TrainingData
+    trainable: Trainable
+    plans: dict[str, TrainingProof]
+    curve: list[CurvePoint]
+    weights: TrainedFile
+    cost: TrainingCost
+
+
+class TrainingRecord(TypedDict):
+    """DIR/trainings/<key>.json"""
+
+    key: str
+    identity: dict[str, Any]
+    recipe: dict[str, Any]  # all its fields, with the training's label
+    status: Literal["done", "failed"]
+    error: str
+    traceback: str
+    cost: TrainingCost
+    provenance: Provenance
+    data: NotRequired[TrainingData]  # of a finished training, as all that follow
+    trainable: NotRequired[Trainable]
+    plans: NotRequired[dict[str, TrainingProof]]
+    curve: NotRequired[list[CurvePoint]]
+    weights: NotRequired[TrainedFile]
+
+
+class TrainingLine(TypedDict):
+    """A training as run.json lists it."""
+
+    method: str
+    base_method: str
+    recipe: str  # label of the training
+    seed: int
+    key: str
+    status: str  # done, failed or missing
+    error: str
+
+
+class StoredRope(TypedDict):
+    """What the model was trained with; `inv_freq` in radians per token."""
+
+    rotary_dims: int
+    rope_theta: float
+    trained_length: int
+    inv_freq: list[float]
+    attention_factor: float
+    critical_pair: int
+    layer_type: NotRequired[str]
+
+
+class StoredModel(TypedDict):
+    name: str
+    weights_hash: str
+    parameters: int
+    dtype: NotRequired[str]
+    attention: NotRequired[str]
+    rope: StoredRope
+
+
+class StoredPlan(TypedDict):
+    inv_freq: list[float]
+    attention_factor: float
+    keep_first: int
+    hash: str
+
+
+class MethodTraining(TypedDict):
+    base_method: str
+    recipe: str
+    tokens: int
+
+
+class StoredMethod(TypedDict):
+    """A method of a run, with its plan at every length that is evaluated."""
+
+    label: str
+    extender: str
+    parameters: dict[str, Any]
+    summary: str
+    varies: NotRequired[bool]
+    plans: dict[str, StoredPlan]  # by length
+    training: NotRequired[MethodTraining]
+
+
+class Condition(TypedDict):
+    """What was equal between methods, or not; see harness.records.ledger."""
+
+    condition: str
+    values: dict[str, Any]  # by method
+    equal: bool
+    must_be_equal: bool
+    within: NotRequired[str]
+    among: NotRequired[list[list[str]]]
+
+
+class Remark(TypedDict):
+    tag: str
+    text: str
+
+
+class Ledger(TypedDict):
+    conditions: list[Condition]
+    remarks: list[Remark]
+    environment: dict[str, Any]
+
+
+class Run(TypedDict):
+    """run.json"""
+
+    format: NotRequired[int]  # the store adds it
+    name: str
+    created: NotRequired[str]
+    model: StoredModel
+    target_length: int
+    crossing: NotRequired[str]
+    seeds: NotRequired[list[int]]
+    methods: list[StoredMethod]
+    cells: list[PlannedCell]
+    searches: NotRequired[list[SearchLine]]
+    trainings: NotRequired[list[TrainingLine]]
+    ledger: NotRequired[Ledger]
+
+
+Fields = Mapping[str, type | tuple[type, ...]]
+NUMBER = (int, float)
+ENDED: Fields = {"key": str, "status": str, "error": str}
+SEARCHED: Fields = {
+    "label": str,
+    "identity": dict,
+    "found": dict,
+    "loss": (*NUMBER, type(None)),
+    "held_out": dict,
+    "held_out_samples": int,
+    "cost": dict,
+}
+SEARCH_COST: Fields = {"seconds": NUMBER, "token_forwards": int, "candidates": int, "evaluations": int}
+SEARCH_IDENTITY: Fields = {"extender": str, "target_length": int, "parameters": dict}
+TRAINED: Fields = {"recipe": dict, "data": dict, "trainable": dict, "plans": dict, "curve": list, "weights": dict}
+TRAINING_COST: Fields = {"seconds": NUMBER, "tokens": int, "flops": NUMBER, "peak_memory_bytes": int}
+
+
+def is_ended(content: object) -> TypeGuard[dict[str, Any]]:
+    """Whether it is the record of something that is done or has failed."""
+    return _holds(content, ENDED) and content["status"] in ("done", "failed")
+
+
+def is_search(content: object) -> TypeGuard[SearchRecord]:
+    """Whether it is the record of a search, with all that its readers need."""
+    return (
+        is_ended(content)
+        and _holds(content, SEARCHED)
+        and _holds(content["cost"], SEARCH_COST)
+        and _holds(content["identity"], SEARCH_IDENTITY)
+    )
+
+
+def is_training(content: object) -> TypeGuard[TrainingRecord]:
+    """Whether it is the record of a training, with all that its readers need."""
+    if not is_ended(content):
+        return False
+    return content["status"] == "failed" or (
+        _holds(content, {**TRAINED, "cost": dict})
+        and _holds(content["cost"], TRAINING_COST)
+        and _holds(content["weights"], {"sha256": str})
+        and _holds(content["data"], {"corpus": str, "order": str})
+        and _holds(content["trainable"], {"parameters": int, "of": int})
+    )
+
+
+def _holds(content: object, fields: Fields) -> TypeGuard[dict[str, Any]]:
+    return isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in fields.items())
