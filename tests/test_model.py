@@ -9,8 +9,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from harness.model.files import model_folder, shipped_models, weights_hash
+from harness.model.files import shipped_models, weights_hash
 from harness.model.load import load_model
+from harness.model.locate import model_folder
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_names_that_are_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("no route\nto anything")
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    monkeypatch.setattr("harness.model.locate.snapshot_download", unreachable)
     with pytest.raises(ValueError, match=r"the Hugging Face hub did not give it \(ConnectionError: no route\)"):
         load_model("some-owner/some-model", local_files_only=False)
 

@@ -24,6 +24,8 @@ import extenders.base
 import tasks.base
 from extenders.base import Extender
 from harness.experiment import parameters, strict_yaml
+from harness.model.files import shipped_models
+from harness.model.options import ATTENTION, DTYPES
 from tasks.base import Task
 
 if TYPE_CHECKING:
@@ -45,8 +47,6 @@ OPTIONAL = (
     "training_settings",
     "crossing",
 )
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-ATTENTION = ("auto", "sdpa", "eager", "flex_attention", "flash_attention_2")
 DEFAULT_SAMPLES = 20
 CROSSING = ("fixed", "recompute")  # the plan of prompt plus new tokens from the start, or a new cache at the window
 PATHS = ("folder", "file", "documents")  # parameters that name files; their content counts, not their place
@@ -164,7 +164,6 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         )
     trainings: tuple[Training | None, ...] = ()
     if "training" in content:
-        from harness.model.files import shipped_models
         from harness.training.stage import read as read_trainings
 
         shared = content.get("training_settings")
@@ -181,7 +180,7 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         tests=tests,
         seeds=seeds,
         dtype=_choice(f"{where}: dtype", content.get("dtype", "auto"), DTYPES),
-        attention=_choice(f"{where}: attention", content.get("attention", "auto"), ATTENTION),
+        attention=_choice(f"{where}: attention", content.get("attention", "auto"), ("auto", *ATTENTION)),
         trained_length=trained,
         trainings=trainings,
         crossing=_choice(f"{where}: crossing", content.get("crossing", "fixed"), CROSSING),

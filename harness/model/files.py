@@ -1,13 +1,12 @@
-"""Where a model's files are, and the hash that says which model it is.
+"""The files of a model folder: which ones count, and the hash that says which model it is. Reads no weights into torch.
 
-A model is named by a folder, by the name of a model that ships with the package, or by a hub id. The hub is
-asked only when that is allowed; a hub id that is in the local cache already works without it.
+Where a model's folder is, by its name, is in `harness.model.locate`.
 """
 
 import hashlib
 import json
 import os
-import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from importlib.util import find_spec
@@ -24,66 +23,12 @@ TOKENIZER_FILES = (
 TOKENIZER_EXTRAS = (
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja",
 )  # fmt: skip
-NEEDED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 
 
 def shipped_models() -> dict[str, Path]:
     """The models inside the package, by name."""
     root = Path(str(resources.files("harness"))) / "pocket"
     return {path.parent.name: path.parent for path in sorted(root.glob("*/config.json"))}
-
-
-def model_folder(name: str, local_files_only: bool = True) -> Path:
-    """The folder with all files of a model; downloads them when that is allowed. Raises ValueError in one line."""
-    found = _local_folder(name)
-    if found:
-        return found
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(NEEDED), local_files_only=local_files_only))
-    except Exception as error:  # the hub client has a dozen exception types, all of which mean: not here
-        raise ValueError(_out_of_reach(name, local_files_only, error)) from None
-
-
-def config_file(name: str, local_files_only: bool = True) -> Path:
-    """A model's config.json; of a hub model nothing else is downloaded. Raises ValueError in one line."""
-    found = _local_folder(name)
-    if found:
-        return found / "config.json"
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(name, "config.json", local_files_only=local_files_only))
-    except Exception as error:
-        raise ValueError(_out_of_reach(name, local_files_only, error)) from None
-
-
-def _local_folder(name: str) -> Path | None:
-    """The folder of that name, None when the name can only be a hub id."""
-    shipped = shipped_models()
-    if name in shipped:
-        return shipped[name]
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"{folder} is not a model folder: it has no config.json")
-        return folder
-    if folder.exists():
-        raise ValueError(f"{folder} is a file; name the folder of a model")
-    if name.startswith("pocket-"):
-        raise ValueError(f"no shipped model is named {name!r}; there are {', '.join(shipped) or 'none'}")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
-        raise ValueError(f"there is no folder {name}, and it is no hub id (owner/name) either")
-    return None
-
-
-def _out_of_reach(name: str, local_files_only: bool, error: Exception) -> str:
-    here = f"there is no folder {name}"
-    if local_files_only:
-        return f"{here}, and no model of that name in the local Hugging Face cache; downloads are not allowed here"
-    reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-    return f"{here}, and the Hugging Face hub did not give it ({reason}); name a local folder"
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -103,15 +48,15 @@ def weight_files(folder: Path) -> list[Path]:
 
 def tokenizer_files(folder: Path) -> list[Path]:
     """The tokenizer's files. Raises ValueError when there is no vocabulary among them, or none that can be read."""
-    found = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    if not found:
+    vocabularies = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if not vocabularies:
         raise ValueError(f"{folder} has no tokenizer (none of {', '.join(TOKENIZER_FILES)}); save one into the folder")
-    if found[0].suffix == ".model" and find_spec("sentencepiece") is None:
+    if vocabularies[0].suffix == ".model" and find_spec("sentencepiece") is None:
         raise ValueError(
-            f"the tokenizer in {folder} is a SentencePiece file ({found[0].name}) and nothing here reads it: "
+            f"the tokenizer in {folder} is a SentencePiece file ({vocabularies[0].name}) and nothing here reads it: "
             "pip install sentencepiece protobuf, or save the tokenizer as tokenizer.json into the folder"
         )
-    return found + [folder / name for name in TOKENIZER_EXTRAS if (folder / name).is_file()]
+    return vocabularies + [folder / name for name in TOKENIZER_EXTRAS if (folder / name).is_file()]
 
 
 def weights_hash(folder: Path) -> str:
@@ -120,10 +65,19 @@ def weights_hash(folder: Path) -> str:
     generation_config.json counts too: its end tokens decide where an answer stops.
     """
     extra = [folder / name for name in ("config.json", "generation_config.json") if (folder / name).is_file()]
-    files = sorted({*weight_files(folder), *tokenizer_files(folder), *extra})
+    return _hash_of({*weight_files(folder), *tokenizer_files(folder), *extra})
+
+
+def tokenizer_hash(folder: Path) -> str:
+    """16 hex digits over names and contents of the tokenizer's files."""
+    return _hash_of(tokenizer_files(folder))
+
+
+def _hash_of(files: Iterable[Path]) -> str:
+    ordered = sorted(files)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        digests = list(pool.map(_digest, files))
-    lines = "".join(f"{file.name} {digest}\n" for file, digest in zip(files, digests, strict=True))
+        digests = list(pool.map(_digest, ordered))
+    lines = "".join(f"{file.name} {digest}\n" for file, digest in zip(ordered, digests, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 

@@ -9,26 +9,25 @@ Logits come from `harness.model.logits`, so the full [positions, vocabulary] mat
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from extenders.base import Extender, RopePlan
 from harness.model.joined_cache import can_join, joined, mask_of
+from harness.model.load import LoadedModel
 from harness.model.logits import head, hidden_states, target_losses
+from harness.model.tokens import Tokens
+from harness.rope.applied import Applied
 from tasks.base import Generation
-
-if TYPE_CHECKING:
-    from harness.model.load import LoadedModel
-    from harness.rope.applied import Applied
 
 
 class BrokenModel(ValueError):
     """The model gives NaN: nothing it says can be scored."""
 
 
-class ExtendedLM:
+class ExtendedLM(Tokens):
     """A loaded model under one method; implements `tasks.base.LM`.
 
     `rotary` is what `harness.rope.applied.applied` gives. `batch_tokens` bounds the tokens of one forward pass, and of
@@ -45,14 +44,14 @@ class ExtendedLM:
 
     def __init__(
         self,
-        loaded: "LoadedModel",
+        loaded: LoadedModel,
         extender: Extender,
-        rotary: "Applied",
+        rotary: Applied,
         batch_tokens: int = 16_384,
         crossing: str = "fixed",
     ) -> None:
+        super().__init__(loaded.tokenizer)
         self.model: Any = loaded.model
-        self.tokenizer: Any = loaded.tokenizer
         self.spec = loaded.spec
         self.extender = extender
         self.rotary = rotary
@@ -62,20 +61,7 @@ class ExtendedLM:
         self.token_forwards = 0
         self.prompts = 0
         self.plan_hashes: set[str] = set()
-        self._before = _added_before(self.tokenizer)
         self._ends = _end_tokens(self.model, self.tokenizer)
-
-    @property
-    def added_tokens(self) -> int:
-        return len(self._before)
-
-    def encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text
 
     def plan(self, length: int) -> RopePlan:
         """What a prompt of `length` tokens, new tokens included, runs with."""
@@ -87,7 +73,7 @@ class ExtendedLM:
     def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
         group: list[list[int]] = []
         for prompt in prompts:
-            row = self._with_start(self.encode(prompt))
+            row = self.with_start(self.encode(prompt))
             tokens = (len(group) + 1) * (max(map(len, [*group, row])) + new_tokens)
             if group and (self._alone or tokens > self.batch_tokens):
                 yield from self._greedy(group, new_tokens, longest)
@@ -101,7 +87,7 @@ class ExtendedLM:
             raise ValueError(f"a loss needs a document of at least 2 tokens, got {len(ids)}")
         if not 1 <= start < len(ids):
             raise ValueError(f"losses start at a position in 1 … {len(ids) - 1}, got {start}")
-        row = self._with_start(list(ids))
+        row = self.with_start(list(ids))
         added = len(row) - len(ids)
         # The loss of the document's first token would depend on whether the tokenizer has a BOS: it is left out.
         [(losses, _)] = self._span_losses([row], [added + start], [length or len(row)])
@@ -125,10 +111,6 @@ class ExtendedLM:
         for i in range(len(rows)):
             yield found[i]
 
-    def _with_start(self, ids: list[int]) -> list[int]:
-        """BOS once: not again where the text brings its own, as chat templates do."""
-        return ids if self._before and ids[: len(self._before)] == self._before else self._before + ids
-
     def _joined(self, context: str, continuation: str) -> tuple[list[int], int]:
         """Tokens of the two texts as one, and where the continuation begins.
 
@@ -136,9 +118,9 @@ class ExtendedLM:
         continuation, and the context has as many tokens as it has alone. Unlike there, BOS never stands twice.
         """
         bare = context.rstrip()
-        row = self._with_start(self.encode(context + continuation))
-        start = len(self._with_start(self.encode(bare))) if bare else len(self._before)
-        if not bare and not self._before:
+        row = self.with_start(self.encode(context + continuation))
+        start = len(self.with_start(self.encode(bare))) if bare else len(self.before)
+        if not bare and not self.before:
             # Nothing stands before the first token; lm-eval puts BOS there, or the end token where there is no BOS.
             tokens = [self.tokenizer.bos_token_id, *sorted(self._ends)]
             first = [token for token in tokens if token is not None][:1]
@@ -254,16 +236,6 @@ def _check(values: Tensor, lengths: Sequence[int], plan_hashes: Sequence[str]) -
             f"the model gives NaN at a length of {lengths[row]} tokens under plan {plan_hashes[row]}; check its "
             "weights, its dtype (float16 overflows, use bfloat16 or float32) and the plan's factors"
         )
-
-
-def _added_before(tokenizer: Any) -> list[int]:
-    """What the tokenizer itself puts before a text: BOS where the model was trained with one, else nothing."""
-    bare: list[int] = tokenizer("a", add_special_tokens=False).input_ids
-    full: list[int] = tokenizer("a").input_ids
-    for i in range(len(full) - len(bare) + 1):
-        if full[i : i + len(bare)] == bare:
-            return full[:i]
-    return []
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> set[int]:

@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from extenders.base import RopeSpec
-from harness.model.files import model_folder, shipped_models, tokenizer_files, weight_files, weights_hash
-from harness.model.spec import load_config, spec_from_config
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.utils import logging
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-ATTENTION = ("sdpa", "eager", "flex_attention", "flash_attention_2")
+from extenders.base import RopeSpec
+from harness.model.files import shipped_models, tokenizer_files, weight_files, weights_hash
+from harness.model.locate import model_folder
+from harness.model.options import ATTENTION, DTYPES
+from harness.model.spec import load_config, spec_from_config
+from harness.model.tokens import load_tokenizer
+from harness.rope.applied import applied
 
 
 @dataclass(frozen=True)
@@ -58,19 +65,15 @@ def load_model(
     weight_files(folder)
     tokenizer_files(folder)
 
-    import torch
-
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here; use device cpu")
     dtype, attention = resolved(folder, config, dtype, attention, place.type)
     if attention == "flash_attention_2":
-        _flash_or_why_not(place, dtype)
+        _refuse_flash_attention(place, dtype)
 
-    tokenizer = _tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
     model = _model(folder, dtype, attention).to(place).eval()
-    from harness.rope.applied import applied
-
     with applied(model, spec):  # refuses, by name, a model that plans cannot be applied to
         pass
     return LoadedModel(
@@ -102,8 +105,6 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _model_class(folder: Path, config: Any) -> Any:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
     if isinstance(config, dict):
         raise ValueError(
             f"{folder} holds a model of type {config.get('model_type')!r}, which transformers does not know; "
@@ -111,13 +112,12 @@ def _model_class(folder: Path, config: Any) -> Any:
         )
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ValueError(f"{folder} holds a {config.model_type} model, which is no causal language model")
-    found = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    return found[0] if isinstance(found, tuple) else found
+    classes = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    return classes[0] if isinstance(classes, tuple) else classes
 
 
-def _flash_or_why_not(place: Any, dtype: str) -> None:
-    import torch
-
+def _refuse_flash_attention(place: torch.device, dtype: str) -> None:
+    """Raises ValueError where FlashAttention cannot run, with the reason."""
     reason = ""
     if place.type != "cuda":
         reason = "it needs a CUDA device"
@@ -131,20 +131,7 @@ def _flash_or_why_not(place: Any, dtype: str) -> None:
         raise ValueError(f"attention flash_attention_2 cannot run: {reason}; use attention sdpa")
 
 
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # tokenizer classes fail in many ways on damaged files
-        raise ValueError(f"the tokenizer in {folder} cannot be loaded ({_first_line(error)})") from None
-
-
 def _model(folder: Path, dtype: str, attention: str) -> Any:
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
     with _quiet():
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -167,8 +154,6 @@ def _model(folder: Path, dtype: str, attention: str) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No second progress bar beside ours, no table of weights beside our one line, no notes about old names."""
-    from transformers.utils import logging
-
     shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING
 
 from extenders.base import RopeSpec
-from harness.model.files import config_file
+from harness.model.locate import config_file
 from harness.rope.configuration import read_spec
 
 

@@ -19,8 +19,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tasks.base
-from harness.model.files import shipped_models
-from harness.model.tokens import tokenizer_folder, tokenizer_hash, tokens_of
+from harness.model.files import shipped_models, tokenizer_hash
+from harness.model.locate import tokenizer_folder
+from harness.model.tokens import tokens_of
 from harness.prompts.cache import PromptCache, cache_folder, copy_lines, prompts_key
 from harness.prompts.elsewhere.task_files import README, group_file, task_file, utils_file
 from harness.prompts.record import as_line, recorded

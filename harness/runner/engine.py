@@ -32,7 +32,7 @@ class LocalSession:
 
     @property
     def start_ids(self) -> list[int]:
-        return self.lm._with_start([])
+        return self.lm.with_start([])
 
     def rows_at_once(self, length: int) -> int:
         from harness.search.losses import rows_at_once
@@ -62,10 +62,10 @@ class LocalEngine:
     def base(self) -> Base:
         import torch
 
-        from harness.model.files import model_folder, weight_files, weights_hash
+        from harness.model.files import tokenizer_hash, weight_files, weights_hash
         from harness.model.load import resolved
+        from harness.model.locate import model_folder
         from harness.model.spec import load_config, spec_from_config
-        from harness.model.tokens import tokenizer_hash
 
         one = self._experiment
         if self._base is None:

@@ -25,6 +25,7 @@ from extenders.training.batch import Batch
 from extenders.training.loop import StepData
 from extenders.training.recipe import Portion
 from extenders.training.schedule import Place, Schedule
+from harness.model.tokens import added_before
 from harness.training.packing import Document, Packed, batch, pack, skip
 
 GENERATED: dict[str, dict[str, float]] = {  # kinds of harness.pocket.data with their weights
@@ -63,12 +64,10 @@ class Encoder:
     """Text to document: what the model's tokenizer puts before a text, the tokens, the end token."""
 
     def __init__(self, tokenizer: Any) -> None:
-        from harness.model.lm import _added_before
-
         self.tokenizer = tokenizer
         self._raw = getattr(tokenizer, "backend_tokenizer", None)
         begin = tokenizer.bos_token_id
-        self.begin: list[int] = _added_before(tokenizer) or ([] if begin is None else [begin])
+        self.begin: list[int] = added_before(tokenizer) or ([] if begin is None else [begin])
         self.end: list[int] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
 
     def ids(self, text: str, *, special: bool = False) -> list[int]:
