@@ -4,12 +4,15 @@ JSON: a list, a list of identical rows (one per layer), or an object with the li
 `short_factor`, `factors` or `rescale_factors`, directly or inside `rope_parameters` or `rope_scaling` (so that a
 model's config.json works). Anything else: numbers split by commas, semicolons or white space, all on one line, one
 per line, or identical lines, one per layer, as in LongRoPE's released CSV files; lines with a leading # are skipped.
+A pair that is stopped stands as null (the result of a search), inf or 1e18, and is read as 1e18.
 """
 
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+STOPPED = 1e18  # the factor of a stopped pair in lists and configurations: JSON has no infinity
 
 
 def read_factors(path: Path, keys: Sequence[str] = ("long_factor", "factors", "rescale_factors")) -> tuple[float, ...]:
@@ -25,6 +28,7 @@ def read_factors(path: Path, keys: Sequence[str] = ("long_factor", "factors", "r
     rows = _json_rows(path, text, keys) if text.lstrip()[:1] in ("[", "{") else _text_rows(path, text)
     if not rows or not rows[0]:
         raise ValueError(f"{path} holds no factors")
+    rows = [[min(value, STOPPED) for value in row] for row in rows]  # infinity too, which JSON has no word for
     if len(rows) > 1 and all(len(row) == 1 for row in rows):
         return tuple(row[0] for row in rows)
     different = [number for number, row in enumerate(rows) if row != rows[0]]
@@ -49,9 +53,9 @@ def _json_rows(path: Path, text: str, keys: Sequence[str]) -> list[list[float]]:
         content = found[0]
     rows = content if isinstance(content, list) and content and isinstance(content[0], list) else [content]
     for row in rows:
-        if not isinstance(row, list) or not all(type(value) in (int, float) for value in row):
+        if not isinstance(row, list) or not all(value is None or type(value) in (int, float) for value in row):
             raise ValueError(f"{path} must hold a list of numbers")
-    return [[float(value) for value in row] for row in rows]
+    return [[STOPPED if value is None else float(value) for value in row] for row in rows]
 
 
 def _text_rows(path: Path, text: str) -> list[list[float]]:

@@ -100,15 +100,18 @@ class RopePlan:
     ) -> "RopePlan":
         """Divide the trained frequency of every pair by its rescale factor λ_i.
 
+        A factor of infinity stops the pair: frequency 0, the same angle at every position.
         `attention_factor` is relative to the trained one. Raises ValueError on a wrong number of factors or
         one that is not positive.
         """
         pairs = len(rope.inv_freq)
         if len(factors) != pairs:
             raise ValueError(f"this model has {pairs} rotary pairs and so needs {pairs} factors, got {len(factors)}")
-        wrong = [i for i, factor in enumerate(factors) if not (math.isfinite(factor) and factor > 0)]
+        wrong = [i for i, factor in enumerate(factors) if not factor > 0]  # NaN is none either
         if wrong:
-            raise ValueError(f"rescale factors must be finite and above 0; factor {wrong[0]} is {factors[wrong[0]]}")
+            raise ValueError(
+                f"rescale factors must be above 0 (infinity stops a pair); factor {wrong[0]} is {factors[wrong[0]]}"
+            )
         inv_freq = tuple(value / factor for value, factor in zip(rope.inv_freq, factors, strict=True))
         return cls(inv_freq, rope.attention_factor * attention_factor, keep_first)
 

@@ -12,13 +12,14 @@ factor; LongRoPE's released code applies the attention factor there too (give a 
 get that). The switch uses prompt plus new tokens, fixed before prefill, so it never happens in the middle of a prompt.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from extenders._check import check_positive, check_whole
-from extenders._factor_file import read_factors
+from extenders._factor_file import STOPPED, read_factors
 from extenders._formulas import longrope_attention_factor, yarn_attention_factor
 from extenders._published import PublishedFactors, published
 from extenders.base import Extender, RopePlan, RopeSpec
@@ -35,7 +36,7 @@ class Factors(Extender):
     what the published set states and LongRoPE's formula otherwise; s = target length / trained length.
     """
 
-    factors: tuple[float, ...] | str  # numbers, the path of a file, or "published:NAME"
+    factors: tuple[float, ...] | str  # numbers (1e18 stops a pair), the path of a file, or "published:NAME"
     short_factors: tuple[float, ...] | str | None = None  # for prompts within the trained length; None: as trained
     switch: Literal["by_length", "always"] = "by_length"  # "always": `factors` at every length
     attention_factor: float | Literal["longrope", "yarn"] | None = None
@@ -62,13 +63,14 @@ class Factors(Extender):
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:
         if self.factor(rope) == 1:
             return RopePlan.as_trained(rope)
-        source: tuple[float, ...] | str | None = self.factors
+        source: Sequence[float] | str | None = self.factors
         within = self.switch == "by_length" and length <= rope.trained_length
         if within:
             source = self.short_factors
         if source is None:
             return RopePlan.as_trained(rope)
         if not isinstance(source, str):
+            source = [math.inf if factor >= STOPPED else factor for factor in source]
             return RopePlan.rescaled(rope, source, self._attention_factor(rope), self.keep_first)
         entry = published(source.removeprefix(PREFIX))
         entry.fit(rope)

@@ -69,6 +69,43 @@ def test_from_a_file_to_a_report(place: Path, tiny_model_folder: Path, capsys: p
     assert ["my_idea", "5", "0", "0"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
+STOPPED = '''"""The slowest pairs stand still."""
+
+from dataclasses import dataclass
+
+from extenders.base import Extender, RopePlan, RopeSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped(Extender):
+    pairs: int = 1
+
+    def plan(self, rope: RopeSpec, length: int) -> RopePlan:
+        return RopePlan((*rope.inv_freq[: -self.pairs], *[0.0] * self.pairs), rope.attention_factor)
+'''
+
+
+def test_a_method_that_stops_pairs_gets_a_report(place: Path, tiny_model_folder: Path) -> None:
+    """Infinity as a rescale factor: cells, proof, store and report hold, for one pair as for all four."""
+    Path("stopped.py").write_text(STOPPED)
+    Path("mine.yaml").write_text(
+        f"model: {tiny_model_folder}\ntarget_length: 512\nlengths: [512]\nsamples: 1\ntests: [passkey]\n"
+        "extenders: [none, stopped, {stopped: {label: all stopped, pairs: 4}}]\n"
+    )
+    assert cli.answer(["run", "mine.yaml", "--date", "2026-01-01"]) == 0
+    store = Store.open(Path("results/mine"))
+    cells = list(store.cells())
+    assert len(cells) == 3 and all(cell and cell["status"] == "done" for _, cell in cells)
+    for _, cell in cells:
+        assert cell and cell["proof"]["512"]["max_difference"] < 1e-3
+    run = (Path("results/mine") / "run.json").read_text()
+    assert "Infinity" not in run and "NaN" not in run
+    plans = [method["plans"]["512"]["inv_freq"] for method in json.loads(run)["methods"]]
+    assert [plan.count(0.0) for plan in plans] == [0, 1, 4]
+    report = Path("results/mine/report.html").read_text()
+    assert "stopped (λ = ∞)" in report
+
+
 def test_resume_in_any_order_gives_the_same_rows(place: Path) -> None:
     assert cli.answer(["run", "mine.yaml", "--out", "whole", "--no-report"]) == 0
     assert cli.answer(["run", "mine.yaml", "--out", "parts", "--no-report"]) == 0

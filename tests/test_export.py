@@ -72,6 +72,21 @@ def test_what_the_form_cannot_say() -> None:
         exported(base.load("pi")(target_length=512), ROPE)
 
 
+def test_stopped_pairs_are_written_as_a_number_that_every_engine_can_hold() -> None:
+    stopped = Factors(target_length=TARGET, factors=(*FACTORS[:30], 1e18, 1e18), switch="always")
+    plan = stopped.plan(ROPE, TARGET)
+    assert plan.inv_freq[30:] == (0.0, 0.0)
+    content, notes = exported(stopped, ROPE)
+    assert len(notes) == 1 and "2 of 32 pairs are stopped, written as a factor of 1e+18" in notes[0]
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert content["rope_parameters"]["long_factor"][30:] == [1e18, 1e18]
+    inv_freq, _ = by_transformers(content, ROPE, TARGET)
+    assert inv_freq == pytest.approx(plan.inv_freq, rel=1e-5, abs=1e-17)
+    assert max(inv_freq[30:]) * 131072 < 1e-13  # radians
+    again = Factors(target_length=TARGET, factors=content["rope_parameters"]["long_factor"], switch="always")
+    assert again.plan(ROPE, TARGET).inv_freq[30:] == (0.0, 0.0)
+
+
 def test_export_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rope.json"
     asked = ["export", "yarn", "--model", "pocket-llama", "--target-length", "4096"]

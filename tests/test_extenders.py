@@ -195,6 +195,15 @@ def test_rescale_factors_of_pairs_that_do_not_turn() -> None:
     assert RopePlan((1.0, 0.0, 0.0)).rescale_factors(rope) == (1.0, math.inf, 1.0)
 
 
+def test_an_infinite_factor_stops_its_pair() -> None:
+    rope = RopeSpec(6, 1e4, 512, (1.0, 0.5, 0.25))
+    plan = RopePlan.rescaled(rope, [1.0, 2.0, math.inf])
+    assert plan.inv_freq == (1.0, 0.25, 0.0)
+    assert plan.rescale_factors(rope) == (1.0, 2.0, math.inf)
+    assert RopePlan.rescaled(rope, [1.0, 2.0, 1e300]).inv_freq[2] > 0
+    assert plan.hash == "1963bf50f0d55954"
+
+
 # --- a user's method ------------------------------------------------------------------------------------------------
 
 HALF = '''"""Half and half: the fast half of the pairs as trained, the slow half interpolated."""
@@ -308,6 +317,13 @@ def test_files_of_factors(tmp_path: Path, file: str, text: str) -> None:
     path.unlink()
     assert extender.plan(TINY, 8192).rescale_factors(TINY) == pytest.approx(LIST)
     assert extender == Factors(target_length=8192, factors=list(LIST))
+
+
+def test_a_file_says_stopped_as_null_or_as_1e18(tmp_path: Path) -> None:
+    for name, text in (("found.json", '{"rescale_factors": [1, 2, null, 1e18]}'), ("list.csv", "1,2,inf,1e18")):
+        extender = Factors(target_length=8192, factors=str(write(tmp_path / name, text)))
+        assert extender.factors == (1.0, 2.0, 1e18, 1e18)
+        assert extender.plan(TINY, 8192).rescale_factors(TINY) == (1.0, 2.0, math.inf, math.inf)
 
 
 def test_a_config_file_gives_both_lists(tmp_path: Path) -> None:

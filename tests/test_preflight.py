@@ -69,6 +69,23 @@ def test_a_good_plan_passes(loaded: Any) -> None:
     assert "not judged" not in found.checks[-1].found
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fading(Extender):
+    """The slowest pairs fade until the last one stands still."""
+
+    def plan(self, rope: RopeSpec, length: int) -> RopePlan:
+        factor, pairs = self.factor(rope), len(rope.inv_freq)
+        factors = load("yarn")(target_length=self.target_length).plan(rope, length).rescale_factors(rope)
+        return RopePlan.rescaled(rope, [*factors[: pairs - 3], 10 * factor, 100 * factor, float("inf")])
+
+
+@pytest.mark.usefixtures("without_passkeys")
+def test_a_plan_that_stops_pairs_passes(loaded: Any) -> None:
+    result = examine(loaded, Method("fading", Fading(target_length=TARGET)))
+    assert failed(result) == {}
+    assert "rescale factors 1 to 200, 1 of 32 pairs stopped" in result.checks[0].found
+
+
 @pytest.mark.usefixtures("without_passkeys")
 @pytest.mark.parametrize("times", [1 / 50, 1 / 4, 16.0])
 def test_a_plan_for_another_rope_theta_fails(loaded: Any, times: float) -> None:

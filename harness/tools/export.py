@@ -2,7 +2,8 @@
 
 The form is transformers' `longrope` with both lists given, which can say any two vectors of frequencies: one for
 prompts within the original length and one beyond it. What that form cannot say is an error or a note, never silent:
-kept first tokens are refused, and so is a plan that changes at other lengths. Engines that choose a list once per
+kept first tokens are refused, and so is a plan that changes at other lengths. A stopped pair (frequency 0) is written
+as a factor of 1e18, with which a pair turns by 1e-13 radians in 131,072 tokens. Engines that choose a list once per
 deployment, by the greatest length they are set to (vLLM, llama.cpp), serve short prompts with the long list.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from extenders._factor_file import STOPPED
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness.experiment.cells import probes
 
@@ -46,6 +48,12 @@ def exported(extender: Extender, rope: RopeSpec) -> tuple[dict[str, Any], list[s
             "transformers switches lists when a sequence passes the original length and computes its cache anew; vLLM "
             "and llama.cpp choose one list per deployment, by their greatest length"
         )
+    stopped = sum(1 for value in long.inv_freq if not value)
+    if stopped:
+        notes.append(
+            f"{stopped} of {len(long.inv_freq)} pairs are stopped, written as a factor of {STOPPED:g}; an engine that "
+            "computes with float16 cannot hold that number"
+        )
     content = {
         "max_position_embeddings": target,
         "rope_parameters": {
@@ -63,9 +71,8 @@ def exported(extender: Extender, rope: RopeSpec) -> tuple[dict[str, Any], list[s
 
 def factors(rope: RopeSpec, plan: RopePlan) -> list[float]:
     """What divides θ^(-2i/d) in the configuration, whatever scaling the checkpoint itself has."""
-    if not all(plan.inv_freq):
-        raise ValueError("the plan stops a pair (frequency 0), which no configuration can say")
-    return [base / planned for base, planned in zip(rope.base_inv_freq, plan.inv_freq, strict=True)]
+    pairs = zip(rope.base_inv_freq, plan.inv_freq, strict=True)
+    return [base / planned if planned else STOPPED for base, planned in pairs]
 
 
 def alike(plan: RopePlan, other: RopePlan) -> bool:

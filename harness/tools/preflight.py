@@ -157,13 +157,16 @@ def examine(loaded: "LoadedModel", method: Method) -> Preflight:
 
 
 def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
-    factors = [factor for factor in plan.rescale_factors(spec) if math.isfinite(factor)]  # a stopped pair has infinity
+    every = plan.rescale_factors(spec)
+    factors = [factor for factor in every if math.isfinite(factor)]  # a stopped pair has infinity
     low, high, most = min(factors, default=1.0), max(factors, default=1.0), LARGEST * target / spec.trained_length
-    found = f"rescale factors {low:.3g} to {high:.3g}, attention factor {plan.attention_factor:.4g}, {plan.hash}"
+    stopped = f", {len(every) - len(factors)} of {len(every)} pairs stopped" if len(factors) < len(every) else ""
+    range_ = f"rescale factors {low:.3g} to {high:.3g}{stopped}"
+    found = f"{range_}, attention factor {plan.attention_factor:.4g}, {plan.hash}"
     reason = ""
     if plan == RopePlan.as_trained(spec):
         reason = f"for {target:,} tokens the method plans the model as trained, so nothing is extended"
-    elif low < SMALLEST or high > most:
+    elif low < SMALLEST or (high > most and not stopped):  # factors may grow without bound towards a stopped pair
         reason = (
             f"rescale factors go from {low:.3g} to {high:.3g}, and should lie between {SMALLEST:g} and {most:.3g}: the "
             "plan was made for another rope_theta or other lengths"

@@ -4,6 +4,7 @@ Each function returns a Figure inside `style.drawing`, or None where the store h
 same figure out for a phone.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -185,10 +186,11 @@ def rescale_factors(frames: Frames, colour: Colours, narrow: bool = False) -> Fi
     pairs = np.arange(len(trained))
     figure = Figure(figsize=(style.NARROW, 4.2) if narrow else (style.WIDE, 4.6))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.15))
-    ends = []
+    ends, stopped = [], {}
     for planned, same in alike.items():
         i, label = same[0], methods[same[0]]["label"]
-        factors = [t / p if p else math.nan for t, p in zip(trained, planned, strict=True)]
+        factors = [t / p if p else (math.nan if t else 1.0) for t, p in zip(trained, planned, strict=True)]
+        stopped[i] = [pair for pair, value in enumerate(factors) if math.isnan(value)]
         style.tag(upper.step(pairs, factors, where="mid", color=colour[label], linewidth=1.7)[0], i)
         words = label if len(same) == 1 else f"{label} (and {len(same) - 1} alike)"
         ends.append(style.End(i, words, float(pairs[-1]), factors[-1], colour[label]))
@@ -205,6 +207,7 @@ def rescale_factors(frames: Frames, colour: Colours, narrow: bool = False) -> Fi
     upper.annotate(words, (0, factor), **place)
     upper.set_ylabel("Rescale factor λ")
     upper.set_ylim(top=upper.get_ylim()[1] * 1.7)
+    ends = _with_stopped(upper, ends, {i: places for i, places in stopped.items() if places})
     share = [frames.trained_length * frequency / (2 * math.pi) for frequency in trained]
     lower.bar(pairs, [min(value, 1.0) * 100 for value in share], color=style.NEUTRAL, width=0.8)
     lower.set_ylim(0, 105)
@@ -220,6 +223,27 @@ def rescale_factors(frames: Frames, colour: Colours, narrow: bool = False) -> Fi
     style.margins(figure, 0.5, style.label_room([end.label for end in ends]), 0.42, 0.12, 0.15)
     style.label_ends(upper, ends)
     return figure
+
+
+def _with_stopped(upper: Axes, ends: Sequence[style.End], stopped: Mapping[int, Sequence[int]]) -> list[style.End]:
+    """Mark the pairs that methods stop (λ = ∞) above all lines, one row a method; the ends, with those of such rows."""
+    top = 2 * upper.get_ylim()[1]
+    rows = {i: top / 1.25**row for row, i in enumerate(stopped)}
+    moved = []
+    for end in ends:
+        if (places := stopped.get(end.method)) is None:
+            moved.append(end)
+            continue
+        line = upper.plot(places, [rows[end.method]] * len(places), "^", color=end.colour, markersize=4)[0]
+        style.tag(line, end.method)
+        moved.append(dataclasses.replace(end, y=rows[end.method]) if math.isnan(end.y) else end)
+    if stopped:
+        first, last, lowest = min(map(min, stopped.values())), upper.get_xlim()[1], min(rows.values())
+        words: dict[str, Any] = {"xytext": (0, -12), "textcoords": "offset points", "fontsize": 8, "color": style.MUTED}
+        upper.annotate("stopped (λ = ∞)", (first, lowest), ha="right" if first > last / 2 else "left", **words)
+        upper.set_ylim(top=2.2 * top)
+        upper.yaxis.set_major_formatter(lambda value, _: f"{value:g}" if value < lowest / 1.5 else "")
+    return moved
 
 
 def critical_of(method: Mapping[str, Any]) -> float | None:
