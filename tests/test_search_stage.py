@@ -19,11 +19,12 @@ from extenders.ntk_rcd import NtkRcd
 from extenders.search.problem import HELD_OUT
 from harness import cli
 from harness.experiment.file import Method, Test
+from harness.prompts.recorder import Recorder
 from harness.runner.run import run
 from harness.search import result as search_result
 from harness.search import stage as searching
 from harness.search import texts as search_documents
-from harness.search.texts import PASSAGE, Documents, Recorder, evaluation_passages, passages
+from harness.search.texts import PASSAGE, Documents, evaluation_passages, passages
 from harness.store import Store, read_lines, write_whole
 from tasks.corpora.words import for_training
 from tasks.needle import Needle

@@ -1,65 +1,29 @@
-"""A test's prompts without a model: what each asks, what a right answer says, and which function scores it.
+"""A test's prompts as lines of a file: what each asks, what a right answer says, and which function scores it.
 
-The test runs as it always does, over a stand-in that writes nothing down but what it was asked, so every test that
-keeps the contract works and sample i is the same text here and in `ropebench run`, which reads the same cache.
+The test runs as it always does, with a recorder in the place of the model, so every test that keeps the contract works
+and sample i is the same text here and in `ropebench run`, which reads the same cache.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from harness.experiment.cells import task_identity
-from harness.prompts.cache import PromptCache, prompts_key, sealed, sound_lines
+from harness.prompts.cache import sealed
+from harness.prompts.recorder import Recorder
 from harness.store import Store, canonical, key_of
 from tasks.answers import PromptTask
-from tasks.base import LM, Generation, Row, Task, Tokenizer
+from tasks.base import Row, Task, Tokenizer
 from tasks.scoring import name_of, score
 from tasks.text import Sample
 
 PROBES = 2  # samples of a test whose prompt comes back as the answer, to compare the scoring function with the test
-
-
-class Recorder:
-    """Implements `tasks.base.LM` with a tokenizer alone: answers with nothing, or with the prompt while it probes."""
-
-    def __init__(self, tokens: Tokenizer) -> None:
-        self.tokens = tokens
-        self.prompts: list[tuple[str, int]] = []  # (prompt, new tokens) since the last row
-        self.documents: list[tuple[list[int], int]] = []  # (token ids, first scored position) since the last row
-        self.probes = PROBES
-
-    @property
-    def added_tokens(self) -> int:
-        return self.tokens.added_tokens
-
-    def encode(self, text: str) -> list[int]:
-        return self.tokens.encode(text)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self.tokens.decode(ids)
-
-    def plan_hash(self, length: int) -> str:
-        return ""
-
-    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
-        for prompt in prompts:
-            self.prompts.append((prompt, new_tokens))
-            self.probes -= 1
-            yield Generation(prompt if self.probes >= 0 else "", 0, True, 0.0, "")
-
-    def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
-        self.documents.append((list(ids), start))
-        return [1.0] * (len(ids) - start)
-
-    def answer_losses(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[float, bool]]:
-        raise ValueError("a test that compares the losses of given answers cannot be written as prompts")
+LOSS = 1.0  # nats a token, of all documents: a test's `extra` may hold losses, and files keep their bytes
 
 
 def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int) -> Iterator[dict[str, Any]]:
     """Samples 0 … samples-1 as JSON objects, one by one. Raises ValueError for a test that has no prompts to write."""
-    lm = Recorder(tokens)
+    lm = Recorder(tokens, PROBES, LOSS)
     shared = {**task_identity(task), "length": length, "seed": seed}
     scoring = name_of(task) if task.unit == "score" else ""
     count = 0
@@ -69,8 +33,10 @@ def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int
     else:
         rows = task.run(lm, length, seed, samples)
     for row in rows:
-        one = _loss(lm, task, row) if task.unit == "nats" else _answer(lm, task, row, scoring)
-        lm.prompts, lm.documents = [], []
+        if lm.pairs:
+            raise ValueError("a test that compares the losses of given answers cannot be written as prompts")
+        question = _loss(lm, task, row) if task.unit == "nats" else _answer(lm, task, row, scoring)
+        lm.forget()
         name = key_of({**shared, "sample": row.sample, "prompt": Store.prompt_name(row.prompt)})[:16]
         yield {
             "id": name,
@@ -80,7 +46,7 @@ def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int
             "length": length,
             "seed": seed,
             "sample": row.sample,
-            **one,
+            **question,
             "prompt_tokens": row.prompt_tokens,
             "added_tokens": tokens.added_tokens,
             "depth": row.depth,
@@ -136,56 +102,23 @@ def _noted(samples: Iterable[Sample], asked: dict[int, Sample]) -> Iterator[Samp
 
 def _wrong(sample: Sample | None) -> dict[str, Any]:
     """Wrong values that stand in the prompt too: by them a wrong answer is told from another."""
-    found = {} if sample is None else {"others": list(sample.others), "values": sorted(sample.values)}
-    return {name: values for name, values in found.items() if values}
+    wrong = {} if sample is None else {"others": list(sample.others), "values": sorted(sample.values)}
+    return {name: values for name, values in wrong.items() if values}
 
 
-def as_line(one: dict[str, Any]) -> str:
-    return sealed(canonical(one))
+def as_line(sample: dict[str, Any]) -> str:
+    return sealed(canonical(sample))
 
 
 def sample_of(line: bytes) -> Sample:
     """The sample in a line of a test that asks questions."""
-    one = json.loads(line.decode("utf-8", "surrogatepass"))
+    fields = json.loads(line.decode("utf-8", "surrogatepass"))
     return Sample(
-        prompt=one["prompt"],
-        references=tuple(one["references"]),
-        tokens=one["prompt_tokens"] - one["added_tokens"],
-        depth=one["depth"],
-        others=tuple(one.get("others", ())),
-        extra=one["extra"],
-        values=frozenset(one.get("values", ())),
+        prompt=fields["prompt"],
+        references=tuple(fields["references"]),
+        tokens=fields["prompt_tokens"] - fields["added_tokens"],
+        depth=fields["depth"],
+        others=tuple(fields.get("others", ())),
+        extra=fields["extra"],
+        values=frozenset(fields.get("values", ())),
     )
-
-
-@dataclass(frozen=True)
-class KeptPrompts:
-    """Runs tests with the prompts of the cache; what it lacks is made and kept for the next method, run or machine."""
-
-    cache: PromptCache
-    tokenizer: str  # hash of its files
-
-    def rows(self, task: Task, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
-        """What `task.run` gives. A test that is no part of this package may change unseen and is never kept."""
-        if not isinstance(task, PromptTask) or not type(task).__module__.startswith("tasks."):
-            return task.run(lm, length, seed, samples)
-        return task.answers(lm, self.prompts(task, lm, length, seed, samples), length)
-
-    def prompts(self, task: PromptTask, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[Sample]:
-        key = prompts_key(task, self.tokenizer, length, seed)
-        given = 0
-        for _ in range(2):  # a second time where the file turns out to be damaged
-            try:
-                path = self.cache.find(key, samples)
-                if path is None:
-                    lines = map(as_line, recorded(task, lm, length, seed, samples))
-                    path = self.cache.fill(key, samples, lines)
-                for line in islice(sound_lines(path), given, samples):
-                    yield sample_of(line)
-                    given += 1
-                if given == samples:
-                    return
-                path.unlink(missing_ok=True)
-            except OSError:  # a home without room or rights: prompts are made as if there were no cache
-                break
-        yield from islice(task.prompts(lm, length, seed, samples), given, None)

@@ -21,7 +21,7 @@ from harness.experiment.cells import VARIES, Base, Cell, cells_of, check, plain,
 from harness.experiment.file import Experiment, Method
 from harness.progress import Progress
 from harness.prompts.cache import PromptCache, cache_folder
-from harness.prompts.record import KeptPrompts
+from harness.prompts.kept import KeptPrompts
 from harness.records.ledger import ledger
 from harness.records.memory import PeakMemory
 from harness.records.provenance import now, provenance

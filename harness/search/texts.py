@@ -16,8 +16,9 @@ from pathlib import Path
 
 from extenders.search.problem import HELD_OUT
 from harness.experiment.file import Experiment, Test
+from harness.prompts.recorder import Recorder
 from tasks import needle, text
-from tasks.base import LM, Generation
+from tasks.base import LM
 from tasks.corpora import world
 from tasks.ruler import niah
 
@@ -242,38 +243,6 @@ def check_apart(folder: str, texts: Sequence[str]) -> None:
             )
 
 
-class Recorder:
-    """An LM that notes what it is asked and answers nothing."""
-
-    def __init__(self, lm: LM) -> None:
-        self._lm = lm
-        self.added_tokens = lm.added_tokens
-        self.texts: list[str] = []
-
-    def encode(self, string: str) -> list[int]:
-        return self._lm.encode(string)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self._lm.decode(ids)
-
-    def plan_hash(self, length: int) -> str:
-        return ""
-
-    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
-        for prompt in prompts:
-            self.texts.append(prompt)
-            yield Generation("", 0, True, 0.0, "")
-
-    def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
-        self.texts.append(self._lm.decode(ids))
-        return [0.0] * (len(ids) - start)
-
-    def answer_losses(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[float, bool]]:
-        for context, continuation in pairs:
-            self.texts.append(context + continuation)
-            yield 0.0, False
-
-
 def evaluation_passages(experiment: Experiment, lm: LM, lengths_of: Callable[[Test], Sequence[int]]) -> frozenset[int]:
     """Passages of all prompts of the experiment's long tests, at each test's greatest length.
 
@@ -290,6 +259,6 @@ def evaluation_passages(experiment: Experiment, lm: LM, lengths_of: Callable[[Te
                     pass
             except ValueError:
                 continue  # its cells will say why
-            for one in recorder.texts:
-                found |= passages(one)
+            for asked in recorder.texts:
+                found |= passages(asked)
     return frozenset(found)

@@ -1,0 +1,44 @@
+"""Prompts are made once: a run takes them from the cache, and what it lacks is made and kept for the next."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from harness.prompts.cache import PromptCache, prompts_key, sound_lines
+from harness.prompts.record import as_line, recorded, sample_of
+from tasks.answers import PromptTask
+from tasks.base import LM, Row, Task, Tokenizer
+from tasks.text import Sample
+
+
+@dataclass(frozen=True)
+class KeptPrompts:
+    """Runs tests with the prompts of the cache; what it lacks is made and kept for the next method, run or machine."""
+
+    cache: PromptCache
+    tokenizer: str  # hash of its files
+
+    def rows(self, task: Task, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
+        """What `task.run` gives. A test that is no part of this package may change unseen and is never kept."""
+        if not isinstance(task, PromptTask) or not type(task).__module__.startswith("tasks."):
+            return task.run(lm, length, seed, samples)
+        return task.answers(lm, self.prompts(task, lm, length, seed, samples), length)
+
+    def prompts(self, task: PromptTask, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[Sample]:
+        key = prompts_key(task, self.tokenizer, length, seed)
+        given = 0
+        for _ in range(2):  # a second time where the file turns out to be damaged
+            try:
+                path = self.cache.find(key, samples)
+                if path is None:
+                    lines = map(as_line, recorded(task, lm, length, seed, samples))
+                    path = self.cache.fill(key, samples, lines)
+                for line in islice(sound_lines(path), given, samples):
+                    yield sample_of(line)
+                    given += 1
+                if given == samples:
+                    return
+                path.unlink(missing_ok=True)
+            except OSError:  # a home without room or rights: prompts are made as if there were no cache
+                break
+        yield from islice(task.prompts(lm, length, seed, samples), given, None)
