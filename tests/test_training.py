@@ -34,10 +34,10 @@ from extenders.training.schedule import schedule
 from extenders.training.switched import OriginalInside
 from extenders.yarn import Yarn
 from harness.experiment.file import Method
+from harness.experiment.trainings import Settings, training_of
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
 from harness.training import stage as training_stage
-from harness.training.job import Settings, training_of
 from harness.training.objective import Objective, Plans, attended, document_kernel, training_flops
 
 # recipes

@@ -18,18 +18,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import extenders.base
 import tasks.base
 from extenders.base import Extender
 from harness.experiment import parameters, strict_yaml
+from harness.experiment.trainings import Training, parse_trainings
 from harness.model.files import shipped_models
 from harness.model.options import ATTENTION, DTYPES
 from tasks.base import Task
-
-if TYPE_CHECKING:
-    from harness.training.job import Training
 
 Made = TypeVar("Made")
 
@@ -58,7 +56,7 @@ class Method:
 
     label: str
     extender: Extender
-    training: "Training | None" = field(default=None, compare=False)  # what its weights are trained with
+    training: Training | None = field(default=None, compare=False)  # what its weights are trained with
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Experiment:
     attention: str = "auto"
     trained_length: int | None = None  # tokens; None: what the model's configuration says
     folder: Path = Path()  # of the experiment file
-    trainings: "tuple[Training | None, ...]" = ()  # every method is given each; None: no training
+    trainings: tuple[Training | None, ...] = ()  # every method is given each; None: no training
     crossing: str = "fixed"
     notes: tuple[str, ...] = ()  # what was added without being asked, in words for the user
 
@@ -164,11 +162,9 @@ def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "exp
         )
     trainings: tuple[Training | None, ...] = ()
     if "training" in content:
-        from harness.training.stage import read as read_trainings
-
         shared = content.get("training_settings")
         pocket = content["model"] in shipped_models()
-        trainings = read_trainings(f"{where}: training", content["training"], shared, folder, pocket)
+        trainings = parse_trainings(f"{where}: training", content["training"], shared, folder, pocket)
     elif "training_settings" in content:
         raise ValueError(f"{where}: training_settings says how to train, but there is no training; list recipes there")
     return Experiment(

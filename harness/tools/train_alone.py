@@ -33,16 +33,16 @@ def train_alone(
     """
     from extenders.training.recipe import RECIPES
     from harness.experiment.file import load_method, user_folders
+    from harness.experiment.trainings import parse_training
     from harness.model.files import shipped_models
     from harness.model.load import load_model
     from harness.training.corpus import identity
     from harness.training.distributed import world
     from harness.training.job import dtype_of, job_of, run_job
-    from harness.training.stage import one
 
     if recipe not in RECIPES:
         raise ValueError(f"no training recipe is named {recipe!r}; {parameters.hint(recipe, RECIPES)}")
-    training = one(f"train: {recipe}", recipe, settings, Path(), model in shipped_models())
+    training = parse_training(f"train: {recipe}", recipe, settings, Path(), model in shipped_models())
     cls = load_method("train", extender, user_folders())
     method = parameters.make(extender, cls, given, {"target_length": target_length})
     with world() as here:

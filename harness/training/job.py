@@ -18,54 +18,13 @@ from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.search.searched import SearchedExtender
-from extenders.training.recipe import RECIPES, Lora, Recipe
 from extenders.training.schedule import Schedule, schedule
-from harness.experiment.parameters import hint
+from harness.experiment.trainings import Training
 from harness.store import Store, key_of
 
 VERSION = 1  # raised when the same settings train otherwise
 SKIPPING = 2  # raised when the same recipe skips positions otherwise
 TOKENS_PER_STEP = 16_384
-POCKET_RATE = 5e-4  # AdamW, for models of a few million weights; papers' rates are for billions
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a user may say about a training; what is left out is the recipe's."""
-
-    tokens: int  # the budget: a run stops before it would train on more
-    corpus: str = ""  # see harness.training.corpus; "pocket" for the shipped models
-    tokens_per_step: int = 0  # 0: 16,384, or one sequence of the target length where that is longer
-    learning_rate: float | None = None
-    schedule: str | None = None
-    warmup: float | None = None  # share of the tokens
-    mix: dict[str, float] | None = None  # share of every portion by name
-    lora: int = 0  # rank; 0: as the recipe has it
-    float32: bool = False  # no bf16 autocast
-    checkpointing: bool = False  # compute activations again instead of storing them
-    micro_tokens: int = 0  # tokens of one forward pass; 0: 16,384
-    context_parallel: int = 1  # processes that share every sequence, under torchrun
-
-
-@dataclass(frozen=True)
-class Training:
-    """A recipe with its budget and data: one value of the factor `training`."""
-
-    label: str
-    recipe: Recipe
-    settings: Settings
-
-    def labelled(self, method: str) -> str:
-        """The label of a method that was given this training."""
-        return f"{method} + {self.label}"
-
-    def untrained(self, label: str) -> str:
-        """The label of such a method before the training."""
-        return label.removesuffix(f" + {self.label}")
-
-    @property
-    def short(self) -> dict[str, Any]:
-        return {"recipe": self.recipe.name, "tokens": self.settings.tokens}
 
 
 @dataclass(frozen=True)
@@ -94,29 +53,6 @@ class Job:
     def plans(self) -> dict[str, RopePlan]:
         """Every plan of the run by the name that its sequences say."""
         return plans_of(self.extender, self.rope, self.plan, self.stages)
-
-
-def training_of(name: object, settings: Settings, label: str = "", pocket: bool = False) -> Training:
-    """The training of a recipe's name with settings. `pocket`: the model is a shipped one, which has defaults."""
-    if name not in RECIPES:
-        raise ValueError(f"no training recipe is named {name!r}; {hint(name, [*RECIPES, 'none'])}")
-    recipe = RECIPES[str(name)]
-    if settings.mix is not None:
-        recipe = recipe.with_mix(settings.mix)
-    given = {key: getattr(settings, key) for key in ("learning_rate", "schedule", "warmup")}
-    changes: dict[str, Any] = {"learning_rate": POCKET_RATE} if pocket else {}
-    changes |= {key: value for key, value in given.items() if value is not None}
-    if settings.lora:
-        changes["lora"] = dataclasses.replace(recipe.lora or Lora(), rank=settings.lora, alpha=2.0 * settings.lora)
-    corpus = settings.corpus or ("pocket" if pocket else "")
-    if not corpus:
-        raise ValueError(f"training {name}: name a corpus (a folder of texts, a .jsonl file or dataset:NAME)")
-    for key in ("tokens", "tokens_per_step", "micro_tokens", "lora", "context_parallel"):
-        value = getattr(settings, key)
-        if value < 0 or (key in ("tokens", "context_parallel") and value < 1):
-            raise ValueError(f"training {name}: {key} must be a whole number above 0, got {value}")
-    settings = dataclasses.replace(settings, corpus=corpus)
-    return Training(label or str(name), dataclasses.replace(recipe, **changes), settings)
 
 
 def job_of(

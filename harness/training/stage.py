@@ -7,76 +7,19 @@ training `none` keeps its cells, keys and label.
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from extenders.base import RopeSpec
 from extenders.search.searched import SearchedExtender
 from extenders.training.planned import PlannedInside
 from extenders.training.switched import OriginalInside
-from harness.experiment import parameters
 from harness.experiment.cells import Base, files_below, place_of
 from harness.experiment.file import Experiment, Method, Test
+from harness.experiment.trainings import NONE, Training
 from harness.store import Store
-from harness.training.job import Job, Settings, Training, job_of, training_of
+from harness.training.job import Job, job_of
 
-NONE = "none"
 Jobs = Mapping[tuple[str, int], Job]  # by the label of the trained method and the seed
-
-
-def read(where: str, listed: Any, shared: Any, folder: Path, pocket: bool) -> tuple[Training | None, ...]:
-    """The factor `training` of an experiment file; None stands for no training.
-
-    `shared` are settings of all entries, which an entry may override. `pocket`: the model is a shipped one.
-    """
-    if not isinstance(listed, list) or not listed:
-        raise ValueError(f"{where} must be a list of recipes or {NONE}, got {listed!r}")
-    if shared is not None and not isinstance(shared, dict):
-        raise ValueError(f"{where}_settings must be a mapping of settings, got {shared!r}")
-    found: list[Training | None] = []
-    for entry in listed:
-        name, given = (entry, {}) if isinstance(entry, str) else _pair(where, entry)
-        if name == NONE:
-            if given:
-                raise ValueError(f"{where}: {NONE} takes no settings, got {', '.join(map(str, given))}")
-            found.append(None)
-            continue
-        found.append(one(f"{where}: {name}", name, {**(shared or {}), **given}, folder, pocket))
-    labels = [NONE if training is None else training.label for training in found]
-    twice = [label for label in labels if labels.count(label) > 1]
-    if twice:
-        raise ValueError(f"{where}: two entries are labelled {twice[0]!r}; give one of them another 'label'")
-    return tuple(found)
-
-
-def one(where: str, name: object, given: Mapping[str, Any], folder: Path, pocket: bool) -> Training:
-    """The training of a recipe's name with what a user wrote. Raises ValueError that begins with `where`."""
-    given = dict(given)
-    label = given.pop("label", name)
-    if not isinstance(label, str) or not label.strip():
-        raise ValueError(f"{where}: label must be a text, got {label!r}")
-    mix = given.get("mix")
-    if mix is not None and not (
-        isinstance(mix, dict) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in mix.values())
-    ):
-        raise ValueError(f"{where}: mix must give portions shares, as in {{short: 0.3, long: 0.7}}, got {mix!r}")
-    corpus = given.get("corpus")
-    if isinstance(corpus, str) and corpus and (folder / corpus).exists():
-        given["corpus"] = str(folder / corpus)
-    settings = parameters.make(where, Settings, given, {})
-    try:
-        return training_of(name, settings, label, pocket)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _pair(where: str, entry: Any) -> tuple[str, dict[str, Any]]:
-    if not isinstance(entry, dict) or len(entry) != 1:
-        raise ValueError(f"{where}: an entry is a recipe or {{recipe: {{setting: value}}}}, got {entry!r}")
-    name, given = next(iter(entry.items()))
-    if not isinstance(name, str) or not (given is None or isinstance(given, dict)):
-        raise ValueError(f"{where}: an entry is a recipe or {{recipe: {{setting: value}}}}, got {entry!r}")
-    return name, given or {}
 
 
 @dataclass(frozen=True)
