@@ -1,6 +1,7 @@
 """One-line errors for parameters that come from an experiment file and may be of any type."""
 
 import math
+from typing import Any
 
 
 def check_positive(name: str, value: object) -> None:
@@ -19,3 +20,12 @@ def check_flag(name: str, value: object) -> None:
     """Raises ValueError unless `value` is True or False."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, got {value!r}")
+
+
+def checked_factors(name: str, value: Any) -> tuple[float, ...]:
+    """Numbers above 0 as floats. Raises ValueError for anything else."""
+    if isinstance(value, str) or not hasattr(value, "__iter__") or not (values := list(value)):
+        raise ValueError(f"{name} must be a list of numbers, one for each rotary pair, got {value!r}")
+    for i, factor in enumerate(values):
+        check_positive(f"{name}: factor {i}", factor)
+    return tuple(float(factor) for factor in values)

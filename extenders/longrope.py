@@ -21,17 +21,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from extenders._check import check_positive, check_whole
+from extenders._check import check_positive, check_whole, checked_factors
 from extenders._formulas import longrope_attention_factor
 from extenders.base import RopePlan, RopeSpec
-from extenders.search import cmaes, fast, operators
-from extenders.search.evolution import Sizes, affordable, evolve
-from extenders.search.fast import Axis, Family
+from extenders.search import operators
+from extenders.search.evolution import Procedure, evolve, sizes_of
+from extenders.search.family import Family
 from extenders.search.operators import Genome
-from extenders.search.problem import Candidate, Problem
+from extenders.search.problem import PlanOf, Problem
 from extenders.search.progressive import progressive
-from extenders.search.searched import SearchedExtender
-from extenders.search.shapes import monotone, power_ramp, released_start, seeds, upper_critical_pair
+from extenders.search.ramp import Ramp
+from extenders.search.searched import SMOOTH, SearchedExtender
+from extenders.search.shapes import released_start, seeds
 
 SAMPLES = 5  # texts a candidate, the paper's up to 256k tokens
 
@@ -74,7 +75,7 @@ class LongRope(SearchedExtender):
                 f"recovery_lengths must rise and lie below the target length {self.target_length}, got {list(lengths)}"
             )
         if self.recovery_factors is not None:
-            lists = tuple(checked_factors("recovery_factors", one) for one in self.recovery_factors)
+            lists = tuple(checked_factors("recovery_factors", factors) for factors in self.recovery_factors)
             object.__setattr__(self, "recovery_factors", lists)
             if len(lists) != len(lengths):
                 raise ValueError(f"{len(lengths)} recovery_lengths need as many recovery_factors, got {len(lists)}")
@@ -92,9 +93,9 @@ class LongRope(SearchedExtender):
             factors = tuple(a * b for a, b in zip(factors, self.base_factors, strict=True))
         elif length <= rope.trained_length:
             return RopePlan.as_trained(rope)
-        for own_reach, own in zip(self.recovery_lengths, self.recovery_factors or (), strict=False):
-            if length <= own_reach:
-                factors, reach = own, own_reach
+        for recovery_length, listed in zip(self.recovery_lengths, self.recovery_factors or (), strict=False):
+            if length <= recovery_length:
+                factors, reach = listed, recovery_length
                 break
         attention = self.attention_factor
         if attention is None:
@@ -103,16 +104,39 @@ class LongRope(SearchedExtender):
 
     def search(self, problem: Problem) -> Self:
         if self.intermediate_length is not None:
-            return progressive(self, problem)
+            searches = 2 + len(self.recovery_lengths)
+            return progressive(problem, self.intermediate_length, searches, self._halfway, self._onward)
         whole, budget = problem.budget, problem.budget // (1 + len(self.recovery_lengths))
-        found = self
+        complete = self
         if self.factors is None:
             problem.budget = budget
-            found = self.with_found(self._searched(problem))
+            complete = self.with_found(self._searched(problem))
             problem.budget = whole
         if self.recovery_lengths and self.recovery_factors is None:
-            found = dataclasses.replace(found, recovery_factors=tuple(found._recovered(problem, budget)))
-        return found
+            complete = dataclasses.replace(complete, recovery_factors=tuple(complete._recovered(problem, budget)))
+        return complete
+
+    def _halfway(self, problem: Problem) -> Self:
+        """With factors for the intermediate length."""
+        shorter = dataclasses.replace(
+            self,
+            target_length=problem.target_length,
+            intermediate_length=None,
+            recovery_lengths=(),
+            recovery_factors=None,
+        )
+        return shorter.search(problem)
+
+    def _onward(self, first: Self, problem: Problem) -> Self:
+        """With factors for the rest of the way, on the model that was fine-tuned with the first ones."""
+        rest = dataclasses.replace(
+            self,
+            intermediate_length=None,
+            base_factors=first.factors,
+            base_length=first.target_length,
+            keep_first=first.keep_first,
+        )
+        return dataclasses.replace(rest.search(problem), intermediate_length=self.intermediate_length)
 
     def _recovered(self, problem: Problem, budget: int) -> Iterator[tuple[float, ...]]:
         """The lists for shorter prompts. On weights as they were trained, the window needs none: all ones."""
@@ -127,12 +151,14 @@ class LongRope(SearchedExtender):
 
     def _searched(self, problem: Problem, recovery: int | None = None) -> dict[str, Any]:
         """`factors` and `keep_first` for the problem's length, or the list of one recovery length."""
-        if self.searcher in ("fast", "cma"):
-            module = fast if self.searcher == "fast" else cmaes
-            return dict(
-                module.search(problem, self, self.family(problem.rope, recovery), self.search_samples).parameters
-            )
-        return dict(self._evolved(problem, recovery).parameters)
+        plan_of = self.plan_of(problem)
+        if self.searcher in SMOOTH:
+            family = self.family(problem.rope, plan_of, recovery)
+            return dict(SMOOTH[self.searcher](problem, family, self.search_samples).parameters)
+        samples = SAMPLES if self.search_samples is None else self.search_samples
+        sizes = sizes_of(problem, samples, self.size)
+        procedure = self.procedure(problem.rope, plan_of, sizes.tries, recovery)
+        return dict(evolve(problem, procedure, sizes, samples).parameters)
 
     def scale(self, rope: RopeSpec, recovery: int | None = None) -> float:
         """The s that bounds a search: of the whole way, of what base_factors leave of it, or of a recovery length."""
@@ -142,69 +168,40 @@ class LongRope(SearchedExtender):
             return self.target_length / self.base_length
         return self.factor(rope)
 
-    def family(self, rope: RopeSpec, recovery: int | None = None) -> Family:
-        """The smooth family: a ramp from 1 to a top factor (see `extenders.search.shapes`)."""
-        pairs, scale = len(rope.inv_freq), self.scale(rope, recovery)
-        most = operators.MAXIMUM_MARGIN * scale
-        last = max(pairs - 1, 1)
-        axes = (
-            Axis("low", 0.0, float(upper_critical_pair(rope))),
-            Axis("width", 0.0, float(last)),
-            Axis("top", 1.0, most),
-            Axis("power", -1.0, 1.0),
-        )
+    def family(self, rope: RopeSpec, plan_of: PlanOf, recovery: int | None = None) -> Family:
+        """The smooth family of `fast`, with its local moves."""
+        scale = self.scale(rope, recovery)
+        ramp = Ramp(rope, operators.MAXIMUM_MARGIN * scale)
 
-        def found(values: Mapping[str, float]) -> dict[str, Any]:
-            ramp = power_ramp(pairs, values["low"], values["width"], values["top"], values["power"])
-            return found_as(monotone(ramp, 1.0, most), self.keep_first or 0, recovery)
+        def parameters_of(values: Mapping[str, float]) -> dict[str, Any]:
+            return fields_of(ramp.factors(values), self.keep_first or 0, recovery)
 
         def nudge(before: Mapping[str, Any], rng: random.Random, step: float) -> dict[str, Any]:
             if recovery is not None:
-                return found_as(stretch(before["recovery_factors"][0], 0, 1.0, most, rng, step), 0, recovery)
+                return fields_of(ramp.stretched(before["recovery_factors"][0], rng, step), 0, recovery)
             if self.keep_first is None and rng.random() < 0.25:
                 return {**before, "keep_first": rng.choice(operators.START_TOKENS)}
-            return {**before, "factors": stretch(before["factors"], 0, 1.0, most, rng, step)}
+            return {**before, "factors": ramp.stretched(before["factors"], rng, step)}
 
-        critical = max(rope.pair_of_period(rope.trained_length), 1.0)
-        fastest = min(max(rope.pair_of_period(rope.trained_length / 32), 0.0), critical)
-        whole = {"low": 0.0, "top": scale}
-        starts = {
-            "yarn": {**whole, "low": fastest, "width": critical - fastest, "power": -1.0},
-            "ntk": {**whole, "width": float(last), "power": 0.0},
-            "ntk-theoretical": {**whole, "width": critical, "power": 0.0},
-            "pi": {**whole, "width": 0.0, "power": 0.0},
-            "released": {**whole, "low": fastest, "width": critical - fastest, "power": 1.0},
-        }
-        return Family(axes, found, starts, nudge)
+        return Family(ramp.axes(), parameters_of, plan_of, ramp.starts(scale), nudge)
 
-    def _evolved(self, problem: Problem, recovery: int | None = None) -> Candidate:
-        rope, scale = problem.rope, self.scale(problem.rope, recovery)
-        samples = SAMPLES if self.search_samples is None else self.search_samples
-        size = affordable(problem.forwards, samples) if self.size is None else self.size
-        sizes = Sizes().scaled(size)
-        rng = problem.random("initial population")
+    def procedure(self, rope: RopeSpec, plan_of: PlanOf, tries: int, recovery: int | None = None) -> Procedure:
+        """The official search that `searcher` names."""
+        scale = self.scale(rope, recovery)
         reach = max(round(scale * rope.trained_length), rope.trained_length + 1)
         rules: operators.Operators
         if self.searcher == "paper":
             extras = operators.START_TOKENS if self.keep_first is None and recovery is None else (self.keep_first or 0,)
-            rules = operators.Paper(upper=operators.MAXIMUM_MARGIN * scale, extras=extras)
-            start = [(Genome(one, extras[0]), name) for name, one in seeds(rope, reach).items()]
+            rules = operators.LongRopePaper(upper=operators.MAXIMUM_MARGIN * scale, extras=extras)
+            starts = [(Genome(factors, extras[0]), name) for name, factors in seeds(rope, reach).items()]
         else:
-            rules = operators.Released(upper=1 + scale, tries=sizes.tries)
-            start = [(Genome(released_start(rope, reach), self.keep_first or 0), "released")]
+            rules = operators.LongRopeReleased(upper=1 + scale, tries=tries)
+            starts = [(Genome(released_start(rope, reach), self.keep_first or 0), "released")]
 
-        def grow(
-            number: int, population: list[tuple[Genome, Candidate]], history: operators.History
-        ) -> tuple[Genome, Candidate] | None:
-            genome, parent = population[rng.randrange(len(start))]
-            child = rules.mutate(genome, rng, history)
-            return None if child is None else (child, parent)
+        def parameters_of(genome: Genome) -> dict[str, Any]:
+            return fields_of(genome.factors, genome.extra, recovery)
 
-        def make(genome: Genome, operator: str, parent: Candidate | None) -> Candidate:
-            found = found_as(genome.factors, genome.extra, recovery)
-            return self.candidate(problem, found, operator, parent, self.searcher)
-
-        return evolve(problem, start, grow, rules, make, sizes, samples)
+        return Procedure(self.searcher, rules, lambda rng: starts, parameters_of, plan_of)
 
     @classmethod
     def example(cls, rope: RopeSpec) -> dict[str, Any]:
@@ -212,34 +209,8 @@ class LongRope(SearchedExtender):
         return {"factors": [1 + i / pairs for i in range(pairs)], "keep_first": 4}
 
 
-def found_as(factors: tuple[float, ...], keep_first: int, recovery: int | None) -> dict[str, Any]:
-    """What a search found, as fields of the method."""
+def fields_of(factors: tuple[float, ...], keep_first: int, recovery: int | None) -> dict[str, Any]:
+    """What a search gives, as fields of the method."""
     if recovery is not None:
         return {"recovery_factors": (factors,)}
     return {"factors": factors, "keep_first": keep_first}
-
-
-def stretch(
-    factors: tuple[float, ...], first: int, lower: float, upper: float, rng: random.Random, step: float
-) -> tuple[float, ...]:
-    """The factors with one random stretch from `first` on scaled by a few percent, monotone and within bounds."""
-    pairs = len(factors)
-    start = rng.randrange(first, pairs)
-    end = rng.randrange(start + 1, pairs + 1)
-    scale = 2 ** rng.gauss(0, step)
-    moved = list(factors)
-    moved[start:end] = [value * scale for value in factors[start:end]]
-    if scale < 1:  # lowering a stretch lowers what stands before it where it must
-        for i in range(start - 1, first - 1, -1):
-            moved[i] = min(moved[i], moved[i + 1])
-    floor = max(lower, factors[first - 1] if first else lower)
-    return (*factors[:first], *monotone(moved[first:], floor, upper))
-
-
-def checked_factors(name: str, value: Any) -> tuple[float, ...]:
-    """Numbers above 0 as floats. Raises ValueError for anything else."""
-    if isinstance(value, str) or not hasattr(value, "__iter__") or not (values := list(value)):
-        raise ValueError(f"{name} must be a list of numbers, one for each rotary pair, got {value!r}")
-    for i, factor in enumerate(values):
-        check_positive(f"{name}: factor {i}", factor)
-    return tuple(float(factor) for factor in values)

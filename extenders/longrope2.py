@@ -19,27 +19,27 @@ numbers of mutations, crossovers and parents; they are LongRoPE's. Ablations: `f
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from extenders._check import check_flag, check_positive
+from extenders._check import check_flag, check_positive, checked_factors
 from extenders._formulas import longrope_attention_factor
 from extenders.base import RopePlan, RopeSpec
-from extenders.longrope import checked_factors, stretch
-from extenders.search import cmaes, fast, operators
-from extenders.search.evolution import Sizes, affordable, evolve
-from extenders.search.fast import Axis, Family
+from extenders.search import operators
+from extenders.search.evolution import Procedure, evolve, sizes_of
+from extenders.search.family import Axis, Family
 from extenders.search.operators import Genome
-from extenders.search.problem import Candidate, Problem
-from extenders.search.searched import SearchedExtender
+from extenders.search.problem import PlanOf, Problem
+from extenders.search.ramp import Ramp
+from extenders.search.searched import SMOOTH, SearchedExtender
 from extenders.search.shapes import (
     lower_critical_pair,
     monotone,
     ntk_then_tail,
-    power_ramp,
     released_start,
     seeds,
+    stretch,
     upper_critical_pair,
 )
 
@@ -90,22 +90,22 @@ class LongRope2(SearchedExtender):
         pairs = len(problem.rope.inv_freq)
         if self.critical_pair is not None and self.critical_pair > pairs - 1:
             raise ValueError(f"critical_pair must be at most {pairs - 1}, the last pair, got {self.critical_pair:g}")
-        if self.searcher in ("fast", "cma"):
-            module = fast if self.searcher == "fast" else cmaes
-            best = module.search(problem, self, self.family(problem.rope), self.search_samples)
+        plan_of = self.plan_of(problem)
+        if self.searcher in SMOOTH:
+            family = (self._all_pairs if self.search_all else self.family)(problem.rope, plan_of)
+            best = SMOOTH[self.searcher](problem, family, self.search_samples)
         else:
-            best = self._evolved(problem)
+            samples = SAMPLES if self.search_samples is None else self.search_samples
+            sizes = sizes_of(problem, samples, self.size, self._populations)
+            best = evolve(problem, self.procedure(problem.rope, plan_of, sizes.tries), sizes, samples)
         return self.with_found(best.parameters)
 
-    def family(self, rope: RopeSpec) -> Family:
-        """The smooth families, with their local moves."""
+    def family(self, rope: RopeSpec, plan_of: PlanOf) -> Family:
+        """LongRoPE2's shape in four numbers, with its local moves above the critical pair."""
         pairs, factor = len(rope.inv_freq), self.factor(rope)
-        if self.search_all:
-            return self._all_pairs(rope)
-        fixed = self.critical_pair
         low, high = float(lower_critical_pair(rope)), float(upper_critical_pair(rope))
-        if fixed is not None:
-            low = high = float(fixed)
+        if self.critical_pair is not None:
+            low = high = float(self.critical_pair)
         axes = (
             Axis("critical", low, high),
             Axis("start", factor, 2 * factor, log=True),
@@ -113,7 +113,7 @@ class LongRope2(SearchedExtender):
             Axis("bend", 1 / 3, 3.0, log=True),
         )
 
-        def found(values: Mapping[str, float]) -> dict[str, Any]:
+        def parameters_of(values: Mapping[str, float]) -> dict[str, Any]:
             start = values["start"]
             end = start + values["rise"] * (2 * factor - start)
             shape = ntk_then_tail(pairs, values["critical"], start, end, values["bend"])
@@ -125,101 +125,101 @@ class LongRope2(SearchedExtender):
             first = min(math.ceil(before["critical_pair"]), pairs - 1)
             return {**before, "factors": stretch(before["factors"], first, factor, 2 * factor, rng, step)}
 
-        middle = (low + high) / 2
-        flat = {"start": factor, "rise": 0.0, "bend": 1.0}
-        starts = {
-            "flat at theory": {**flat, "critical": high},
-            "flat between": {**flat, "critical": middle},
-            "flat at ten turns": {**flat, "critical": low},
-            # the shape of the published LLaMA3-8B list: λ_c = 1.36·s two pairs below theory, 1.63·s at the end
-            "published": {"critical": max(low, high - 2), "start": 1.36 * factor, "rise": 0.41, "bend": 1.0},
-            "published, earlier": {"critical": middle, "start": 1.36 * factor, "rise": 0.41, "bend": 1.0},
-        }
-        return Family(axes, found, starts, nudge)
+        return Family(axes, parameters_of, plan_of, known_shapes(low, high, factor), nudge)
 
-    def _all_pairs(self, rope: RopeSpec) -> Family:
-        pairs, factor = len(rope.inv_freq), self.factor(rope)
-        last = float(max(pairs - 1, 1))
-        axes = (
-            Axis("low", 0.0, float(upper_critical_pair(rope))),
-            Axis("width", 0.0, last),
-            Axis("top", 1.0, 2 * factor),
-            Axis("power", -1.0, 1.0),
-        )
-
-        def found(values: Mapping[str, float]) -> dict[str, Any]:
-            ramp = power_ramp(pairs, values["low"], values["width"], values["top"], values["power"])
-            return {"factors": monotone(ramp, 1.0, 2 * factor)}
+    def _all_pairs(self, rope: RopeSpec, plan_of: PlanOf) -> Family:
+        """LongRoPE's family within LongRoPE2's bounds."""
+        factor = self.factor(rope)
+        ramp = Ramp(rope, 2 * factor)
+        starts = ramp.starts(factor)
 
         def nudge(before: Mapping[str, Any], rng: random.Random, step: float) -> dict[str, Any]:
-            return {"factors": stretch(before["factors"], 0, 1.0, 2 * factor, rng, step)}
+            return {"factors": ramp.stretched(before["factors"], rng, step)}
 
-        critical = max(rope.pair_of_period(rope.trained_length), 1.0)
-        fastest = min(max(rope.pair_of_period(rope.trained_length / 32), 0.0), critical)
-        starts = {
-            "yarn": {"low": fastest, "width": critical - fastest, "top": factor, "power": -1.0},
-            "ntk-theoretical": {"low": 0.0, "width": critical, "top": factor, "power": 0.0},
-        }
-        return Family(axes, found, starts, nudge)
+        return Family(
+            ramp.axes(),
+            lambda values: {"factors": ramp.factors(values)},
+            plan_of,
+            {name: starts[name] for name in ("yarn", "ntk-theoretical")},
+            nudge,
+        )
 
-    def _evolved(self, problem: Problem) -> Candidate:
-        rope, factor = problem.rope, self.factor(problem.rope)
-        samples = SAMPLES if self.search_samples is None else self.search_samples
-        populations = 2 if self.searcher == "released" else 1
-        size = affordable(problem.forwards, samples, populations) if self.size is None else self.size
-        sizes = Sizes().scaled(size)
-        rng = problem.random("initial population")
-        rules, start = self._rules(rope, factor, sizes.tries, rng)
+    @property
+    def _populations(self) -> int:
+        """The released code starts with two populations."""
+        return 2 if self.searcher == "released" else 1
 
-        def grow(
-            number: int, population: list[tuple[Genome, Candidate]], history: operators.History
-        ) -> tuple[Genome, Candidate] | None:
-            # the code walks on from the individual eight places back; the paper mutates any starting vector
-            place = number - STARTS if self.searcher == "released" and number >= STARTS else rng.randrange(len(start))
-            genome, parent = population[place]
-            child = rules.mutate(genome, rng, history)
-            return None if child is None else (child, parent)
+    def procedure(self, rope: RopeSpec, plan_of: PlanOf, tries: int) -> Procedure:
+        """The official search that `searcher` names. The code's mutations walk on from the member eight places back."""
 
-        def make(genome: Genome, operator: str, parent: Candidate | None) -> Candidate:
-            found: dict[str, Any] = {"factors": genome.factors}
-            if not self.search_all:
-                found["critical_pair"] = float(genome.extra)
-            return self.candidate(problem, found, operator, parent, self.searcher)
+        def parameters_of(genome: Genome) -> dict[str, Any]:
+            critical = {} if self.search_all else {"critical_pair": float(genome.extra)}
+            return {"factors": genome.factors, **critical}
 
-        return evolve(problem, start, grow, rules, make, sizes, samples, populations)
+        rules, starts = self._rules(rope, tries)
+        back = STARTS if self.searcher == "released" else None
+        return Procedure(self.searcher, rules, starts, parameters_of, plan_of, self._populations, back)
 
     def _rules(
-        self, rope: RopeSpec, factor: float, tries: int, rng: random.Random
-    ) -> tuple[operators.Operators, list[tuple[Genome, str]]]:
+        self, rope: RopeSpec, tries: int
+    ) -> tuple[operators.Operators, Callable[[random.Random], list[tuple[Genome, str]]]]:
         """Operators and starting vectors of the chosen procedure."""
-        pairs = len(rope.inv_freq)
+        factor = self.factor(rope)
         if self.search_all and self.searcher == "paper":
-            named = seeds(rope, self.target_length)
-            return operators.Paper(2 * factor, extras=()), [(Genome(one), name) for name, one in named.items()]
+            named = [(Genome(factors), name) for name, factors in seeds(rope, self.target_length).items()]
+            return operators.LongRopePaper(2 * factor, extras=()), lambda rng: named
         if self.search_all:
-            start = released_start(rope, self.target_length)
-            return operators.Released(2 * factor, tries), [(Genome(start), "released")]
+            start = [(Genome(released_start(rope, self.target_length)), "released")]
+            return operators.LongRopeReleased(2 * factor, tries), lambda rng: start
         if self.searcher == "released":
             fixed = upper_critical_pair(rope) - 1 if self.critical_pair is None else round(self.critical_pair)
-            fixed = max(fixed, 1)
-            rules = operators.Released2(fixed, factor, 2 * factor, tries)
-            starts = []
-            for q in range(STARTS):
-                value = factor * (1 + q / STARTS)
-                above = [min(value + 0.1 * i, 2 * factor) for i in range(pairs - fixed)]
-                starts.append((Genome(rules.filled([value] * fixed + above), fixed), f"start {q}"))
-            return rules, starts
+            released = operators.LongRope2Released(max(fixed, 1), factor, 2 * factor, tries)
+            starts = released_starts(released, len(rope.inv_freq))
+            return released, lambda rng: starts
         low, high = lower_critical_pair(rope), upper_critical_pair(rope)
         if self.critical_pair is not None:
             low = high = round(self.critical_pair)
-        paper = operators.Paper2(factor, 2 * factor)
-        starts = []
-        for critical in range(low, high + 1):
-            value = float(rng.randint(math.ceil(factor), math.floor(2 * factor)))
-            starts.append((Genome(paper.filled([value] * pairs, critical), critical), f"flat at {critical}"))
-        return paper, starts
+        paper = operators.LongRope2Paper(factor, 2 * factor)
+        return paper, lambda rng: paper_starts(paper, range(low, high + 1), len(rope.inv_freq), rng)
 
     @classmethod
     def example(cls, rope: RopeSpec) -> dict[str, Any]:
         pairs = len(rope.inv_freq)
         return {"factors": [1 + i / pairs for i in range(pairs)]}
+
+
+def known_shapes(low: float, high: float, factor: float) -> dict[str, dict[str, float]]:
+    """Values of the axes to begin with; the critical pair lies between `low` and `high`."""
+    middle = (low + high) / 2
+    flat = {"start": factor, "rise": 0.0, "bend": 1.0}
+    # the shape of the published LLaMA3-8B list: λ_c = 1.36·s two pairs below theory, 1.63·s at the end
+    published = {"start": 1.36 * factor, "rise": 0.41, "bend": 1.0}
+    return {
+        "flat at theory": {**flat, "critical": high},
+        "flat between": {**flat, "critical": middle},
+        "flat at ten turns": {**flat, "critical": low},
+        "published": {**published, "critical": max(low, high - 2)},
+        "published, earlier": {**published, "critical": middle},
+    }
+
+
+def released_starts(rules: operators.LongRope2Released, pairs: int) -> list[tuple[Genome, str]]:
+    """The code's starting vectors: from s to 2s, each rising by 0.1 a pair from the critical pair on."""
+    starts = []
+    for q in range(STARTS):
+        value = rules.lower * (1 + q / STARTS)
+        above = [min(value + 0.1 * i, rules.upper) for i in range(pairs - rules.critical)]
+        factors = rules.filled([value] * rules.critical + above)
+        starts.append((Genome(factors, rules.critical), f"start {q}"))
+    return starts
+
+
+def paper_starts(
+    rules: operators.LongRope2Paper, critical_pairs: Iterable[int], pairs: int, rng: random.Random
+) -> list[tuple[Genome, str]]:
+    """The paper's starting vectors: for every critical pair one that is flat above it, at a whole factor in [s, 2s]."""
+    starts = []
+    for critical in critical_pairs:
+        value = float(rng.randint(math.ceil(rules.lower), math.floor(rules.upper)))
+        starts.append((Genome(rules.filled([value] * pairs, critical), critical), f"flat at {critical}"))
+    return starts

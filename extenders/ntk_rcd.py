@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from extenders._check import check_positive
 from extenders._formulas import ntk_fill
 from extenders.base import RopePlan, RopeSpec
-from extenders.search.fast import Axis
+from extenders.search.family import Axis
 from extenders.search.shapes import lower_critical_pair, upper_critical_pair
 from extenders.search.tuning import TunedExtender
 

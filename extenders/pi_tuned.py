@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from extenders._check import check_positive
 from extenders.base import RopePlan, RopeSpec
-from extenders.search.fast import Axis
+from extenders.search.family import Axis
 from extenders.search.tuning import TunedExtender
 
 

@@ -10,11 +10,12 @@ from searches import BEST, ROPE, TARGET, Losses, noisy, problem, textbook
 from extenders._formulas import longrope_attention_factor
 from extenders._published import published
 from extenders.base import Extender, RopePlan
-from extenders.longrope import LongRope, stretch
+from extenders.longrope import LongRope
 from extenders.longrope2 import LongRope2
 from extenders.ntk import Ntk
 from extenders.ntk_rcd import NtkRcd
 from extenders.search.problem import Problem
+from extenders.search.shapes import stretch
 from extenders.yarn import Yarn
 from extenders.yarn_rcd import YarnRcd
 

@@ -12,7 +12,8 @@ from extenders.longrope import LongRope
 from extenders.longrope2 import LongRope2
 from extenders.pi import PositionInterpolation
 from extenders.search import fast
-from extenders.search.fast import Axis, hypercube, race
+from extenders.search.family import Axis
+from extenders.search.fast import hypercube, race
 from extenders.search.problem import HELD_OUT, Problem
 from extenders.search.searched import SearchedExtender
 
@@ -48,7 +49,7 @@ def test_every_search_holds_its_bounds_and_its_budget_and_follows_its_seed(varia
     extender = method(name, **parameters)
     runs = {}
     for seed in (0, 0, 1):
-        lines: list[dict[str, Any]] = []
+        lines: list[Any] = []
         losses = Losses()
         asked = problem(60, losses, seed=seed, log=lines.append)
         found = extender.search(asked)
@@ -113,7 +114,7 @@ def test_one_search_of_the_real_critical_pair() -> None:
 
 
 def test_the_winner_is_checked_on_held_out_texts_beside_the_baselines() -> None:
-    lines: list[dict[str, Any]] = []
+    lines: list[Any] = []
     losses = Losses()
     LongRope2(target_length=TARGET).search(problem(100, losses, log=lines.append))
     held_out = {line["held_out"]: line for line in lines if "held_out" in line}
@@ -147,7 +148,7 @@ def test_nan_is_the_worst_candidate() -> None:
 
     for variant in ("longrope2 fast", "longrope2 paper", "longrope2 released", "longrope fast", "abf"):
         name, parameters = VARIANTS[variant]
-        lines: list[dict[str, Any]] = []
+        lines: list[Any] = []
         found = method(name, **parameters).search(problem(60, Losses(sometimes), log=lines.append))
         assert found.plan(ROPE, TARGET).rescale_factors(ROPE)[-1] <= 12
         assert any(line["loss"] is None for line in lines) or name == "longrope"
@@ -227,13 +228,39 @@ def plan(value: float) -> RopePlan:
 def test_a_pair_of_plan_and_sample_is_paid_for_once() -> None:
     losses = Losses()
     asked = problem(10, losses)
-    assert len(asked.loss([plan(2), plan(3)], 2)) == 2 and asked.spent == 4 * TARGET
-    assert asked.loss([plan(2)], 3) and asked.spent == 5 * TARGET
-    assert len(asked.loss([plan(2), plan(3), plan(4), plan(5)], 3)) == 3  # the budget ends before the last
+
+    def measured(samples: int, *values: int) -> int:
+        return len(asked.measure([asked.candidate(plan(value), "new") for value in values], samples))
+
+    assert measured(2, 2, 3) == 2 and asked.spent == 4 * TARGET
+    assert measured(3, 2) and asked.spent == 5 * TARGET
+    assert measured(3, 2, 3, 4, 5) == 3  # the budget ends before the last
     assert asked.spent == 9 * TARGET and asked.left == 1 and len(losses.asked) == 9
     one = asked.candidate(plan(2), "again")
     assert asked.measure([one], 3) == [one] and asked.spent == 9 * TARGET
     assert one.loss == pytest.approx(sum(noisy(plan(2), n) for n in range(3)) / 3)
+
+
+def test_losses_of_an_earlier_sitting_are_paid_for_and_not_measured_again() -> None:
+    whole, first, second = Losses(), {}, Losses()  # type: ignore[var-annotated]
+    winner = LongRope2(target_length=TARGET).search(problem(60, whole, known=first))
+    assert len(first) == len(whole.asked) and all(pair in first for pair in whole.asked)
+    half = {pair: first[pair] for pair in whole.asked[: len(whole.asked) // 2]}
+    again = problem(60, second, known=dict(half))
+    assert LongRope2(target_length=TARGET).search(again) == winner
+    assert second.asked == whole.asked[len(half) :] and again.spent == len(whole.asked) * TARGET
+
+
+def test_the_loss_of_a_plan_is_over_all_samples_that_it_was_measured_on() -> None:
+    asked = problem(20)
+    twice, never = asked.candidate(plan(2), "a"), plan(3)
+    asked.measure([twice], 2), asked.measure([twice], 5)
+    asked.held_out({"a": plan(2), "never": never}, 3)
+    assert asked.loss_of(plan(2)) == twice.loss == pytest.approx(sum(noisy(plan(2), n) for n in range(5)) / 5)
+    assert asked.loss_of(never) is None
+    broken = problem(5, Losses(lambda plan, sample: math.nan))
+    broken.measure([broken.candidate(plan(2), "a")], 2)
+    assert broken.loss_of(plan(2)) is None
 
 
 def test_candidates_are_compared_on_the_same_texts() -> None:

@@ -15,10 +15,10 @@ from extenders.search.operators import (
     STEP,
     Genome,
     History,
-    Paper,
-    Paper2,
-    Released,
-    Released2,
+    LongRope2Paper,
+    LongRope2Released,
+    LongRopePaper,
+    LongRopeReleased,
     first_legal,
     grid,
     rises,
@@ -56,7 +56,7 @@ def walk(operators: Any, start: Genome, seed: int, steps: int = 6) -> list[Genom
 @given(seed=st.integers(0, 10**6), name=st.sampled_from(["pi", "ntk", "yarn"]))
 def test_longropes_paper_stays_in_its_space(seed: int, name: str) -> None:
     start = Genome(seeds(ROPE, TARGET)[name], 0)
-    for child in walk(Paper(1.25 * S), start, seed):
+    for child in walk(LongRopePaper(1.25 * S), start, seed):
         assert rises(child.factors)
         assert 1 <= child.factors[0] and child.factors[-1] <= 1.25 * S
         assert child.extra in START_TOKENS
@@ -65,7 +65,7 @@ def test_longropes_paper_stays_in_its_space(seed: int, name: str) -> None:
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 def test_longropes_released_code_stays_in_its_space(seed: int) -> None:
-    for child in walk(Released(1 + S), Genome(released_start(ROPE, TARGET)), seed, 4):
+    for child in walk(LongRopeReleased(1 + S), Genome(released_start(ROPE, TARGET)), seed, 4):
         assert rises(child.factors)
         assert 1 <= child.factors[0] and child.factors[-1] <= 1 + S + STEP
         assert child.extra == 0
@@ -74,7 +74,7 @@ def test_longropes_released_code_stays_in_its_space(seed: int) -> None:
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), critical=st.integers(9, 18), value=st.integers(8, 16))
 def test_longrope2s_paper_stays_in_its_space(seed: int, critical: int, value: int) -> None:
-    rules = Paper2(S, 2 * S)
+    rules = LongRope2Paper(S, 2 * S)
     start = Genome(rules.filled([float(value)] * 32, critical), critical)
     for child in walk(rules, start, seed):
         above = child.factors[critical:]
@@ -86,7 +86,7 @@ def test_longrope2s_paper_stays_in_its_space(seed: int, critical: int, value: in
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 def test_longrope2s_released_code_stays_in_its_space(seed: int) -> None:
-    rules = Released2(17, S, 2 * S)
+    rules = LongRope2Released(17, S, 2 * S)
     start = Genome(rules.filled([9.0] * 17 + [9 + 0.1 * i for i in range(15)]), 17)
     for child in walk(rules, start, seed, 4):
         assert rises(child.factors, strictly=True)
@@ -96,7 +96,7 @@ def test_longrope2s_released_code_stays_in_its_space(seed: int) -> None:
 
 @pytest.mark.parametrize(
     "rules",
-    [Paper(1.25 * S), Released(1 + S), Paper2(S, 2 * S), Released2(17, S, 2 * S)],
+    [LongRopePaper(1.25 * S), LongRopeReleased(1 + S), LongRope2Paper(S, 2 * S), LongRope2Released(17, S, 2 * S)],
     ids=lambda one: type(one).__name__,
 )
 def test_operators_follow_their_seed(rules: Any) -> None:
@@ -119,7 +119,7 @@ def test_the_released_mutation_changes_nearly_all_of_a_flat_vector_and_a_third_o
         for i in range(12):
             history = History()
             history.add(start)
-            children.append(Released(33.0).mutate(start, random.Random(f"{name} {i}"), history))
+            children.append(LongRopeReleased(33.0).mutate(start, random.Random(f"{name} {i}"), history))
         counts[name] = sum(changed(start, child) for child in children if child) / 12
     assert counts["flat"] > 45
     assert 12 < counts["sloped"] < 32
@@ -128,7 +128,7 @@ def test_the_released_mutation_changes_nearly_all_of_a_flat_vector_and_a_third_o
 def test_the_bounds_of_paper_and_code_differ() -> None:
     """Paper: up to 1.25·s. Code: up to s + 1. At s = 32 a last factor of 40 is legal in one of them only."""
     highest = {}
-    for name, rules in (("paper", Paper(40.0)), ("released", Released(33.0))):
+    for name, rules in (("paper", LongRopePaper(40.0)), ("released", LongRopeReleased(33.0))):
         rng, history, genome = random.Random("bounds"), History(), Genome((1.0, 16.0, 32.0))
         history.add(genome)
         top = 0.0

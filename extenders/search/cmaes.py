@@ -7,24 +7,20 @@ global generator unless it is given another, so it is given one of its own.
 import importlib
 import math
 import warnings
+from typing import Any
 
-from extenders.search.fast import Family, Point, fidelity_of
+import numpy
+
+from extenders.search.family import Family, Point
+from extenders.search.fast import fidelity_of
 from extenders.search.problem import Candidate, Problem
-from extenders.search.searched import SearchedExtender
 
 PENALTY = 1e3  # nats; what an infinite loss counts as, because the library ranks finite numbers
 
 
-def search(problem: Problem, extender: SearchedExtender, family: Family, samples: int | None = None) -> Candidate:
+def search(problem: Problem, family: Family, samples: int | None = None) -> Candidate:
     """The best candidate when the budget is spent. Raises ValueError where the library is missing."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            cma = importlib.import_module("cma")
-    except ImportError:
-        raise ValueError("searcher 'cma' needs the package cma: pip install 'ropebench[cma]'") from None
-    import numpy
-
+    cma = _library()
     full = fidelity_of(problem, samples)
     problem.require(full)
     rng = problem.random("cma")
@@ -35,18 +31,33 @@ def search(problem: Problem, extender: SearchedExtender, family: Family, samples
     known: list[Candidate] = []
     padding = [0.5] if axes == 1 else []  # the library wants two dimensions at least
     options = {"bounds": [0, 1], "verbose": -9, "CMA_stds": [1.0] * max(2, axes)}
-    own = numpy.random.RandomState(rng.randrange(1, 2**31))
-    options |= {"seed": math.nan, "randn": own.randn}  # no seed: with one, the library seeds NumPy's global generator
+    generator = numpy.random.RandomState(rng.randrange(1, 2**31))
+    # no seed: with one, the library seeds NumPy's global generator
+    options |= {"seed": math.nan, "randn": generator.randn}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         strategy = cma.CMAEvolutionStrategy([*start, *padding], 0.2, options)
         while not strategy.stop() and problem.left >= full:
             asked = strategy.ask()
             points: list[Point] = [tuple(float(value) for value in point[:axes]) for point in asked]
-            made = [extender.candidate(problem, family.at(point), "cma", None, "cma") for point in points]
-            measured = problem.measure(made, full)
+            proposed = [_candidate(problem, family, point) for point in points]
+            measured = problem.measure(proposed, full)
             known += measured
-            if len(measured) < len(made):
+            if len(measured) < len(proposed):
                 break
-            strategy.tell(asked, [min(one.loss, PENALTY) for one in made])
+            strategy.tell(asked, [min(candidate.loss, PENALTY) for candidate in proposed])
     return problem.best(known)
+
+
+def _library() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("cma")
+    except ImportError:
+        raise ValueError("searcher 'cma' needs the package cma: pip install 'ropebench[cma]'") from None
+
+
+def _candidate(problem: Problem, family: Family, point: Point) -> Candidate:
+    parameters = family.at(point)
+    return problem.candidate(family.plan_of(parameters), "cma", parameters, None, "cma")

@@ -3,13 +3,13 @@
 The papers and their released code share it and differ in starting vectors, operators and sizes.
 """
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from extenders.search.operators import Genome, History, Operators
-from extenders.search.problem import Candidate, Problem
-
-Make = Callable[[Genome, str, Candidate | None], Candidate]
+from extenders.search.problem import Candidate, PlanOf, Problem
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Sizes:
         return populations * self.population + self.iterations * (self.mutations + self.crossovers)
 
 
+def sizes_of(problem: Problem, samples: int, size: float | None = None, populations: int = 1) -> Sizes:
+    """The hyper-parameters at a share of the full search; unless given, as large as the problem's budget pays for."""
+    return Sizes().scaled(affordable(problem.forwards, samples, populations) if size is None else size)
+
+
 def affordable(forwards: int, samples: int, populations: int = 1) -> float:
     """The largest size, in hundredths and at most 1, whose candidates `forwards` pay for at so many samples each."""
     for hundredths in range(100, 0, -1):
@@ -46,58 +51,92 @@ def affordable(forwards: int, samples: int, populations: int = 1) -> float:
     return 0.01
 
 
-def evolve(
-    problem: Problem,
-    start: Sequence[tuple[Genome, str]],
-    grow: Callable[[int, list[tuple[Genome, Candidate]], History], tuple[Genome, Candidate] | None],
-    operators: Operators,
-    make: Make,
-    sizes: Sizes,
-    samples: int,
-    populations: int = 1,
-) -> Candidate:
-    """The best candidate when the iterations or the budget end.
+@dataclass(frozen=True)
+class Procedure:
+    """What the papers and their codes have each in their own way, for one method.
 
-    `start` are the first individuals with their names; `grow(n, population, history)` makes individual n of the initial
-    population, which has `populations · sizes.population` members, and names its parent.
+    The initial population is filled up with mutations. `back`: member n mutates member n - `back` as soon as there is
+    one, and any of the starting vectors before; None: always one of these.
     """
+
+    name: str  # the stage of its candidates
+    operators: Operators
+    starts: Callable[[random.Random], list[tuple[Genome, str]]]  # starting vectors with their names
+    parameters_of: Callable[[Genome], Mapping[str, Any]]  # a genome → parameters of the method
+    plan_of: PlanOf
+    populations: int = 1  # the initial population, in `Sizes.population`
+    back: int | None = None
+
+    def candidate(self, problem: Problem, genome: Genome, operator: str, parent: Candidate | None) -> Candidate:
+        parameters = self.parameters_of(genome)
+        return problem.candidate(self.plan_of(parameters), operator, parameters, parent, self.name)
+
+
+def evolve(problem: Problem, procedure: Procedure, sizes: Sizes, samples: int) -> Candidate:
+    """The best candidate when the iterations or the budget end."""
     problem.require(samples)
     history = History()
-    first: list[tuple[Genome, Candidate]] = []
-    for genome, name in start[: max(1, populations * sizes.population)]:
-        history.add(genome)
-        first.append((genome, make(genome, name, None)))
-    while len(first) < populations * sizes.population:
-        grown = grow(len(first), first, history)
-        if grown is None:
-            break
-        history.add(grown[0])
-        first.append((grown[0], make(grown[0], "mutate", grown[1])))
-    genomes = {one.number: genome for genome, one in first}
-    population = problem.measure([one for _, one in first], samples)
+    first = _initial(problem, procedure, sizes, history)
+    genomes = {candidate.number: genome for genome, candidate in first}
+    population = problem.measure([candidate for _, candidate in first], samples)
     best = problem.best(population)
     rng = problem.random("evolution")
     for _ in range(sizes.iterations):
-        parents = sorted(population, key=lambda one: (one.loss, one.number))[: sizes.parents]
-        children = []
-        for i in range(sizes.mutations + sizes.crossovers):
-            made: Genome | None = None
-            parent, operator = rng.choice(parents), "mutate"
-            if i >= sizes.mutations and len(parents) > 1:
-                better, worse = sorted(rng.sample(range(len(parents)), 2))
-                parent, operator = parents[better], "crossover"
-                made = operators.cross(genomes[parent.number], genomes[parents[worse].number], rng, history)
-            if made is None:
-                made, operator = operators.mutate(genomes[parent.number], rng, history), "mutate"
-            if made is None:
-                continue  # nothing new is left around this parent
-            history.add(made)
-            child = make(made, operator, parent)
-            genomes[child.number] = made
-            children.append(child)
+        parents = sorted(population, key=lambda candidate: candidate.rank)[: sizes.parents]
+        children = _children(problem, procedure, sizes, parents, genomes, history, rng)
         measured = problem.measure(children, samples)
         population = parents + measured
         best = problem.best([best, *population])
         if len(measured) < len(children) or not children:
             break
     return best
+
+
+def _initial(problem: Problem, procedure: Procedure, sizes: Sizes, history: History) -> list[tuple[Genome, Candidate]]:
+    """The first individuals, not measured yet."""
+    size = procedure.populations * sizes.population
+    rng = problem.random("initial population")
+    starts = procedure.starts(rng)
+    members: list[tuple[Genome, Candidate]] = []
+    for genome, name in starts[: max(1, size)]:
+        history.add(genome)
+        members.append((genome, procedure.candidate(problem, genome, name, None)))
+    while len(members) < size:
+        back = procedure.back
+        place = len(members) - back if back is not None and len(members) >= back else rng.randrange(len(starts))
+        genome, parent = members[place]
+        child = procedure.operators.mutate(genome, rng, history)
+        if child is None:
+            break
+        history.add(child)
+        members.append((child, procedure.candidate(problem, child, "mutate", parent)))
+    return members
+
+
+def _children(
+    problem: Problem,
+    procedure: Procedure,
+    sizes: Sizes,
+    parents: Sequence[Candidate],
+    genomes: dict[int, Genome],
+    history: History,
+    rng: random.Random,
+) -> list[Candidate]:
+    """Mutations, then crossovers of two parents; a crossover that fails is a mutation. Their genomes are added."""
+    children = []
+    for i in range(sizes.mutations + sizes.crossovers):
+        genome: Genome | None = None
+        parent, operator = rng.choice(parents), "mutate"
+        if i >= sizes.mutations and len(parents) > 1:
+            better, worse = sorted(rng.sample(range(len(parents)), 2))
+            parent, operator = parents[better], "crossover"
+            genome = procedure.operators.cross(genomes[parent.number], genomes[parents[worse].number], rng, history)
+        if genome is None:
+            genome, operator = procedure.operators.mutate(genomes[parent.number], rng, history), "mutate"
+        if genome is None:
+            continue  # nothing new is left around this parent
+        history.add(genome)
+        child = procedure.candidate(problem, genome, operator, parent)
+        genomes[child.number] = genome
+        children.append(child)
+    return children

@@ -17,14 +17,13 @@ local move changes factors from the critical pair on and leaves the pairs below:
 
 import math
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from extenders.base import RopePlan
+from extenders.base import RopePlan, RopeSpec
 from extenders.ntk import Ntk
+from extenders.search.family import Family, Point
 from extenders.search.problem import Candidate, Problem
-from extenders.search.searched import SearchedExtender
 from extenders.search.shapes import flat, upper_critical_pair
 from extenders.yarn import Yarn
 
@@ -32,46 +31,6 @@ EXPLORE, REFINE = 0.4, 0.7  # shares of the budget when these stages end
 FINALISTS = 3
 PROPOSALS = 6  # of one round of refinement
 FIRST_STEP, LAST_STEP = 0.15, 0.01  # in units of an axis
-
-Point = tuple[float, ...]  # one number in [0, 1] per axis
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A smooth parameter and its range; `log` spaces it geometrically."""
-
-    name: str
-    low: float
-    high: float
-    log: bool = False
-
-    def value(self, unit: float) -> float:
-        if self.log:
-            return self.low * (self.high / self.low) ** unit
-        return self.low + (self.high - self.low) * unit
-
-    def unit(self, value: float) -> float:
-        if self.high <= self.low:
-            return 0.0
-        if self.log:
-            return min(max(math.log(value / self.low) / math.log(self.high / self.low), 0.0), 1.0)
-        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
-
-
-@dataclass(frozen=True)
-class Family:
-    """What is searched: axes, the method's fields at a point, points to begin with, and a local move of the fields."""
-
-    axes: tuple[Axis, ...]
-    found: Callable[[Mapping[str, float]], Mapping[str, Any]]
-    starts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    nudge: Callable[[Mapping[str, Any], random.Random, float], Mapping[str, Any]] | None = None
-
-    def at(self, point: Point) -> Mapping[str, Any]:
-        return self.found({axis.name: axis.value(unit) for axis, unit in zip(self.axes, point, strict=True)})
-
-    def point(self, values: Mapping[str, float]) -> Point:
-        return tuple(axis.unit(values[axis.name]) for axis in self.axes)
 
 
 def fidelity_of(problem: Problem, samples: int | None) -> int:
@@ -91,9 +50,9 @@ def race(
     samples = max(1, min(first, last))
     alive = problem.measure(candidates, samples)
     while True:
-        alive.sort(key=lambda one: (one.loss, one.number))
+        alive = ranked(alive)
         if reference is not None:
-            alive = [one for one in alive if one.loss < problem.on_samples(reference, samples)]
+            alive = [candidate for candidate in alive if candidate.loss < problem.on_samples(reference, samples)]
         if samples >= last or not alive:
             return alive
         if reference is None or len(alive) > 2:
@@ -101,98 +60,118 @@ def race(
         samples = min(last, 2 * samples)
         grown = problem.measure(alive, samples)
         if len(grown) < len(alive):  # the budget is spent
-            return sorted(grown, key=lambda one: (one.loss, one.number)) or alive
+            return ranked(grown) or alive
         alive = grown
 
 
-def search(problem: Problem, extender: SearchedExtender, family: Family, samples: int | None = None) -> Candidate:
+def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Best first."""
+    return sorted(candidates, key=lambda candidate: candidate.rank)
+
+
+class Proposals:
+    """Candidates of a family; a plan that was proposed before is none."""
+
+    def __init__(self, problem: Problem, family: Family) -> None:
+        self._problem, self._family = problem, family
+        self._points: dict[int, Point] = {}
+        self._proposed: set[str] = set()
+
+    def start(self, count: int, rng: random.Random) -> list[Candidate]:
+        """The known good points, then points of a hypercube, `count` in all at most."""
+        points = [(self._family.point(values), name) for name, values in self._family.starts.items()]
+        spread = hypercube(rng, len(self._family.axes), max(0, count - len(points)))
+        points += [(point, "hypercube") for point in spread]
+        return [new for point, operator in points for new in self._at(point, operator, None, "explore")][:count]
+
+    def around(self, best: Candidate, rng: random.Random, step: float) -> list[Candidate]:
+        """Steps in the smooth parameters and moves that these cannot make, in turn where the family has both."""
+        proposed = []
+        for i in range(PROPOSALS):
+            point, nudge = self._points.get(best.number), self._family.nudge
+            if nudge is not None and (point is None or i % 2):
+                proposed += self._new(nudge(best.parameters, rng, step), "nudge", best, "refine")
+            elif point is not None:
+                moved = tuple(min(max(unit + rng.gauss(0, step), 0.0), 1.0) for unit in point)
+                proposed += self._at(moved, "step", best, "refine")
+        return proposed
+
+    def _at(self, point: Point, operator: str, parent: Candidate | None, stage: str) -> list[Candidate]:
+        new = self._new(self._family.at(point), operator, parent, stage)
+        self._points |= {candidate.number: point for candidate in new}
+        return new
+
+    def _new(
+        self, parameters: Mapping[str, Any], operator: str, parent: Candidate | None, stage: str
+    ) -> list[Candidate]:
+        plan = self._family.plan_of(parameters)
+        candidate = self._problem.candidate(plan, operator, parameters, parent, stage)
+        if plan.hash in self._proposed:
+            return []
+        self._proposed.add(plan.hash)
+        return [candidate]
+
+
+def search(problem: Problem, family: Family, samples: int | None = None) -> Candidate:
     """The winner. Raises ValueError when the budget is too small or no candidate has a finite loss."""
     full = fidelity_of(problem, samples)
     problem.require(full)
     rng = problem.random("fast")
-    points: dict[int, Point] = {}
-    tried: set[str] = set()
-
-    def make(found: Mapping[str, Any], operator: str, parent: Candidate | None, stage: str) -> Candidate | None:
-        one = extender.candidate(problem, found, operator, parent, stage)
-        if one.plan.hash in tried:
-            return None
-        tried.add(one.plan.hash)
-        return one
-
-    def make_at(point: Point, operator: str, parent: Candidate | None, stage: str) -> Candidate | None:
-        one = make(family.at(point), operator, parent, stage)
-        if one is not None:
-            points[one.number] = point
-        return one
-
+    proposals = Proposals(problem, family)
     count = max(2, int(EXPLORE * problem.forwards / (1 + 0.5 * math.log2(full))))
-    pool = [make_at(family.point(values), name, None, "explore") for name, values in family.starts.items()]
-    spread = hypercube(rng, len(family.axes), max(0, count - len(pool)))
-    pool += [make_at(point, "hypercube", None, "explore") for point in spread]
-    reached = race(problem, [one for one in pool if one is not None][:count], 1, full)
-    best = problem.best(reached)
-    known = {one.number: one for one in reached}
-
+    known = by_number(race(problem, proposals.start(count, rng), 1, full))
+    best = problem.best(known.values())
     step = FIRST_STEP
     while problem.spent < REFINE * problem.budget and problem.left:
         before = problem.made
-        made: list[Candidate | None] = []
-        for i in range(PROPOSALS):
-            point = points.get(best.number)
-            if family.nudge is not None and (point is None or i % 2):
-                made.append(make(family.nudge(best.parameters, rng, step), "nudge", best, "refine"))
-            elif point is not None:
-                moved = tuple(min(max(unit + rng.gauss(0, step), 0.0), 1.0) for unit in point)
-                made.append(make_at(moved, "step", best, "refine"))
-        ahead = race(problem, [one for one in made if one is not None], max(1, full // 4), full, best)
-        ahead = [one for one in ahead if one.samples >= best.samples]
-        known |= {one.number: one for one in ahead}
+        ahead = race(problem, proposals.around(best, rng, step), max(1, full // 4), full, best)
+        ahead = [candidate for candidate in ahead if candidate.samples >= best.samples]
+        known |= by_number(ahead)
         if ahead and ahead[0].loss < best.loss:
-            best = ahead[0]
-            step = min(1.3 * step, 0.5)
+            best, step = ahead[0], min(1.3 * step, 0.5)
         else:
             step *= 0.6
         if step < LAST_STEP or problem.made == before:
             if samples is not None or 2 * full > problem.samples:
                 break
             full, step = 2 * full, FIRST_STEP / 2  # the texts cannot tell the neighbours apart any more: take more
-            top = problem.measure(sorted(known.values(), key=lambda one: (one.loss, one.number))[:FINALISTS], full)
-            best = problem.best(top or [best])
+            best = problem.best(problem.measure(ranked(known.values())[:FINALISTS], full) or [best])
     return checked(problem, best, list(known.values()))
+
+
+def by_number(candidates: Iterable[Candidate]) -> dict[int, Candidate]:
+    return {candidate.number: candidate for candidate in candidates}
 
 
 def checked(problem: Problem, best: Candidate, known: list[Candidate]) -> Candidate:
     """The finalist with the lowest mean over search and held-out texts; baselines are measured beside them."""
-    deepest = [one for one in known if one.samples == best.samples and math.isfinite(one.loss)]
-    finalists = sorted({one.number: one for one in [best, *deepest]}.values(), key=lambda one: (one.loss, one.number))
-    finalists = finalists[:FINALISTS]
-    others = baselines(problem)
+    deepest = [other for other in known if other.samples == best.samples and math.isfinite(other.loss)]
+    finalists = ranked(by_number([best, *deepest]).values())[:FINALISTS]
+    others = baselines(problem.rope, problem.target_length)
     texts = min(problem.left // (len(finalists) + len(others)), problem.held_out_samples)
     if texts < 1:
         return best
-    names = {f"candidate {one.number}": one for one in finalists}
-    losses = problem.held_out({name: one.plan for name, one in names.items()} | others, texts)
+    plans = {f"candidate {finalist.number}": finalist.plan for finalist in finalists}
+    losses = problem.held_out(plans | others, texts)
 
-    def pooled(one: Candidate) -> float:
-        apart = losses.get(f"candidate {one.number}", math.inf)
-        return (one.samples * one.loss + texts * apart) / (one.samples + texts)
+    def pooled(finalist: Candidate) -> float:
+        apart = losses.get(f"candidate {finalist.number}", math.inf)
+        return (finalist.samples * finalist.loss + texts * apart) / (finalist.samples + texts)
 
-    winner = min(finalists, key=lambda one: (pooled(one), one.loss, one.number))
+    winner = min(finalists, key=lambda finalist: (pooled(finalist), *finalist.rank))
     return winner if math.isfinite(pooled(winner)) else best
 
 
-def baselines(problem: Problem) -> dict[str, RopePlan]:
+def baselines(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:
     """Closed forms that a winner must be compared with.
 
     `flat` is the least that LongRoPE2's theory asks for, but with YaRN's attention factor, so that it differs from
     `yarn` in frequencies alone (ours).
     """
-    rope, target = problem.rope, problem.target_length
-    factors = flat(rope, target, upper_critical_pair(rope))
-    yarn = Yarn(target_length=target).plan(rope, target)
+    factors = flat(rope, target_length, upper_critical_pair(rope))
+    yarn = Yarn(target_length=target_length).plan(rope, target_length)
     return {
-        "ntk": Ntk(target_length=target).plan(rope, target),
+        "ntk": Ntk(target_length=target_length).plan(rope, target_length),
         "yarn": yarn,
         "flat": RopePlan.rescaled(rope, factors, yarn.attention_factor / rope.attention_factor),
     }

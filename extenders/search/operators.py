@@ -75,7 +75,7 @@ def rises(factors: Sequence[float], strictly: bool = False) -> bool:
 
 
 @dataclass(frozen=True)
-class Paper:
+class LongRopePaper:
     """LongRoPE's Algorithm 1: factors in [1, 1.25·s], steps of 0.01, never falling; n̂ is a gene too.
 
     Ours: a chosen gene is redrawn uniformly from the grid points between its neighbours, so every child is monotone
@@ -116,7 +116,7 @@ class Paper:
 
 
 @dataclass(frozen=True)
-class Released:
+class LongRopeReleased:
     """The released code of LongRoPE (microsoft/LongRoPE, branch main, `dim_mono`): factors in [1, s + 1], no n̂.
 
     A gene may go one grid step beyond its right neighbour; then the vector falls, and the loop runs again over what it
@@ -145,11 +145,11 @@ class Released:
 
 
 @dataclass(frozen=True)
-class Paper2:
+class LongRope2Paper:
     """LongRoPE2's Algorithm 2: the genome's number is its critical pair c; pairs from c on are searched in [s, 2s].
 
-    Pairs below c are NTK's for the factor at c. Ours: redrawing between neighbours as in `Paper`; no crossover is
-    described, so children of two parents take every gene above the larger c from either parent.
+    Pairs below c are NTK's for the factor at c. Ours: redrawing between neighbours as in `LongRopePaper`; no crossover
+    is described, so children of two parents take every gene above the larger c from either parent.
     """
 
     lower: float  # s
@@ -186,7 +186,7 @@ class Paper2:
 
 
 @dataclass(frozen=True)
-class Released2:
+class LongRope2Released:
     """The released code of LongRoPE2 (microsoft/LongRoPE, branch longrope2): a fixed critical pair, strictly rising.
 
     The interval of a gene is that of its neighbours, clipped to [s, 2s] and to whole steps; the last gene reaches at

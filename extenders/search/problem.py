@@ -10,17 +10,19 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, final
 
 from extenders.base import Extender, RopePlan, RopeSpec
 
 HELD_OUT = 1_000_000  # samples from this number on are held out: no search looks at them before it has finalists
 Pair = tuple[RopePlan, int]  # a plan and a sample's number
+PlanOf = Callable[[Mapping[str, Any]], RopePlan]  # the plan of a method with these parameters, at the problem's length
+Losses = dict[tuple[str, int], float]  # nats per scored token, by plan's hash and sample; infinite for NaN
 
 
 @dataclass(eq=False)
 class Candidate:
-    """One thing that was tried. `loss` in nats per scored token, the mean over samples 0 … `samples`-1."""
+    """What was tried. `loss` in nats per scored token, the mean over samples 0 … `samples`-1."""
 
     number: int
     plan: RopePlan
@@ -30,6 +32,11 @@ class Candidate:
     parameters: Mapping[str, Any] = field(default_factory=dict)  # what the method is made of with this plan
     loss: float = math.inf
     samples: int = 0
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Lower is better; on a tie the earlier candidate."""
+        return self.loss, self.number
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,41 @@ class Report:
     candidates: int  # measured on one text at least
 
 
+@final
+class CandidateLine(TypedDict):
+    """A measured candidate, as the log has it."""
+
+    candidate: int
+    parent: int | None
+    operator: str
+    stage: str
+    loss: float | None  # None where JSON has no number for it
+    samples: int
+    parameters: dict[str, Any]
+    factors: list[float | None]
+    plan: str
+    spent: int
+
+
+@final
+class HeldOutLine(TypedDict):
+    """A plan on held-out samples, as the log has it."""
+
+    held_out: str
+    loss: float | None
+    samples: int
+    plan: str
+
+
 class Problem:
     """The loss and its budget.
 
     `evaluate(pairs)` gives one loss (nats per scored token) for each pair of plan and sample, `batch` pairs at most at
-    a time. NaN becomes infinity: the worst candidate. `samples` and `held_out_samples` say how many texts there are.
-    `at(length, budget)` is the same problem at another length, `fine_tune(extender)` trains the model under a method
-    and gives the same problem on the trained model; both are None where the caller has no such thing. `recovery` is a
-    search for shorter prompts. Raises ValueError for any other target within the trained length.
+    a time. NaN becomes infinity: the worst candidate. `known` are losses that an earlier sitting measured: they are
+    paid for like others and not evaluated again; what is measured is added. `samples` and `held_out_samples` say how
+    many texts there are. `at(length, budget)` is the same problem at another length, `fine_tune(extender)` trains the
+    model under a method and gives the same problem on the trained model; both are None where the caller has no such
+    thing. `recovery` is a search for shorter prompts. Raises ValueError for any other target within the trained length.
     """
 
     def __init__(
@@ -63,8 +97,9 @@ class Problem:
         held_out_samples: int = 64,
         seed: int = 0,
         batch: int = 1,
+        known: Losses | None = None,
         progress: Callable[[Report], None] = lambda report: None,
-        log: Callable[[dict[str, Any]], None] = lambda line: None,
+        log: Callable[[CandidateLine | HeldOutLine], None] = lambda line: None,
         at: "Callable[[int, int], Problem] | None" = None,
         fine_tune: "Callable[[Extender], Problem] | None" = None,
         recovery: bool = False,
@@ -79,7 +114,8 @@ class Problem:
         self.spent = 0  # token-forwards
         self.at, self.fine_tune = at, fine_tune
         self._evaluate, self._batch, self._progress, self._log = evaluate, max(1, batch), progress, log
-        self._losses: dict[tuple[str, int], float] = {}
+        self._losses: Losses = {} if known is None else known
+        self._paid_for: set[tuple[str, int]] = set()
         self.made = 0  # candidates, also those that were never measured
         self.candidates = 0  # of these, measured on one text at least
         self._best = (0, math.inf)  # samples, loss
@@ -100,8 +136,8 @@ class Problem:
 
     @property
     def evaluations(self) -> int:
-        """How many pairs of plan and sample were measured."""
-        return len(self._losses)
+        """How many pairs of plan and sample were paid for."""
+        return len(self._paid_for)
 
     def require(self, fidelity: int) -> None:
         """Raises ValueError when the budget or the texts do not suffice for a single candidate."""
@@ -132,29 +168,35 @@ class Problem:
 
         Returns those that are measured. A candidate that is measured on more samples already stays as it is.
         """
-        done = []
+        measured = []
         for start in range(0, len(candidates), self._batch):
             group = candidates[start : start + self._batch]
-            fresh = [one for one in group if one.samples < fidelity]
+            fresh = [candidate for candidate in group if candidate.samples < fidelity]
             paid = self._paid(fresh, range(fidelity))
-            for one in paid:
-                self.candidates += not one.samples
-                one.loss = self._mean(one.plan, range(fidelity))
-                one.samples = fidelity
-                if (fidelity, -one.loss) > (self._best[0], -self._best[1]) and math.isfinite(one.loss):
-                    self._best = (fidelity, one.loss)
-                self._log(self._line(one))
+            for candidate in paid:
+                self._note(candidate, fidelity)
             if paid:
                 self._progress(self.report)
-            done += [one for one in group if one.samples >= fidelity]
+            measured += [candidate for candidate in group if candidate.samples >= fidelity]
             if len(paid) < len(fresh):
                 break
-        return done
+        return measured
 
-    def loss(self, plans: Sequence[RopePlan], fidelity: int) -> list[float]:
-        """Mean losses of plans on the first `fidelity` samples, as far as the budget goes; the list may be shorter."""
-        made = [Candidate(-1, plan, "") for plan in plans]
-        return [self._mean(one.plan, range(fidelity)) for one in self._paid(made, range(fidelity))]
+    def _note(self, candidate: Candidate, fidelity: int) -> None:
+        """Write down the loss of a candidate whose samples are paid for."""
+        self.candidates += not candidate.samples
+        candidate.loss = self._mean(candidate.plan, range(fidelity))
+        candidate.samples = fidelity
+        if (fidelity, -candidate.loss) > (self._best[0], -self._best[1]) and math.isfinite(candidate.loss):
+            self._best = (fidelity, candidate.loss)
+        self._log(self._line(candidate))
+
+    def loss_of(self, plan: RopePlan) -> float | None:
+        """The mean over all samples of the search that this plan was measured on; None for none and for infinity."""
+        samples = 0
+        while (plan.hash, samples) in self._paid_for:
+            samples += 1
+        return finite(self._mean(plan, range(samples))) if samples else None
 
     def on_samples(self, candidate: Candidate, fidelity: int) -> float:
         """The mean of a measured candidate on fewer samples than it was measured on."""
@@ -162,65 +204,66 @@ class Problem:
 
     def held_out(self, plans: Mapping[str, RopePlan], fidelity: int) -> dict[str, float]:
         """Mean losses by name on the first `fidelity` held-out samples, as far as the budget goes."""
-        found: dict[str, float] = {}
+        losses: dict[str, float] = {}
         numbers = range(HELD_OUT, HELD_OUT + min(fidelity, self.held_out_samples))
         for name, plan in plans.items():
             if not self._paid([Candidate(-1, plan, name)], numbers):
                 break
-            found[name] = self._mean(plan, numbers)
-            self._log({"held_out": name, "loss": finite(found[name]), "samples": len(numbers), "plan": plan.hash})
+            losses[name] = self._mean(plan, numbers)
+            self._log({"held_out": name, "loss": finite(losses[name]), "samples": len(numbers), "plan": plan.hash})
             self._progress(self.report)
-        return found
+        return losses
 
     def best(self, candidates: Iterable[Candidate]) -> Candidate:
         """The lowest loss; on a tie the earlier candidate. Raises ValueError when none is finite."""
-        measured = [one for one in candidates if one.samples]
-        finite_ones = [one for one in measured if math.isfinite(one.loss)]
-        if not finite_ones:
+        measured = [candidate for candidate in candidates if candidate.samples]
+        with_loss = [candidate for candidate in measured if math.isfinite(candidate.loss)]
+        if not with_loss:
             raise ValueError(
                 f"the loss is NaN or infinite for every one of {len(measured)} candidates; check the model, its dtype "
                 "(float16 overflows, use bfloat16 or float32) and the documents"
             )
-        return min(finite_ones, key=lambda one: (one.loss, one.number))
+        return min(with_loss, key=lambda candidate: candidate.rank)
 
     @property
     def report(self) -> Report:
         return Report(self._best[1], self.spent, self.budget, self.candidates)
 
     def _paid(self, candidates: Sequence[Candidate], samples: Sequence[int]) -> list[Candidate]:
-        """Evaluate what is missing of these candidates; returns those that the budget covered."""
-        missing: list[Pair] = []
+        """Pay for what these candidates lack, and measure it; returns those that the budget covered."""
+        plans: dict[tuple[str, int], RopePlan] = {}
         covered: list[Candidate] = []
-        asked: set[tuple[str, int]] = set()
-        for one in candidates:
-            new = [n for n in samples if (one.plan.hash, n) not in self._losses and (one.plan.hash, n) not in asked]
-            cost = len(new) * self.target_length
+        for candidate in candidates:
+            plan = candidate.plan
+            lacking = [n for n in samples if (plan.hash, n) not in self._paid_for]
+            cost = len(lacking) * self.target_length
             if self.spent + cost > self.budget:
                 break
             self.spent += cost
-            asked |= {(one.plan.hash, n) for n in new}
-            missing += [(one.plan, n) for n in new]
-            covered.append(one)
+            self._paid_for |= {(plan.hash, n) for n in lacking}
+            plans |= {(plan.hash, n): plan for n in lacking}
+            covered.append(candidate)
+        missing = [(plan, n) for (name, n), plan in plans.items() if (name, n) not in self._losses]
         for start in range(0, len(missing), self._batch):
             batch = missing[start : start + self._batch]
-            for (plan, number), loss in zip(batch, self._evaluate(batch), strict=True):
-                self._losses[plan.hash, number] = math.inf if math.isnan(loss) else loss
+            for (plan, n), loss in zip(batch, self._evaluate(batch), strict=True):
+                self._losses[plan.hash, n] = math.inf if math.isnan(loss) else loss
         return covered
 
     def _mean(self, plan: RopePlan, samples: Sequence[int]) -> float:
         return math.fsum(self._losses[plan.hash, n] for n in samples) / len(samples)
 
-    def _line(self, one: Candidate) -> dict[str, Any]:
+    def _line(self, candidate: Candidate) -> CandidateLine:
         return {
-            "candidate": one.number,
-            "parent": one.parent,
-            "operator": one.operator,
-            "stage": one.stage,
-            "loss": finite(one.loss),
-            "samples": one.samples,
-            "parameters": {key: plain(value) for key, value in one.parameters.items()},
-            "factors": [finite(value) for value in one.plan.rescale_factors(self.rope)],
-            "plan": one.plan.hash,
+            "candidate": candidate.number,
+            "parent": candidate.parent,
+            "operator": candidate.operator,
+            "stage": candidate.stage,
+            "loss": finite(candidate.loss),
+            "samples": candidate.samples,
+            "parameters": dict(candidate.parameters),
+            "factors": [finite(value) for value in candidate.plan.rescale_factors(self.rope)],
+            "plan": candidate.plan.hash,
             "spent": self.spent,
         }
 
@@ -228,7 +271,3 @@ class Problem:
 def finite(value: float) -> float | None:
     """The value, or None where JSON has no number for it."""
     return value if math.isfinite(value) else None
-
-
-def plain(value: Any) -> Any:
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -9,46 +9,45 @@ Deviations: the second search keeps the tokens at the start that the first found
 with; the paper does not say. Factors for shorter prompts are bounded by 1.25·s of the whole way, not of their own
 length, because the fine-tuned weights may want the stretched positions there too.
 
-Training is the caller's: `problem.fine_tune(method)` trains with the method's plan at the intermediate length and
-returns the same problem on the trained model.
+Searches are the method's and training is the caller's: `problem.fine_tune(method)` trains with the method's plan at the
+intermediate length and returns the same problem on the trained model.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TypeVar
 
+from extenders.base import Extender
 from extenders.search.problem import Problem
 
-if TYPE_CHECKING:
-    from extenders.longrope import LongRope
+Method = TypeVar("Method", bound=Extender)
 
 
-def progressive(method: Any, problem: Problem) -> Any:
-    """The LongRope method with first and second factors. Raises ValueError without a way to train or other texts."""
-    intermediate = method.intermediate_length
+def progressive(
+    problem: Problem,
+    intermediate: int,
+    searches: int,
+    first: Callable[[Problem], Method],
+    second: Callable[[Method, Problem], Method],
+) -> Method:
+    """What `second` gives. Raises ValueError without a way to train or texts of other lengths.
+
+    `intermediate` is a length in tokens. `first(problem)` searches for it, and `second(method, problem)` for the
+    rest on the model that was trained with that method. The budget is for so many `searches` of one size; the first
+    has one share of it and the second the rest.
+    """
     trained = problem.rope.trained_length
-    if not trained < intermediate < method.target_length:
+    if not trained < intermediate < problem.target_length:
         raise ValueError(
             f"intermediate_length must lie between the trained length {trained} and the target length "
-            f"{method.target_length}, got {intermediate}"
+            f"{problem.target_length}, got {intermediate}"
         )
     if problem.at is None or problem.fine_tune is None:
         raise ValueError(
             "intermediate_length needs a training between its two searches, and this search was given none: use "
             "ropebench search with --fine-tune, or leave it out to search the target length at once"
         )
-    share = problem.budget // (2 + len(method.recovery_lengths))
-    first: LongRope = dataclasses.replace(
-        method, target_length=intermediate, intermediate_length=None, recovery_lengths=(), recovery_factors=None
-    )
-    first = first.search(problem.at(intermediate, share))
-    tuned = problem.fine_tune(first)
+    share = problem.budget // searches
+    halfway = first(problem.at(intermediate, share))
+    tuned = problem.fine_tune(halfway)
     tuned.budget = problem.budget - share
-    second = dataclasses.replace(
-        method,
-        intermediate_length=None,
-        base_factors=first.factors,
-        base_length=intermediate,
-        keep_first=first.keep_first,
-    )
-    found: LongRope = second.search(tuned)
-    return dataclasses.replace(found, intermediate_length=intermediate)
+    return second(halfway, tuned)

@@ -6,14 +6,17 @@ the experiment file are used as they are, and nothing is searched when none is m
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from extenders._check import check_whole
 from extenders.base import Extender, RopePlan, RopeSpec
-from extenders.search.problem import Candidate, Problem
+from extenders.search import cmaes, fast
+from extenders.search.family import Family
+from extenders.search.problem import Candidate, PlanOf, Problem
 
+SMOOTH: Mapping[str, Callable[[Problem, Family, int | None], Candidate]] = {"fast": fast.search, "cma": cmaes.search}
 FORWARDS = 100  # the budget of a search unless one is given, in prompts of the target length
 
 
@@ -87,18 +90,10 @@ class SearchedExtender(Extender):
         settings = {field.name for field in dataclasses.fields(SearchedExtender)} | set(self.SETTINGS)
         return {name: value for name, value in self.parameters().items() if name not in settings}
 
-    def candidate(
-        self,
-        problem: Problem,
-        found: Mapping[str, Any],
-        operator: str,
-        parent: Candidate | None = None,
-        stage: str = "",
-    ) -> Candidate:
-        """A candidate of a search: this method with `found` filled in."""
-        plan = self.with_found(found).plan(problem.rope, problem.target_length)
-        return problem.candidate(plan, operator, found, parent, stage)
+    def plan_of(self, problem: Problem) -> PlanOf:
+        """What a search measures: parameters → the plan of this method with them, at the problem's length."""
+        return lambda parameters: self.with_found(parameters).plan(problem.rope, problem.target_length)
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(one) for one in value) if isinstance(value, list | tuple) else value
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Vectors of rescale factors that searches start from, and the smooth families that `fast` searches.
+"""Vectors of rescale factors that searches start from, smooth families that `fast` searches, and a local move.
 
 PI, NTK and YaRN are one family: λ_i is a mean of 1 and a top factor, weighted by a ramp over the pair index. YaRN
 blends frequencies (the harmonic mean of factors), NTK is the geometric mean with a ramp over all pairs, and the
@@ -6,6 +6,7 @@ starting vector of LongRoPE's released code is the arithmetic mean.
 """
 
 import math
+import random
 from collections.abc import Sequence
 
 from extenders._formulas import ntk_fill
@@ -78,7 +79,24 @@ def flat(rope: RopeSpec, target_length: int, critical: float) -> tuple[float, ..
 
 def monotone(factors: Sequence[float], lower: float, upper: float) -> tuple[float, ...]:
     """The factors, each at least its left neighbour and within bounds."""
-    found: list[float] = []
+    rising: list[float] = []
     for value in factors:
-        found.append(min(max(value, lower, found[-1] if found else lower), upper))
-    return tuple(found)
+        rising.append(min(max(value, lower, rising[-1] if rising else lower), upper))
+    return tuple(rising)
+
+
+def stretch(
+    factors: tuple[float, ...], first: int, lower: float, upper: float, rng: random.Random, step: float
+) -> tuple[float, ...]:
+    """The factors with one random stretch from `first` on scaled by a few percent, monotone and within bounds."""
+    pairs = len(factors)
+    start = rng.randrange(first, pairs)
+    end = rng.randrange(start + 1, pairs + 1)
+    scale = 2 ** rng.gauss(0, step)
+    moved = list(factors)
+    moved[start:end] = [value * scale for value in factors[start:end]]
+    if scale < 1:  # lowering a stretch lowers what stands before it where it must
+        for i in range(start - 1, first - 1, -1):
+            moved[i] = min(moved[i], moved[i + 1])
+    floor = max(lower, factors[first - 1] if first else lower)
+    return (*factors[:first], *monotone(moved[first:], floor, upper))

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from extenders.base import RopeSpec
-from extenders.search import cmaes, fast
-from extenders.search.fast import Axis, Family
+from extenders.search.family import Axis, Family
 from extenders.search.problem import Problem
-from extenders.search.searched import SearchedExtender
+from extenders.search.searched import SMOOTH, SearchedExtender
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +32,8 @@ class TunedExtender(SearchedExtender):
             return self
         given = {axis.name: getattr(self, axis.name) for axis in self.axes(problem.rope) if axis not in missing}
 
-        def found(values: Mapping[str, float]) -> dict[str, Any]:
+        def parameters_of(values: Mapping[str, float]) -> dict[str, Any]:
             return {**values, **given}
 
-        family = Family(tuple(missing), found, self.starts(problem.rope))
-        module = fast if self.searcher == "fast" else cmaes
-        return self.with_found(module.search(problem, self, family, self.search_samples).parameters)
+        family = Family(tuple(missing), parameters_of, self.plan_of(problem), self.starts(problem.rope))
+        return self.with_found(SMOOTH[self.searcher](problem, family, self.search_samples).parameters)

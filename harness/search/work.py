@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from extenders.base import RopePlan
-from extenders.search.problem import Pair, Problem, Report, finite
+from extenders.search.problem import CandidateLine, HeldOutLine, Pair, Problem, Report, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base
 from harness.search.texts import Document, Documents
@@ -159,7 +159,7 @@ class Work:
     def _report(self, report: Report) -> None:
         self._progress(report, self._measured)
 
-    def _log(self, length: int, line: dict[str, Any]) -> None:
+    def _log(self, length: int, line: CandidateLine | HeldOutLine) -> None:
         if "held_out" in line:
             self.held_out[line["held_out"]] = line["loss"]
             self.held_out_samples = line["samples"]

@@ -20,7 +20,7 @@ from typing import Any
 import extenders.base
 from extenders.base import RopePlan, RopeSpec
 from extenders.search import fast
-from extenders.search.problem import HELD_OUT, Problem, finite
+from extenders.search.problem import HELD_OUT, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base, check
 from harness.experiment.file import Experiment, Method
@@ -160,10 +160,9 @@ def _found(
 
 def _closed(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:
     """Plans that need no search."""
-    made = {name: extenders.base.load(name)(target_length=target_length) for name in CLOSED}
-    plans = {name: one.plan(rope, target_length) for name, one in made.items()}
-    nobody = Problem(rope, target_length, lambda pairs: [], budget=0)
-    return {**plans, **{name: plan for name, plan in fast.baselines(nobody).items() if name not in plans}}
+    methods = {name: extenders.base.load(name)(target_length=target_length) for name in CLOSED}
+    plans = {name: method.plan(rope, target_length) for name, method in methods.items()}
+    return plans | {name: plan for name, plan in fast.baselines(rope, target_length).items() if name not in plans}
 
 
 class HeldOut:
