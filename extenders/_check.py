@@ -1,6 +1,7 @@
 """One-line errors for parameters that come from an experiment file and may be of any type."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -29,3 +30,15 @@ def checked_factors(name: str, value: Any) -> tuple[float, ...]:
     for i, factor in enumerate(values):
         check_positive(f"{name}: factor {i}", factor)
     return tuple(float(factor) for factor in values)
+
+
+def check_not_negative(name: str, value: object) -> None:
+    """Raises ValueError unless `value` is a finite number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name} must be a number, 0 or more, got {value!r}")
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raises ValueError unless `value` is one of the allowed words."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")

@@ -1,6 +1,7 @@
 """Formulas that several methods share, in float64 and without tensors."""
 
 import math
+from collections.abc import Sequence
 
 
 def ntk_fill(critical_pair: float, factor: float, pairs: int | None = None) -> tuple[float, ...]:
@@ -22,3 +23,21 @@ def longrope_attention_factor(factor: float, trained_length: int) -> float:
 def yarn_attention_factor(factor: float) -> float:
     """0.1 · ln s + 1 above s = 1, else 1 (YaRN, arXiv:2309.00071, §3.4: the square root of its 1/t)."""
     return 0.1 * math.log(factor) + 1 if factor > 1 else 1.0
+
+
+def slow_pairs(pairs: int, given: int | None) -> int:
+    """How many of the slowest pairs CoPE and hard clipping touch: what was given, else 20 of every 64."""
+    return min(round(20 / 64 * pairs) if given is None else given, pairs)
+
+
+def fading(inv_freq: Sequence[float], by_frequency: bool = False) -> list[float]:
+    """The share of each frequency that CoPE keeps: a half cosine from 1 at the first pair to exactly 0 at the last.
+
+    The cosine is one of the pair's index or, `by_frequency`, of the frequency itself.
+    """
+    if len(inv_freq) < 2:
+        return [1.0] * len(inv_freq)
+    shares = [k / (len(inv_freq) - 1) for k in range(len(inv_freq))]
+    if by_frequency:
+        shares = [(inv_freq[0] - value) / (inv_freq[0] - inv_freq[-1]) for value in inv_freq]
+    return [0.5 * (1 + math.cos(math.pi * share)) for share in shares]
