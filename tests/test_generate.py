@@ -11,7 +11,7 @@ import tasks.base
 import tasks.scoring
 from harness.prompts import generate as generating
 from harness.prompts.cache import PromptCache, cache_folder, copy_lines, prompts_key, sealed
-from harness.prompts.generate import generate, jobs_of
+from harness.prompts.generate import files_of, generate
 from harness.prompts.record import recorded
 from tasks.base import Task
 
@@ -92,7 +92,7 @@ def test_the_cache_serves_what_it_has_and_less(byte_folder, tmp_path, monkeypatc
         raise AssertionError("made again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(generating, "make", never)
+        patch.setattr(generating.Maker, "make", never)
         same, fewer = made(tmp_path / "b", byte_folder), made(tmp_path / "c", byte_folder, samples=2)
         assert same[0].seconds == fewer[0].seconds == 0
         assert same[0].file.read_bytes() == first[0].file.read_bytes()
@@ -180,7 +180,7 @@ def test_a_damaged_file_of_the_cache_is_made_again(byte_folder, tmp_path):
 def test_a_test_that_fails_costs_only_its_own_files(byte_folder, tmp_path):
     said = []
     outcome = made(tmp_path, byte_folder, "ruler-pocket/niah_single", lengths=[400], samples=1, say=said.append)
-    errors = {one.job.test: one.error for one in outcome if one.error}
+    errors = {one.task_file.test: one.error for one in outcome if one.error}
     assert list(errors) == ["ruler-pocket/niah_single_3"], "a uuid and its 48 new tokens need more than 400 bytes"
     assert all("tokens of prompt and has" in error and "\n" not in error for error in errors.values())
     assert [one.file.is_file() for one in outcome if not one.error] == [True, True]
@@ -189,7 +189,7 @@ def test_a_test_that_fails_costs_only_its_own_files(byte_folder, tmp_path):
 
 
 def test_a_suite_becomes_a_group(byte_folder, tmp_path):
-    names = [one.job.name for one in made(tmp_path, byte_folder, "ruler-pocket/niah_single", samples=1)]
+    names = [one.task_file.name for one in made(tmp_path, byte_folder, "ruler-pocket/niah_single", samples=1)]
     text = (tmp_path / "ropebench_ruler_pocket_niah_single_1500.yaml").read_text()
     assert json.dumps(names) in text and "weight_by_size: false" in text
 
@@ -241,19 +241,19 @@ def test_only_scoring_functions_of_ours_are_called(name):
 )
 def test_wrong_input_is_one_line(names, settings, line):
     with pytest.raises(ValueError, match=line):
-        jobs_of(names, settings.get("parameters", {}), settings.get("lengths", [512]), [0], settings.get("samples", 1))
+        files_of(names, settings.get("parameters", {}), settings.get("lengths", [512]), [0], settings.get("samples", 1))
 
 
 def test_more_seeds_of_texts_in_order_are_made_once(tmp_path):
     (tmp_path / "one.txt").write_text("words " * 300)
     given = {"folder": str(tmp_path)}
-    assert [job.seed for job in jobs_of(["perplexity"], given, [512], [0, 1], 1)["perplexity"]] == [0]
-    assert [job.seed for job in jobs_of(["perplexity"], {}, [512], [0, 1], 1)["perplexity"]] == [0, 1]
+    assert [job.seed for job in files_of(["perplexity"], given, [512], [0, 1], 1)["perplexity"]] == [0]
+    assert [job.seed for job in files_of(["perplexity"], {}, [512], [0, 1], 1)["perplexity"]] == [0, 1]
 
 
 def test_names_of_files_tell_everything_apart():
     def name(test, seed=0, **parameters):
-        return jobs_of([test], parameters, [512], [seed], 1)[test][0].name
+        return files_of([test], parameters, [512], [seed], 1)[test][0].name
 
     assert name("ruler-pocket/vt") == "ropebench_ruler_pocket_vt_512"
     names = {name("needle"), name("needle", seed=1), name("needle", depths=3), name("needle", needles=2)}

@@ -45,21 +45,21 @@ def test_answers_and_scores_are_those_of_a_run(folder, tmp_path, monkeypatch):
     made = []
     for test, length in [*TESTS, ("perplexity", 256)]:
         made += generate([test], tmp_path, model="pocket-llama", lengths=[length], samples=SAMPLES, say=lambda _: None)
-    results = through_lm_eval(folder, tmp_path, [one.job.name for one in made])
+    results = through_lm_eval(folder, tmp_path, [one.task_file.name for one in made])
     loaded = load_model("pocket-llama")
     with applied(loaded.model, loaded.spec) as rotary:
         lm = ExtendedLM(loaded, extenders.base.load("none")(target_length=1024), rotary)
         for one in made:
-            rows = list(tasks.base.make(one.job.test).run(lm, one.job.length, 0, SAMPLES))
-            theirs = sorted(results["samples"][one.job.name], key=lambda sample: sample["doc_id"])
+            rows = list(tasks.base.make(one.task_file.test).run(lm, one.task_file.length, 0, SAMPLES))
+            theirs = sorted(results["samples"][one.task_file.name], key=lambda sample: sample["doc_id"])
             lines = [json.loads(line) for line in one.file.read_text().splitlines()]
             for row, sample, line in zip(rows, theirs, lines, strict=True):
                 assert sample["arguments"][0][0] == line["prompt"], "not a byte of a prompt moves"
-                if one.job.test == "perplexity":
+                if one.task_file.test == "perplexity":
                     assert sample["score"] == pytest.approx(row.score, abs=2e-5)
                     continue
                 assert sample["resps"][0][0] == row.generation and line["prompt"] == row.prompt
                 assert sample["score"] == row.score
             mean = sum(row.score for row in rows) / len(rows)
-            assert results["results"][one.job.name]["score,none"] == pytest.approx(mean, abs=2e-5)
+            assert results["results"][one.task_file.name]["score,none"] == pytest.approx(mean, abs=2e-5)
         assert any(sample["score"] > 0 for sample in results["samples"]["ropebench_needle_512"]), "a model that answers"

@@ -67,9 +67,9 @@ class PromptCache:
 
     def find(self, key: str, samples: int) -> Path | None:
         """The smallest file of that key with at least so many samples."""
-        found = {self._samples(path): path for path in (self.folder / "prompts").glob(f"{key}-*.jsonl")}
-        enough = sorted(count for count in found if count >= samples)
-        return found[enough[0]] if enough else None
+        kept = {self._samples(path): path for path in (self.folder / "prompts").glob(f"{key}-*.jsonl")}
+        enough = sorted(count for count in kept if count >= samples)
+        return kept[enough[0]] if enough else None
 
     def fill(self, key: str, samples: int, lines: Iterable[str]) -> Path:
         """Write a file, line by line. What goes wrong on the way leaves nothing behind."""

@@ -23,7 +23,7 @@ from harness.model.files import shipped_models, tokenizer_hash
 from harness.model.locate import tokenizer_folder
 from harness.model.tokens import tokens_of
 from harness.prompts.cache import PromptCache, cache_folder, copy_lines, prompts_key
-from harness.prompts.elsewhere.task_files import README, group_file, task_file, utils_file
+from harness.prompts.elsewhere.task_files import README, group_file, task_file_text, utils_file
 from harness.prompts.record import as_line, recorded
 from harness.store import canonical, write_whole
 from tasks.base import Task
@@ -34,8 +34,8 @@ ELSEWHERE = {"short": "lm_eval run --tasks {task}{where}", "long": "lm_eval run 
 
 
 @dataclass(frozen=True)
-class Job:
-    """One file: a test with its parameters at one length and seed."""
+class TaskFile:
+    """One file to write: a test with its parameters at one length and seed."""
 
     test: str
     parameters: tuple[tuple[str, Any], ...]
@@ -62,41 +62,68 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
-    """How a job ended: a file, or one line that says why there is none."""
+class Written:
+    """What came of a task file: its path, or one line that says why there is none."""
 
-    job: Job
+    task_file: TaskFile
     file: Path | None = None
     longest: int = 0  # tokens that hold its longest prompt with the answer; some tests leave BOS out of their length
     seconds: float = 0.0  # that making the samples took; 0 when they were in the cache
     error: str = ""
 
 
-def jobs_of(
+@dataclass(frozen=True)
+class Maker:
+    """Makes samples into a cache with the tokenizer of one model."""
+
+    cache: PromptCache
+    tokenizer: Path  # folder
+    tokenizer_hash: str
+
+    def cached(self, task_file: TaskFile) -> Path | None:
+        """The file of the cache that holds these samples and perhaps more."""
+        return self.cache.find(self._key(task_file), task_file.samples)
+
+    def make(self, task_file: TaskFile) -> tuple[float, str]:
+        """Fill the cache with the samples: (seconds, one line that says what went wrong or "")."""
+        started = time.perf_counter()
+        length, seed, samples = task_file.length, task_file.seed, task_file.samples
+        try:
+            lines = map(as_line, recorded(task_file.task, tokens_of(self.tokenizer), length, seed, samples))
+            self.cache.fill(self._key(task_file), samples, lines)
+        except (ValueError, OSError) as error:
+            return 0.0, " ".join(str(error).split())
+        return time.perf_counter() - started, ""
+
+    def _key(self, task_file: TaskFile) -> str:
+        return prompts_key(task_file.task, self.tokenizer_hash, task_file.length, task_file.seed)
+
+
+def files_of(
     names: Sequence[str],
     parameters: Mapping[str, Any],
     lengths: Sequence[int],
     seeds: Sequence[int],
     samples: int,
-) -> dict[str, list[Job]]:
-    """The jobs of every name, which may be a test, a suite or the beginning of one. Raises ValueError in one line."""
+) -> dict[str, list[TaskFile]]:
+    """The files of every name, which may be a test, a suite or the beginning of one. Raises ValueError in one line."""
     if samples < 1 or any(length < 1 for length in lengths):
         raise ValueError(f"samples and lengths must be at least 1, got {samples} and {min(lengths)}")
-    found: dict[str, list[Job]] = {}
+    groups: dict[str, list[TaskFile]] = {}
     given = tuple(sorted(parameters.items()))
     for name in names:
-        rows = tasks.base.expand(name)
-        for row in rows:
-            _refuse_lm_eval(row)
-        seeded = {row: tasks.base.make(row, **parameters).seeded for row in rows}
-        found[name] = [
-            Job(row, given, length, seed, samples)
+        tests = tasks.base.expand(name)
+        for test in tests:
+            _refuse_lm_eval(test)
+        seeded = {test: tasks.base.make(test, **parameters).seeded for test in tests}
+        groups[name] = [
+            TaskFile(test, given, length, seed, samples)
             for length in lengths
             for seed in seeds
-            for row in rows
-            if seeded[row] or seed == seeds[0]  # another seed would only give the same samples again
+            for test in tests
+            if seeded[test] or seed == seeds[0]  # another seed would only give the same samples again
         ]
-    return found
+    return groups
 
 
 def generate(
@@ -111,42 +138,39 @@ def generate(
     workers: int = 0,
     cached: bool = True,
     say: Callable[[str], None] = print,
-) -> list[Made]:
+) -> list[Written]:
     """Write samples and task files into `out`; a test that cannot be made costs only its own files.
 
     `model` is a shipped model, a folder or a hub name; only its tokenizer is read. `workers` 0 decides by itself.
     Raises ValueError for what is wrong with all of them.
     """
-    groups = jobs_of(names, parameters or {}, lengths, seeds, samples)
+    groups = files_of(names, parameters or {}, lengths, seeds, samples)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; name a folder for the samples")
-    once = sorted({job.test for group in groups.values() for job in group if not job.task.seeded})
-    if once and len(seeds) > 1:
-        say(f"{', '.join(once)}: texts are taken in order and more seeds give nothing new; made for seed {seeds[0]}")
+    task_files = {task_file.name: task_file for group in groups.values() for task_file in group}
+    unseeded = sorted({task_file.test for task_file in task_files.values() if not task_file.task.seeded})
+    if unseeded and len(seeds) > 1:
+        say(
+            f"{', '.join(unseeded)}: texts are taken in order and more seeds give nothing new; made for seed {seeds[0]}"
+        )
     folder = tokenizer_folder(model)
-    digest = tokenizer_hash(folder)
     out.mkdir(parents=True, exist_ok=True)
-    made: dict[str, Made] = {}
     with ExitStack() as stack:
         place = cache_folder() if cached else Path(stack.enter_context(TemporaryDirectory(dir=out, prefix=".made-")))
-        cache = PromptCache(place)
-        jobs = list({job.name: job for group in groups.values() for job in group}.values())
-        for one in _made(jobs, cache, folder, digest, workers, say):
-            made[one.job.name] = _written(one, cache, digest, folder, out)
+        maker = Maker(PromptCache(place), folder, tokenizer_hash(folder))
+        made = _made(list(task_files.values()), maker, workers, say)
+        written = {result.task_file.name: _written(result, maker, out) for result in made}
     for name, group in groups.items():
-        _write_tasks(out, name, [made[job.name] for job in group])
-    whole = [one for one in made.values() if one.file]
-    if whole:
-        write_whole(out / "utils.py", utils_file())
-        text = README.format(command=command(whole, out, model), longest=max(one.longest for one in whole))
-        write_whole(out / "README.md", text)
-    return [made[job.name] for job in jobs]
+        _write_tasks(out, name, [written[task_file.name] for task_file in group])
+    results = [written[name] for name in task_files]
+    _write_for_readers(out, [result for result in written.values() if result.file], model)
+    return results
 
 
-def command(made: Sequence[Made], out: Path, model: str) -> str:
+def command(written: Sequence[Written], out: Path, model: str) -> str:
     """What runs the files with the stock lm_eval."""
-    longest = max(one.longest for one in made)
-    names = ",".join(one.job.name for one in made[:2]) + (",…" if len(made) > 2 else "")
+    longest = max(result.longest for result in written)
+    names = ",".join(result.task_file.name for result in written[:2]) + (",…" if len(written) > 2 else "")
     return (
         f"lm_eval run --model hf --model_args pretrained={shipped_models().get(model, model)},max_length={longest} "
         f"--include_path {out} --tasks {names} --batch_size 1"
@@ -157,98 +181,92 @@ def longest_prompt(file: Path) -> int:
     """The most tokens that a prompt of the file has. Searches the text: reading JSON takes ten times as long."""
     with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
         # Inside a text the quotation mark would stand behind a backslash.
-        return max(int(found[1]) for found in re.finditer(rb',"prompt_tokens":([0-9]+)', content))
+        return max(int(match[1]) for match in re.finditer(rb',"prompt_tokens":([0-9]+)', content))
 
 
-def make(job: Job, cache: PromptCache, folder: Path, digest: str) -> tuple[float, str]:
-    """Fill the cache with a job's samples: (seconds, one line that says what went wrong or "")."""
-    started = time.perf_counter()
-    try:
-        task = job.task
-        lines = map(as_line, recorded(task, tokens_of(folder), job.length, job.seed, job.samples))
-        cache.fill(prompts_key(task, digest, job.length, job.seed), job.samples, lines)
-    except (ValueError, OSError) as error:
-        return 0.0, " ".join(str(error).split())
-    return time.perf_counter() - started, ""
-
-
-def _made(
-    jobs: Sequence[Job], cache: PromptCache, folder: Path, digest: str, workers: int, say: Callable[[str], None]
-) -> Iterator[Made]:
-    """Every job as it is done: what the cache holds at once, then the rest, longest first."""
+def _made(task_files: Sequence[TaskFile], maker: Maker, workers: int, say: Callable[[str], None]) -> Iterator[Written]:
+    """Every task file once its samples are in the cache: what it holds at once, then the rest, longest first."""
     missing = []
-    for job in jobs:
-        if cache.find(prompts_key(job.task, digest, job.length, job.seed), job.samples):
-            yield Made(job)
+    for task_file in task_files:
+        if maker.cached(task_file):
+            yield Written(task_file)
         else:
-            missing.append(job)
-    missing.sort(key=lambda job: -job.length * job.samples)
-    total = sum(job.length * job.samples for job in missing)
+            missing.append(task_file)
+    missing.sort(key=lambda task_file: -task_file.length * task_file.samples)
+    total = sum(task_file.length * task_file.samples for task_file in missing)
     processes = min(len(missing), workers or (os.cpu_count() or 1 if total > PAYS else 1))
     started, done = time.perf_counter(), 0
-    for i, (job, (seconds, error)) in enumerate(_run(missing, processes, cache, folder, digest), start=1):
-        done += job.length * job.samples
+    for i, (task_file, (seconds, error)) in enumerate(_run(missing, maker, processes), start=1):
+        done += task_file.length * task_file.samples
         left = (time.perf_counter() - started) * (total - done) / done
         outcome = f"FAILED: {error}" if error else f"{seconds:.1f} s"
-        say(f"[{i}/{len(missing)}] {job.words} · {outcome}" + (f" · about {left:.0f} s left" if left >= 1 else ""))
-        yield Made(job, seconds=seconds, error=error)
+        remaining = f" · about {left:.0f} s left" if left >= 1 else ""
+        say(f"[{i}/{len(missing)}] {task_file.words} · {outcome}{remaining}")
+        yield Written(task_file, seconds=seconds, error=error)
 
 
-def _run(
-    jobs: Sequence[Job], processes: int, cache: PromptCache, folder: Path, digest: str
-) -> Iterator[tuple[Job, tuple[float, str]]]:
+def _run(task_files: Sequence[TaskFile], maker: Maker, processes: int) -> Iterator[tuple[TaskFile, tuple[float, str]]]:
     if processes <= 1:
-        yield from ((job, make(job, cache, folder, digest)) for job in jobs)
+        yield from ((task_file, maker.make(task_file)) for task_file in task_files)
         return
     pool: Executor = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
     try:
-        running: dict[Future[tuple[float, str]], Job] = {
-            pool.submit(make, job, cache, folder, digest): job for job in jobs
+        running: dict[Future[tuple[float, str]], TaskFile] = {
+            pool.submit(maker.make, task_file): task_file for task_file in task_files
         }
         for future in as_completed(running):
             try:
-                yield running[future], future.result()
+                outcome = future.result()
             except BrokenProcessPool:
-                yield (
-                    running[future],
-                    (0.0, "a process was ended from outside, often for its memory; use fewer workers"),
-                )
+                outcome = 0.0, "a process was ended from outside, often for its memory; use fewer workers"
+            yield running[future], outcome
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _written(one: Made, cache: PromptCache, digest: str, folder: Path, out: Path) -> Made:
-    """The job's file copied into `out`; a damaged file of the cache is made again."""
-    job = one.job
-    if one.error:
-        return one
-    key, target = prompts_key(job.task, digest, job.length, job.seed), out / f"{job.name}.jsonl"
-    seconds = one.seconds
+def _written(result: Written, maker: Maker, out: Path) -> Written:
+    """The samples copied into `out`; a damaged file of the cache is made again."""
+    if result.error:
+        return result
+    task_file, seconds = result.task_file, result.seconds
+    target = out / f"{task_file.name}.jsonl"
     for _ in range(2):
-        source = cache.find(key, job.samples)
-        if source is not None and copy_lines(source, target, job.samples):
-            return Made(job, target, longest_prompt(target) + job.task.new_tokens, seconds)
+        source = maker.cached(task_file)
+        if source is not None and copy_lines(source, target, task_file.samples):
+            return Written(task_file, target, longest_prompt(target) + task_file.task.new_tokens, seconds)
         if source is not None:
             source.unlink(missing_ok=True)
-        seconds, error = make(job, cache, folder, digest)
+        seconds, error = maker.make(task_file)
         if error:
-            return Made(job, error=error)
-    return Made(job, error=f"the samples in {cache.folder} cannot be read back; is the disk full?")
+            return Written(task_file, error=error)
+    return Written(task_file, error=f"the samples in {maker.cache.folder} cannot be read back; is the disk full?")
 
 
-def _write_tasks(out: Path, name: str, made: Sequence[Made]) -> None:
-    for one in made:
-        if one.file:
-            task = one.job.task
-            text = task_file(one.job.name, task.version, task.new_tokens, task.unit == "nats")
-            write_whole(out / f"{one.job.name}.yaml", text)
-    if len({one.job.test for one in made}) == 1:
+def _write_tasks(out: Path, name: str, group: Sequence[Written]) -> None:
+    """The lm-eval tasks of a name's files, and a group of them for each length and seed."""
+    for result in group:
+        if result.file:
+            task = result.task_file.task
+            text = task_file_text(result.task_file.name, task.version, task.new_tokens, task.unit == "nats")
+            write_whole(out / f"{result.task_file.name}.yaml", text)
+    task_files = [result.task_file for result in group]
+    if len({task_file.test for task_file in task_files}) == 1:
         return
-    for length, seed in {(one.job.length, one.job.seed): None for one in made}:
-        members = [one for one in made if (one.job.length, one.job.seed) == (length, seed)]
-        if all(one.file for one in members):  # a mean over what happened to work would carry the suite's name
-            group = members[0].job.name.replace(_plain(members[0].job.test), _plain(name))
-            write_whole(out / f"{group}.yaml", group_file(group, [one.job.name for one in members]))
+    whole = {result.task_file.name for result in group if result.file}
+    for length, seed in {(task_file.length, task_file.seed): None for task_file in task_files}:
+        members = [task_file for task_file in task_files if (task_file.length, task_file.seed) == (length, seed)]
+        member_names = [member.name for member in members]
+        if whole.issuperset(member_names):  # a mean over what happened to work would carry the suite's name
+            suite = members[0].name.replace(_plain(members[0].test), _plain(name))
+            write_whole(out / f"{suite}.yaml", group_file(suite, member_names))
+
+
+def _write_for_readers(out: Path, written: Sequence[Written], model: str) -> None:
+    """What the task files import, and how to run them."""
+    if written:
+        write_whole(out / "utils.py", utils_file())
+        longest = max(result.longest for result in written)
+        write_whole(out / "README.md", README.format(command=command(written, out, model), longest=longest))
 
 
 def _refuse_lm_eval(name: str) -> None:

@@ -33,7 +33,7 @@ is longer, and says so only in a warning.
 """
 
 
-def task_file(name: str, version: int, new_tokens: int, loss: bool) -> str:
+def task_file_text(name: str, version: int, new_tokens: int, loss: bool) -> str:
     """The lm-eval task of `<name>.jsonl`."""
     generation = f"generation_kwargs: {{do_sample: false, temperature: 0.0, max_gen_toks: {new_tokens}, until: []}}\n"
     return (
