@@ -10,7 +10,6 @@ made again. Deleting the folder costs nothing but time.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from typing import Any
 
 import tasks
 from harness.experiment.cells import task_identity
+from harness.files_on_disk import writing
 from harness.records.provenance import version
 from harness.store import canonical
 from tasks.base import Task
@@ -61,6 +61,10 @@ def prompts_key(task: Task, tokenizer: str, length: int, seed: int) -> str:
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:24]
 
 
+class _TooFewLines(Exception):
+    """Ends a copy without leaving a file."""
+
+
 @dataclass(frozen=True)
 class PromptCache:
     folder: Path
@@ -74,17 +78,9 @@ class PromptCache:
     def fill(self, key: str, samples: int, lines: Iterable[str]) -> Path:
         """Write a file, line by line. What goes wrong on the way leaves nothing behind."""
         place = self.folder / "prompts" / f"{key}-{samples}.jsonl"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f"{key}-", suffix=".partial", dir=place.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+        with writing(place) as partial:
+            with partial.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
                 file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, place)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
         for other in place.parent.glob(f"{key}-*.jsonl"):
             if self._samples(other) < samples:
                 other.unlink(missing_ok=True)  # the longer file begins with it
@@ -115,19 +111,15 @@ def sound_lines(path: Path) -> Iterator[bytes]:
 
 def copy_lines(source: Path, target: Path, lines: int) -> bool:
     """Copy the first lines of a file, whole or not at all; False where it has fewer, because it is damaged."""
-    handle, name = tempfile.mkstemp(prefix=target.name, suffix=".partial", dir=target.parent)
-    copied = 0
     try:
-        with os.fdopen(handle, "wb", buffering=BLOCK) as writer:
-            for line in islice(sound_lines(source), lines):
-                writer.write(line)
-                copied += 1
-        if copied == lines:
-            os.chmod(name, 0o644)
-            os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return copied == lines
+        with writing(target) as partial:
+            with partial.open("wb", buffering=BLOCK) as file:
+                copied = sum(1 for line in islice(sound_lines(source), lines) if file.write(line))
+            if copied < lines:
+                raise _TooFewLines
+    except _TooFewLines:
+        return False
+    return True
 
 
 def _check(rest: bytes) -> str:

@@ -4,6 +4,7 @@ Linux keeps a high-water mark per process that can be set back; elsewhere the ma
 reported, which is an upper bound.
 """
 
+import resource
 import sys
 from pathlib import Path
 
@@ -32,7 +33,5 @@ class PeakMemory:
                     return int(line.split()[1]) * 1024
         except OSError:
             pass
-        import resource
-
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return int(used if sys.platform == "darwin" else used * 1024)
