@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_imports import FLOORS
+
+from extenders import base
+from extenders.search.searched import SearchedExtender
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("extenders", "tasks", "harness", "reports", "tests", "docs")
@@ -69,3 +73,19 @@ def test_the_log_is_an_index_of_all_entries() -> None:
     assert len(log.splitlines()) <= 40
     entries = sorted(path.name for path in (ROOT / "docs" / "history").glob("*.md"))
     assert [name for name in entries if f"docs/history/{name}" not in log] == []
+
+
+def test_the_map_of_the_design_is_the_tested_one() -> None:
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    for package, floors in FLOORS.items():
+        assert f"\n{package}\n" + "".join(f"    {', '.join(rooms)}\n" for rooms in floors) in design
+
+
+def test_the_page_of_methods_names_methods_and_the_searched_ones_as_such() -> None:
+    """Not every method has to be there: a new one is one file."""
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (.*) \| (`.*`) \|$", page, re.MULTILINE)
+    named = {name: kind for kind, cell in lines for name in re.findall(r"`(\w+)`", cell)}
+    assert named and set(named) <= set(base.names())
+    searched = {name for name in named if issubclass(base.load(name), SearchedExtender)}
+    assert searched == {name for name, kind in named.items() if kind == "searched on the model"}
