@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from fake_engine import Quiet
 
 import tasks.base
 from extenders.longrope import LongRope
+from harness import cli
 from harness.experiment import file as experiments
 from harness.runner.engine import LocalEngine
 from harness.runner.run import run
-from harness.store import Store
+from harness.store import Store, write_whole
 from harness.training import stage as training_stage
 from harness.training.corpus import _texts
 from reports.figures import tradeoffs
@@ -114,6 +116,20 @@ def test_the_record_of_a_training(finished: Any) -> None:
     assert not (store.training_folder(row["key"]) / "checkpoint.pt").exists()
 
 
+@pytest.mark.parametrize("lacks", ["status", "error", "weights", "cost", "data"])
+def test_a_damaged_record_is_a_missing_training(
+    finished: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], lacks: str
+) -> None:
+    store = Store(shutil.copytree(finished[1], tmp_path / "copy"))
+    row = store.run()["trainings"][0]
+    path = store.training_folder(row["key"]).with_suffix(".json")
+    assert store.training(row["key"]) is not None
+    write_whole(path, json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != lacks}))
+    assert store.training(row["key"]) is None
+    assert cli.answer(["status", str(store.folder)]) == 0
+    assert "training of none + plain, seed 0: missing" in capsys.readouterr().out
+
+
 def test_the_same_data_for_every_method(finished: Any) -> None:
     _, folder, _ = finished
     store = Store.open(folder)
@@ -210,8 +226,6 @@ def test_a_training_that_diverges_fails_its_cells_and_no_others(
 
 
 def test_damaged_weights_are_said(finished: Any, place: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
     _, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
     one = experiment(place, tiny_model_folder, extenders=["none"], training=["plain"])

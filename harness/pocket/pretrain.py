@@ -6,7 +6,6 @@ K key heads, G query heads a key head, D head dimension, N scored positions, V v
 """
 
 import json
-import os
 import random
 import shutil
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.files_on_disk import writing
 from harness.pocket import data, folder, tokenizer
 from harness.pocket.recipe import RECIPES, WINDOW, Recipe
 from harness.pocket.start import start
@@ -235,7 +235,6 @@ def _train(
         report(step, recipe.steps, value, (step - done) * recipe.tokens_per_step / (now - began))
         if (now - saved_at > every_seconds and step % every_steps == 0) or step == recipe.steps:
             saved_at = now
-            partial = out / "checkpoint.partial"
             state = {
                 "recipe": identity,
                 "step": step,
@@ -243,8 +242,8 @@ def _train(
                 "model": model.state_dict(),
                 "optimisers": [optimiser.state_dict() for optimiser in optimisers_],
             }
-            torch.save(state, partial)
-            os.replace(partial, checkpoint)
+            with writing(checkpoint) as partial:
+                torch.save(state, partial)
     maker.shutdown(cancel_futures=True)
     finish(model, recipe, out)
     (out / "curve.json").write_text(json.dumps(curve))

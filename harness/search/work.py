@@ -3,7 +3,6 @@
 Every measured loss is on disk before the next is measured; losses that are there are not measured again.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,8 +13,9 @@ from extenders.base import RopePlan
 from extenders.search.problem import CandidateLine, HeldOutLine, Pair, Problem, Report, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base
+from harness.files_on_disk import mend_lines
 from harness.search.texts import Document, Documents
-from harness.store import canonical, write_whole
+from harness.store import canonical
 from tasks.base import LM
 
 
@@ -171,21 +171,9 @@ class Work:
     def _read(self) -> dict[tuple[int, str, int], float]:
         """Stored losses. A line that was cut off by a kill is as good as never written, and is cut away."""
         self._known = {}
-        if not self._cache_path.is_file():
-            return self._known
-        whole = b""
-        for line in self._cache_path.read_bytes().splitlines(keepends=True):
-            try:
-                content = json.loads(line) if line.endswith(b"\n") else None
-            except (json.JSONDecodeError, UnicodeDecodeError):
-                content = None
-            if content is None:
-                break
-            whole += line
+        for content in mend_lines(self._cache_path):
             self.seconds += content["seconds"]
             self._remember(content["losses"])
-        if len(whole) < self._cache_path.stat().st_size:
-            write_whole(self._cache_path, whole.decode("utf-8"))
         return self._known
 
     def _remember(self, lines: Sequence[Sequence[Any]]) -> None:

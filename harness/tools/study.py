@@ -24,6 +24,7 @@ from extenders.search.problem import HELD_OUT, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base, check
 from harness.experiment.file import Experiment, Method
+from harness.files_on_disk import mend_lines
 from harness.progress import Progress
 from harness.runner.engine import LocalEngine
 from harness.search import stage as searching
@@ -173,12 +174,7 @@ class HeldOut:
         self._documents = Documents(session.lm, length, "needle", TEXTS_SEED, start=session.start_ids)
         self._path = path
         self._known: dict[tuple[str, int], float] = {}
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
-        for line in lines:
-            try:
-                plan, text, loss = json.loads(line)
-            except (json.JSONDecodeError, ValueError):
-                continue  # cut off by a kill
+        for plan, text, loss in mend_lines(self._path):
             self._known[plan, text] = math.inf if loss is None else loss
 
     def losses(self, plan: RopePlan) -> list[float]:
@@ -189,13 +185,5 @@ class HeldOut:
                 [loss] = self._session.plan_losses([(plan, self._documents[HELD_OUT + text])])
                 self._known[plan.hash, text] = math.inf if math.isnan(loss) else loss
                 with self._path.open("a", encoding="utf-8") as file:
-                    file.write(("\n" if self._cut() else "") + canonical([plan.hash, text, finite(loss)]) + "\n")
+                    file.write(canonical([plan.hash, text, finite(loss)]) + "\n")
         return [self._known[plan.hash, text] for text in range(self._texts)]
-
-    def _cut(self) -> bool:
-        """Whether the file's last line was cut off."""
-        if not self._path.is_file() or not self._path.stat().st_size:
-            return False
-        with self._path.open("rb") as file:
-            file.seek(-1, 2)
-            return file.read(1) != b"\n"

@@ -8,7 +8,6 @@ out names, paths and how many rows run together. Stopped at any moment, a traini
 """
 
 import dataclasses
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.search.searched import SearchedExtender
 from extenders.training.schedule import Schedule, schedule
 from harness.experiment.trainings import Training
+from harness.files_on_disk import writing
 from harness.store import Store, key_of
 
 VERSION = 1  # raised when the same settings train otherwise
@@ -239,7 +239,7 @@ def _trained(
         model.eval()
         scale = recipe.lora.scale if recipe.lora is not None else 1.0
         tensors = {name: whole(p) for name, p in model.named_parameters() if p.requires_grad}
-        weights = write_weights(folder, tensors, scale) if here.first else {}
+        weights = dict(write_weights(folder, tensors, scale)) if here.first else {}
         if here.size == 1:
             adapters.merge_into(model, scale)
         sequences: dict[str, int] = {}
@@ -283,7 +283,5 @@ def _read_checkpoint(path: Path, key: str) -> dict[str, Any] | None:
 def _write_checkpoint(path: Path, key: str, state: Mapping[str, Any]) -> None:
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    torch.save({**state, "key": key}, partial)
-    os.replace(partial, path)
+    with writing(path) as partial:
+        torch.save({**state, "key": key}, partial)

@@ -6,37 +6,34 @@ LoRA two matrices a layer, `<layer>.lora_A` and `.lora_B`, which are added to wh
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from extenders.training.lora import merge
+from harness.files_on_disk import writing
+from harness.store import Store, TrainedFile
 
 FILE = "weights.safetensors"
 KEPT = 2**30  # bytes of trained weights that stay in memory for the next cell that wants them
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Tensor], scale: float) -> dict[str, Any]:
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], scale: float) -> TrainedFile:
     """Write the file, whole or not at all; gives what a record says about it."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{FILE}.{os.getpid()}.partial"
-    save_file({name: t.contiguous() for name, t in tensors.items()}, partial, {"lora_scale": json.dumps(scale)})
-    with partial.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    os.replace(partial, folder / FILE)
+    with writing(folder / FILE) as partial:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, partial, {"lora_scale": json.dumps(scale)})
+        with partial.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return {"file": f"{folder.name}/{FILE}", "sha256": digest, "bytes": (folder / FILE).stat().st_size}
 
 
 def read_weights(folder: Path, sha256: str) -> tuple[dict[str, Tensor], float]:
     """(tensors, LoRA scale). Raises ValueError when the file is gone or not the one that was written."""
-    from safetensors import safe_open
-
     path = folder / FILE
     if not path.is_file():
         raise ValueError(
@@ -81,13 +78,12 @@ class TrainedWeights:
 
 def _digest_of(folder: Path) -> str:
     """What the record of a training says about its file."""
-    try:
-        record = json.loads(folder.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        raise ValueError(f"the training {folder.name} is missing; run again") from None
-    if record.get("status") != "done":
-        raise ValueError(f"its training failed: {record.get('error', '')}")
-    return str(record["weights"]["sha256"])
+    record = Store(folder.parent.parent).training(folder.name)
+    if record is None:
+        raise ValueError(f"the training {folder.name} is missing; run again")
+    if record["status"] != "done":
+        raise ValueError(f"its training failed: {record['error']}")
+    return record["weights"]["sha256"]
 
 
 class WeightSwap:
@@ -95,20 +91,20 @@ class WeightSwap:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._own: dict[str, Tensor] = {}  # what was replaced so far, as it was
+        self._replaced: dict[str, Tensor] = {}  # what was replaced so far, as it was
 
     @torch.no_grad()
     def use(self, tensors: Mapping[str, Tensor], scale: float = 1.0) -> None:
         """Run with these weights from now on; none is the model's own. Raises ValueError for names it does not have."""
         parameters = dict(self.model.named_parameters())
-        for name, own in self._own.items():
-            parameters[name].copy_(own)
+        for name, original in self._replaced.items():
+            parameters[name].copy_(original)
         touched = {_replaced(name) for name in tensors}
         missing = sorted(touched - set(parameters))
         if missing:
             raise ValueError(f"trained weights belong to another model: this one has no {missing[0]}")
-        for name in touched - set(self._own):
-            self._own[name] = parameters[name].detach().to("cpu", copy=True)
+        for name in touched - set(self._replaced):
+            self._replaced[name] = parameters[name].detach().to("cpu", copy=True)
         for name, tensor in tensors.items():
             if name in parameters:
                 parameters[name].copy_(tensor)
