@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,25 @@ def loaded() -> Any:
     from harness.model.load import load_model
 
     return load_model("pocket-llama")
+
+
+@pytest.fixture(scope="module")
+def theta_of_loaded(loaded: Any) -> Callable[..., Check]:
+    """The check of rope_theta reads the model and no plan, so one reading of `loaded` serves all; most of the time."""
+    check, made = preflight._theta, []
+
+    def once(fixed: Any, spec: RopeSpec) -> Check:
+        assert spec == loaded.spec
+        if not made:
+            made.append(check(fixed, spec))
+        return made[0]
+
+    return once
+
+
+@pytest.fixture
+def theta_read_once(theta_of_loaded: Callable[..., Check], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_theta", theta_of_loaded)
 
 
 @pytest.fixture
@@ -51,6 +71,7 @@ def failed(found: Preflight) -> dict[str, str]:
     return {check.name: check.reason for check in found.failed}
 
 
+@pytest.mark.usefixtures("theta_read_once")
 def test_a_good_plan_passes(loaded: Any) -> None:
     found = examine(loaded, method("yarn"))
     assert failed(found) == {}
@@ -79,14 +100,14 @@ class Fading(Extender):
         return RopePlan.rescaled(rope, [*factors[: pairs - 3], 10 * factor, 100 * factor, float("inf")])
 
 
-@pytest.mark.usefixtures("without_passkeys")
+@pytest.mark.usefixtures("without_passkeys", "theta_read_once")
 def test_a_plan_that_stops_pairs_passes(loaded: Any) -> None:
     result = examine(loaded, Method("fading", Fading(target_length=TARGET)))
     assert failed(result) == {}
     assert "rescale factors 1 to 200, 1 of 32 pairs stopped" in result.checks[0].found
 
 
-@pytest.mark.usefixtures("without_passkeys")
+@pytest.mark.usefixtures("without_passkeys", "theta_read_once")
 @pytest.mark.parametrize("times", [1 / 50, 1 / 4, 16.0])
 def test_a_plan_for_another_rope_theta_fails(loaded: Any, times: float) -> None:
     """A fiftieth is the classic: 10,000 where 500,000 was trained."""
@@ -98,9 +119,10 @@ def test_a_plan_for_another_rope_theta_fails(loaded: Any, times: float) -> None:
 
 
 @pytest.mark.usefixtures("without_passkeys")
-def test_a_model_whose_rope_theta_was_altered_fails(tmp_path: Path) -> None:
+def test_a_model_whose_rope_theta_was_altered_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.model.load import load_model
 
+    monkeypatch.setattr(preflight, "THETA_TOKENS", 512)  # four times theta shows in one document
     folder = tmp_path / "altered"
     shutil.copytree(shipped_models()["pocket-llama"], folder)
     config = json.loads((folder / "config.json").read_text())
@@ -114,6 +136,7 @@ def test_a_model_whose_rope_theta_was_altered_fails(tmp_path: Path) -> None:
 def test_an_ignored_plan_fails(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model runs unextended beyond its window: its cos and sin say so, and its losses."""
     monkeypatch.setattr("harness.rope.applied.Applied.use", _as_trained_only)
+    monkeypatch.setattr(preflight, "_theta", lambda *_: Check("rope_theta", "left out"))
     told = failed(examine(loaded, method("yarn")))
     assert "does not run with the plan" in told["plan runs"]
     assert "the plan is ignored" in told["plan matters"]
@@ -125,6 +148,7 @@ def _as_trained_only(self: Any, plans: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("theta_read_once")
 def test_passkeys_fail_where_loss_sees_nothing(loaded: Any) -> None:
     told = failed(examine(loaded, Method("wrong", ForAnotherTheta(target_length=2048, times=1 / 4))))
     assert "half as many are wanted" in told["passkeys"]
@@ -132,6 +156,7 @@ def test_passkeys_fail_where_loss_sees_nothing(loaded: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("theta_read_once")
 def test_the_unextended_model_fails_beyond_its_window(loaded: Any) -> None:
     """A plan that is applied and good for nothing: retrieval shows it where loss does not."""
     told = failed(examine(loaded, method("none", 4096)))
