@@ -25,7 +25,7 @@ from tasks.ruler.exact.keys import WordPairs, drawer, word_pairs
 from tasks.token_counts import TokenCounts, counts_of
 
 GOLDENS: dict[str, list[str]] = json.loads(goldens.GOLDENS.read_text())
-LONG = 100_000  # tokens; longer goldens are slow
+LONG = 10_000  # tokens; longer goldens are slow
 
 
 @pytest.fixture(scope="session")
