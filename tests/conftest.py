@@ -1,6 +1,8 @@
 """What all tests share: no network, no GPU where there is none, and a tiny random model in a folder."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,17 @@ import pytest
 # Before any Hugging Face import: a test that reaches for the hub fails at once instead of waiting for it.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Two threads on matrices of tests wait for each other longer than they compute, above all where something else runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("ROPEBENCH_EXTENDERS", None)
 os.environ.pop("ROPEBENCH_TRACEBACK", None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("full"):
+            item.add_marker("slow")  # -m "not slow" takes the place of pyproject's -m "not full"
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -23,10 +31,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+def pytest_collection_finish() -> None:
+    """What imports have made stays, so no collection of garbage needs to look at it again (bench collects often)."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def prompts_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the cache of prompts in somebody's home."""
     os.environ["ROPEBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_need_not_outlive_the_machine() -> Iterator[None]:
+    """Waiting for the disk protects from a power cut alone, and takes milliseconds for each of thousands of files."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")
