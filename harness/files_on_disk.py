@@ -75,3 +75,11 @@ def _sound(written: bytes) -> Iterator[tuple[bytes, Any]]:
             continue
         if isinstance(content, dict | list):
             yield line, content
+
+
+def cache_folder() -> Path:
+    """Where prompts and converted models are kept: $ROPEBENCH_CACHE, else a folder below the user's cache folder."""
+    named = os.environ.get("ROPEBENCH_CACHE")
+    if named:
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "ropebench"

@@ -9,8 +9,9 @@ import pytest
 
 import tasks.base
 import tasks.scoring
+from harness.files_on_disk import cache_folder
 from harness.prompts import generate as generating
-from harness.prompts.cache import PromptCache, cache_folder, copy_lines, prompts_key, sealed
+from harness.prompts.cache import PromptCache, copy_lines, prompts_key, sealed
 from harness.prompts.generate import files_of, generate
 from harness.prompts.record import recorded
 from tasks.base import Task

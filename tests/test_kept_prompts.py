@@ -11,7 +11,8 @@ from fake_engine import FakeEngine, FakeSession, Quiet, experiment, methods
 
 import tasks.base
 from harness.experiment.file import Test
-from harness.prompts.cache import PromptCache, cache_folder
+from harness.files_on_disk import cache_folder
+from harness.prompts.cache import PromptCache
 from harness.prompts.kept import KeptPrompts
 from harness.prompts.record import recorded, sample_of
 from harness.runner.run import run

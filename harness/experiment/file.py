@@ -92,7 +92,8 @@ class Experiment:
     def model_source(self) -> str:
         """The model as the loader wants it: a folder beside the experiment file wins over a shipped or hub name."""
         beside = self.folder / self.model
-        return str(beside) if (beside / "config.json").is_file() else self.model
+        is_model = (beside / "config.json").is_file() or (beside.suffix == ".gguf" and beside.is_file())
+        return str(beside) if is_model else self.model
 
 
 def shipped() -> dict[str, Path]:

@@ -22,6 +22,7 @@ from extenders.base import RopeSpec
 from harness.model.files import shipped_models, tokenizer_files, weight_files, weights_hash
 from harness.model.locate import model_folder
 from harness.model.options import ATTENTION, DTYPES
+from harness.model.packaged import PACKAGED
 from harness.model.spec import load_config, spec_from_config
 from harness.model.tokens import load_tokenizer
 from harness.rope.applied import applied
@@ -172,8 +173,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _source(name: str, folder: Path) -> str:
-    if name in shipped_models():
+    if name in shipped_models() or name in PACKAGED:
         return name
-    if Path(name).expanduser().is_dir():
-        return str(folder.resolve())
+    if Path(name).expanduser().exists():
+        return str(Path(name).expanduser().resolve())
     return f"{name}@{folder.name}"  # the hub's cache names a snapshot's folder after its commit

@@ -1,4 +1,4 @@
-"""From the name of a model to its folder: a folder, a model that ships with the package, or a hub id.
+"""From the name of a model to its folder: a folder, a GGUF file, a model that ships with a package, or a hub id.
 
 The hub is asked only when that is allowed; a hub id that is in the local cache already works without it.
 """
@@ -8,7 +8,10 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
 
+from harness.files_on_disk import cache_folder
 from harness.model.files import TOKENIZER_EXTRAS, TOKENIZER_FILES, shipped_models, tokenizer_files
+from harness.model.gguf import convert
+from harness.model.packaged import PACKAGED, packaged_file
 
 NEEDED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 NEEDED_BY_TOKENIZER = (*TOKENIZER_FILES, *TOKENIZER_EXTRAS, "config.json")
@@ -41,7 +44,7 @@ def tokenizer_folder(name: str) -> Path:
     downloaded. Raises ValueError in one line."""
     if name in shipped_models():
         return shipped_models()[name]
-    folder = Path(name).expanduser()
+    folder = gguf_folder(name) or Path(name).expanduser()
     if not folder.is_dir():
         folder = _tokenizer_from_hub(name)
     tokenizer_files(folder)
@@ -53,18 +56,31 @@ def _local_folder(name: str) -> Path | None:
     shipped = shipped_models()
     if name in shipped:
         return shipped[name]
+    converted = gguf_folder(name)
+    if converted is not None:
+        return converted
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ValueError(f"{folder} is not a model folder: it has no config.json")
         return folder
     if folder.exists():
-        raise ValueError(f"{folder} is a file; name the folder of a model")
+        raise ValueError(f"{folder} is a file; name the folder of a model, or a .gguf file")
     if name.startswith("pocket-"):
         raise ValueError(f"no shipped model is named {name!r}; there are {', '.join(shipped) or 'none'}")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
         raise ValueError(f"there is no folder {name}, and it is no hub id (owner/name) either")
     return None
+
+
+def gguf_folder(name: str) -> Path | None:
+    """The converted folder of a .gguf file or of a model that a Python package brings; None for other names."""
+    file = packaged_file(name) if name in PACKAGED else Path(name).expanduser()
+    if file.suffix != ".gguf":
+        return None
+    if not file.is_file():
+        raise ValueError(f"there is no file {name}")
+    return convert(file, cache_folder())
 
 
 def _out_of_reach(name: str, local_files_only: bool, error: Exception) -> str:

@@ -9,7 +9,6 @@ made again. Deleting the folder costs nothing but time.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -28,14 +27,6 @@ FORMAT = 2  # raised when a line's fields change
 PACKAGES = ("lm_eval", "wonderwords", "tokenizers", "transformers")  # whose words and tokens stand in prompts
 BLOCK = 1 << 22  # bytes
 START, CHECK = b'{"check":"', 16  # how a line begins, and the digits that follow
-
-
-def cache_folder() -> Path:
-    """Where prompts are kept unless a caller says otherwise."""
-    named = os.environ.get("ROPEBENCH_CACHE")
-    if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "ropebench"
 
 
 @cache

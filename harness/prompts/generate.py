@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tasks.base
+from harness.files_on_disk import cache_folder
 from harness.model.files import shipped_models, tokenizer_hash
 from harness.model.locate import tokenizer_folder
 from harness.model.tokens import tokens_of
-from harness.prompts.cache import PromptCache, cache_folder, copy_lines, prompts_key
+from harness.prompts.cache import PromptCache, copy_lines, prompts_key
 from harness.prompts.elsewhere.task_files import README, group_file, task_file_text, utils_file
 from harness.prompts.record import as_line, recorded
 from harness.store import canonical, write_whole

@@ -19,8 +19,9 @@ from typing import Any, Protocol
 from extenders.base import RopeSpec
 from harness.experiment.cells import VARIES, Base, Cell, cells_of, check, plain, plan_of, rope_fields
 from harness.experiment.file import Experiment, Method
+from harness.files_on_disk import cache_folder
 from harness.progress import Progress
-from harness.prompts.cache import PromptCache, cache_folder
+from harness.prompts.cache import PromptCache
 from harness.prompts.kept import KeptPrompts
 from harness.records.ledger import ledger
 from harness.records.memory import PeakMemory
@@ -279,7 +280,7 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> dict[
     return {
         "name": experiment.name,
         "model": {
-            "name": Path(experiment.model).name if Path(experiment.model_source).is_dir() else experiment.model,
+            "name": Path(experiment.model).name if Path(experiment.model_source).exists() else experiment.model,
             "weights_hash": base.weights_hash,
             "parameters": base.parameters,
             "dtype": base.dtype,
