@@ -18,7 +18,7 @@ from harness.model.lm import ExtendedLM
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
 from harness.search.losses import plan_losses, rows_at_once
-from harness.search.texts import Document
+from harness.search.texts import SearchText
 from harness.store import Store
 
 
@@ -33,7 +33,7 @@ def lm() -> Any:
 def rows(lm: Any) -> list[Any]:
     plans = [cls(target_length=256).plan(lm.spec, 256) for cls in (PositionInterpolation, Ntk)]
     texts = [bytes(range(32, 32 + size)) for size in (90, 61)]
-    documents = [Document((256, *text), (5, 6, len(text)), "", "") for text in texts]
+    documents = [SearchText((256, *text), (5, 6, len(text)), "", "") for text in texts]
     return [(plan, document) for plan in plans for document in documents]
 
 

@@ -24,7 +24,7 @@ from harness.runner.run import run
 from harness.search import result as search_result
 from harness.search import stage as searching
 from harness.search import texts as search_documents
-from harness.search.texts import PASSAGE, Documents, evaluation_passages, passages
+from harness.search.texts import PASSAGE, SearchTexts, evaluation_passages, passages
 from harness.store import Store, read_lines, write_whole
 from tasks.corpora.words import for_training
 from tasks.needle import Needle
@@ -225,14 +225,14 @@ def test_a_damaged_result_is_a_missing_search(
 # --- texts ----------------------------------------------------------------------------------------------------------
 
 
-def documents(**more: Any) -> Documents:
-    return Documents(FakeLM(), more.pop("length", 400), **more)
+def documents(**more: Any) -> SearchTexts:
+    return SearchTexts(FakeLM(), more.pop("length", 400), **more)
 
 
 @pytest.mark.parametrize("needles", [1, 3])
 def test_needle_texts_score_the_answers_only(needles: int) -> None:
     lm = FakeLM()
-    made = Documents(lm, 400, needles=needles, start=(0,))
+    made = SearchTexts(lm, 400, needles=needles, start=(0,))
     for sample in range(6):
         one = made[sample]
         assert 300 <= len(one.ids) <= 400 and one.ids[0] == 0
@@ -312,13 +312,13 @@ def test_search_texts_never_meet_evaluation_texts(tmp_path: Path) -> None:
     avoid = evaluation_passages(one, lm, lambda test: (600,))
     assert len(avoid) > 500
     for fitness in ("needle", "perplexity"):
-        made = Documents(lm, 600, fitness, avoid=avoid)
+        made = SearchTexts(lm, 600, fitness, avoid=avoid)
         for sample in (*range(8), *range(HELD_OUT, HELD_OUT + 4)):
             assert not passages(made[sample].text) & avoid
     reading = experiment(tests=(Test("perplexity", Perplexity(folder=folder), 3),), target_length=2000)
     read = evaluation_passages(reading, lm, lambda test: (2000,))
     with pytest.raises(ValueError, match=r"\.txt shares a passage of 50 words with a test of this experiment"):
-        Documents(lm, 600, "perplexity", folder=folder, avoid=read)[0]
+        SearchTexts(lm, 600, "perplexity", folder=folder, avoid=read)[0]
 
 
 def test_a_finished_search_is_checked_against_new_tests(tmp_path: Path) -> None:

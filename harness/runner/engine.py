@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from extenders.base import RopePlan, RopeSpec
     from harness.model.lm import ExtendedLM
     from harness.runner.run import Sessions
-    from harness.search.texts import Document
+    from harness.search.texts import SearchText
     from harness.store import Store
     from harness.training.job import Job
 
@@ -39,7 +39,7 @@ class LocalSession:
 
         return rows_at_once(self.lm, length)
 
-    def plan_losses(self, rows: "Sequence[tuple[RopePlan, Document]]") -> list[float]:
+    def plan_losses(self, rows: "Sequence[tuple[RopePlan, SearchText]]") -> list[float]:
         from harness.search.losses import plan_losses
 
         return plan_losses(self.lm, rows)

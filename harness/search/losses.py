@@ -11,7 +11,7 @@ import torch
 
 from extenders.base import RopePlan
 from harness.model.logits import hidden_states, target_losses
-from harness.search.texts import Document
+from harness.search.texts import SearchText
 
 if TYPE_CHECKING:
     from harness.model.lm import ExtendedLM
@@ -36,7 +36,7 @@ def rows_at_once(lm: "ExtendedLM", length: int) -> int:
 
 
 @torch.inference_mode()
-def plan_losses(lm: Planned, rows: Sequence[tuple[RopePlan, Document]]) -> list[float]:
+def plan_losses(lm: Planned, rows: Sequence[tuple[RopePlan, SearchText]]) -> list[float]:
     """Mean loss (nats) of the scored tokens of every row, each under its own plan; NaN where the model gives NaN.
 
     Rows are padded on the right, which a causal model cannot see from the left.
@@ -55,4 +55,4 @@ def plan_losses(lm: Planned, rows: Sequence[tuple[RopePlan, Document]]) -> list[
         targets.append(ids_BT[i, places_N])
     losses_N, _ = target_losses(lm.model, torch.cat(states), torch.cat(targets), len(rows))
     sizes = [len(document.scored) for _, document in rows]
-    return [float(one.double().mean()) for one in losses_N.split(sizes)]
+    return [float(losses.double().mean()) for losses in losses_N.split(sizes)]

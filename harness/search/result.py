@@ -23,7 +23,8 @@ def parameters_of(content: Mapping[str, Any]) -> dict[str, Any]:
     assert issubclass(cls, SearchedExtender)
     settings = {field.name for field in dataclasses.fields(SearchedExtender)} | set(cls.SETTINGS)
     given = {name: value for name, value in identity["parameters"].items() if name not in settings}
-    defaults = {one.name: one.default for one in dataclasses.fields(cls) if one.default is not dataclasses.MISSING}
+    fields = dataclasses.fields(cls)
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
     changed = {name: value for name, value in given.items() if name not in defaults or value != plain(defaults[name])}
     return {**changed, **content["found"]}
 

@@ -41,13 +41,13 @@ class Search:
 
 def planned(methods: Sequence[Method], base: Base) -> list[Search]:
     """The searches that these methods need, in their order."""
-    found = []
+    searches = []
     for method in methods:
         extender = method.extender
         if isinstance(extender, SearchedExtender) and not extender.searched:
             identity = identity_of(extender, base)
-            found.append(Search(method, key_of(identity), identity))
-    return found
+            searches.append(Search(method, key_of(identity), identity))
+    return searches
 
 
 def check_documents(searches: Sequence[Search], texts: Callable[[], Sequence[str]]) -> None:
@@ -93,10 +93,10 @@ def completed(methods: Sequence[Method], searches: Sequence[Search], folder: Pat
         if search is None:
             ready.append(method)
             continue
-        content = read_search(folder, search.key)
-        if content is not None and content["status"] == "done":
+        record = read_search(folder, search.key)
+        if record is not None and record["status"] == "done":
             assert isinstance(method.extender, SearchedExtender)
-            ready.append(dataclasses.replace(method, extender=method.extender.with_found(content["found"])))
+            ready.append(dataclasses.replace(method, extender=method.extender.with_found(record["found"])))
     return tuple(ready)
 
 
@@ -144,12 +144,12 @@ def run_all(
             return known[0]
 
         with search_progress(label) as progress:
-            content = run_search(search, base, session_of(search.method), folder, avoid, progress)
-        cost = content["cost"]
-        if content["error"]:
-            say(f"the search of {label} failed: {content['error']}")
+            record = run_search(search, base, session_of(search.method), folder, avoid, progress)
+        cost = record["cost"]
+        if record["error"]:
+            say(f"the search of {label} failed: {record['error']}")
         else:
-            loss = "" if content["loss"] is None else f", loss {content['loss']:.4f} nats"
+            loss = "" if record["loss"] is None else f", loss {record['loss']:.4f} nats"
             say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s{loss}")
 
 
@@ -164,7 +164,7 @@ def run_search(
 ) -> SearchRecord:
     """Search, or go on with it, and write the result. What the user can mend is a failed search with one line.
 
-    `avoid` gives the passages of evaluation text (see `search_documents`); it is asked only when something is measured.
+    `avoid` gives the passages of evaluation text (see `harness.search.texts`), and is asked when a text is needed.
     `tune(method)` trains the model with the method's plan and gives it: what a progressive search does half-way.
     """
     extender = search.method.extender
@@ -173,23 +173,22 @@ def run_search(
     work = Work(extender, search.key, base, session, folder, avoid, progress, tune)
     before = session.token_forwards
     error = trace = ""
-    found: dict[str, Any] = {}
+    filled: dict[str, Any] = {}
     try:
         with work:
             complete = extender.search(work.problem(extender.target_length, extender.token_forwards))
-        found = {name: plain(value) for name, value in complete.parameters().items()}
-        found = {name: value for name, value in found.items() if value != plain(getattr(extender, name))}
-    except Exception as problem:
-        error = " ".join(str(problem).split()) if isinstance(problem, ValueError) else repr(problem)
+        filled = _filled(extender, complete)
+    except Exception as reason:
+        error = " ".join(str(reason).split()) if isinstance(reason, ValueError) else repr(reason)
         trace = traceback.format_exc()
-    content: SearchRecord = {
+    record: SearchRecord = {
         "key": search.key,
         "label": search.method.label,
         "status": "failed" if error else "done",
         "error": error,
         "traceback": trace,
         "identity": dict(search.identity),
-        "found": found,
+        "found": filled,
         "loss": None,
         "held_out": work.held_out,
         "held_out_samples": work.held_out_samples,
@@ -204,9 +203,15 @@ def run_search(
         "provenance": {**provenance(), "date": now()},
     }
     if not error:
-        plan = extender.with_found(found).plan(base.rope, extender.target_length)
-        content["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
-        content["attention_factor"] = plan.attention_factor
-        content["loss"] = work.losses.get(plan.hash)
-    write_whole(folder / f"{search.key}.json", json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return content
+        plan = extender.with_found(filled).plan(base.rope, extender.target_length)
+        record["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
+        record["attention_factor"] = plan.attention_factor
+        record["loss"] = work.loss_of(plan)
+    write_whole(folder / f"{search.key}.json", json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return record
+
+
+def _filled(before: SearchedExtender, after: SearchedExtender) -> dict[str, Any]:
+    """The parameters that a search set, in JSON's types."""
+    values = {name: plain(value) for name, value in after.parameters().items()}
+    return {name: value for name, value in values.items() if value != plain(getattr(before, name))}

@@ -28,7 +28,7 @@ REDRAWS = 20
 
 
 @dataclass(frozen=True)
-class Document:
+class SearchText:
     """Token ids with BOS, and the positions whose tokens are scored (each after the first token)."""
 
     ids: tuple[int, ...]
@@ -37,7 +37,7 @@ class Document:
     text: str
 
 
-class Documents:
+class SearchTexts:
     """Sample i of a search: the same text for every plan. From HELD_OUT on, texts that no step of a search has seen.
 
     `start` are the ids before every text (BOS). `needles` is how many needles stand in one text; each is asked for in
@@ -59,19 +59,19 @@ class Documents:
         self._lm, self.length, self._fitness, self._seed = lm, length, fitness, seed
         self._start, self._needles, self._avoid = tuple(start), needles, avoid
         self._files = _files(lm, folder, length) if folder else []
-        self._made: dict[int, Document] = {}
+        self._made: dict[int, SearchText] = {}
 
-    def __getitem__(self, sample: int) -> Document:
+    def __getitem__(self, sample: int) -> SearchText:
         if sample not in self._made:
             self._made[sample] = self._make(sample)
         return self._made[sample]
 
-    def _make(self, sample: int) -> Document:
+    def _make(self, sample: int) -> SearchText:
         for attempt in range(REDRAWS):
             rng = random.Random(f"search {self._fitness} {self._seed} {sample} {attempt}")
             source, story = self._source(rng, sample)
             made = self._needle(rng, sample, story) if self._fitness == "needle" else self._plain(rng, story)
-            document = Document(made[0], made[1], source, made[2])
+            document = SearchText(made[0], made[1], source, made[2])
             if not passages(document.text) & self._avoid:
                 return document
             if self._files:
@@ -86,8 +86,8 @@ class Documents:
         if not self._files:
             return [("world stories", world.story), ("world portraits", world.portrait)][sample // 2 % 2]
         split = max(1, 2 * len(self._files) // 3)
-        own = self._files[split:] if sample >= HELD_OUT else self._files[:split]
-        path, words = own[sample % len(own)]
+        files = self._files[split:] if sample >= HELD_OUT else self._files[:split]
+        path, words = files[sample % len(files)]
         start = rng.randrange(max(1, len(words) // 4))
         pieces = _pieces(words, start)
         return str(path), lambda _: next(pieces)
@@ -119,21 +119,23 @@ class Documents:
         room: int,
         depth: float,
         story: Callable[[random.Random], str],
-        worded: "Callable[[random.Random, int], list[Needle]]",
+        worded: "Callable[[random.Random, int], list[SearchNeedle]]",
     ) -> list[tuple[str, str]]:
         """(text up to an answer, answer) of every needle; the first text holds the haystack."""
-        held = worded(rng, self._needles)
-        inserts = [((depth + i / self._needles) % 1.0 if i else depth, one.sentence) for i, one in enumerate(held)]
+        hidden = worded(rng, self._needles)
+        depths = [(depth + i / self._needles) % 1.0 if i else depth for i in range(self._needles)]
+        inserts = [(place, sought.sentence) for place, sought in zip(depths, hidden, strict=True)]
         units: list[str] = []
 
         def build(size: int) -> str:
-            return held[0].template.replace("{context}", text.joined(units[:size], inserts))
+            return hidden[0].template.replace("{context}", text.joined(units[:size], inserts))
 
         source = text.sentences(iter(lambda: story(rng), ""))
         while not units or self._count(build(len(units))) <= room:
             units += text.collect(source, 4 * room)
         first = build(text.fit(build, len(units), self._count, room))
-        return [(first, held[0].value), *((one.template.split("{context}")[1], one.value) for one in held[1:])]
+        further = [(sought.template.split("{context}")[1], sought.value) for sought in hidden[1:]]
+        return [(first, hidden[0].value), *further]
 
     def _plain(
         self, rng: random.Random, story: Callable[[random.Random], str]
@@ -149,7 +151,7 @@ class Documents:
 
 
 @dataclass(frozen=True)
-class Needle:
+class SearchNeedle:
     """A sentence to hide and how it is asked for: a text with {context} that ends where the value follows."""
 
     sentence: str
@@ -157,28 +159,28 @@ class Needle:
     value: str
 
 
-def _rulers(rng: random.Random, count: int) -> list[Needle]:
+def _rulers(rng: random.Random, count: int) -> list[SearchNeedle]:
     """RULER's wording in the singular (LongRoPE2, arXiv:2502.20082, App. C)."""
     task = niah.Niah("essay")
     keys = text.draw(rng, niah.word_pair, count, False)
     values = text.draw(rng, niah.number, count, False)
-    found = []
+    needles = []
     for key, value in zip(keys, values, strict=True):
         template, prefix = niah.questions(task, [key])
-        found.append(Needle(niah.needle(task, key, value), template + prefix, value))
-    return found
+        needles.append(SearchNeedle(niah.needle(task, key, value), template + prefix, value))
+    return needles
 
 
-def _ours(rng: random.Random, count: int) -> list[Needle]:
+def _ours(rng: random.Random, count: int) -> list[SearchNeedle]:
     """The wording of our needle test."""
     places = text.draw(rng, needle.place_name, count, False)
     codes = text.draw(rng, text.number(needle.DIGITS), count, False)
-    found = []
+    needles = []
     for place, code in zip(places, codes, strict=True):
         ending = f"{needle.QUESTION} {needle.ANSWER}".replace("{place}", place)
         sentence = needle.NEEDLE.format(place=place, code=code)
-        found.append(Needle(sentence, f"{needle.OPENING}\n{{context}}\n{ending}", code))
-    return found
+        needles.append(SearchNeedle(sentence, f"{needle.OPENING}\n{{context}}\n{ending}", code))
+    return needles
 
 
 def _pieces(words: list[str], start: int) -> Iterator[str]:
@@ -193,7 +195,7 @@ def _files(lm: LM, folder: str, length: int) -> list[tuple[Path, list[str]]]:
     place = Path(folder).expanduser()
     if not place.is_dir():
         raise ValueError(f"documents: {folder} is not a folder; give one with .txt or .md files")
-    found = []
+    files = []
     for path in _documents_in(folder):
         try:
             content = path.read_text(encoding="utf-8")
@@ -204,13 +206,13 @@ def _files(lm: LM, folder: str, length: int) -> list[tuple[Path, list[str]]]:
             raise ValueError(
                 f"{path} has {tokens} tokens and a search at {length} needs as many; give longer documents"
             )
-        found.append((path, content.split()))
-    if len(found) < 2:
+        files.append((path, content.split()))
+    if len(files) < 2:
         raise ValueError(
-            f"documents: {folder} holds {len(found)} .txt and .md files and a search needs at least two, "
+            f"documents: {folder} holds {len(files)} .txt and .md files and a search needs at least two, "
             "so that the winner is checked on text that was not searched on"
         )
-    return found
+    return files
 
 
 def _documents_in(folder: str) -> list[Path]:
@@ -218,7 +220,7 @@ def _documents_in(folder: str) -> list[Path]:
     place = Path(folder).expanduser()
     if not place.is_dir():
         return []
-    return sorted(one for one in place.iterdir() if one.suffix in (".txt", ".md") and one.is_file())
+    return sorted(path for path in place.iterdir() if path.suffix in (".txt", ".md") and path.is_file())
 
 
 def passages(string: str, size: int = PASSAGE) -> set[int]:
@@ -234,7 +236,7 @@ def check_apart(folder: str, texts: Sequence[str]) -> None:
 
     Whole files are compared, with no model and no prompts, so a search that was finished long ago is checked as well.
     """
-    seen = {passage for one in texts for passage in passages(one)}
+    seen = {passage for content in texts for passage in passages(content)}
     for path in _documents_in(folder) if seen else []:
         if not seen.isdisjoint(passages(path.read_text(encoding="utf-8", errors="replace"))):
             raise ValueError(
@@ -248,7 +250,7 @@ def evaluation_passages(experiment: Experiment, lm: LM, lengths_of: Callable[[Te
 
     Shorter prompts of a sample are cut from the same text. Short-context tests ask questions that no search text holds.
     """
-    found: set[int] = set()
+    seen: set[int] = set()
     for test in experiment.tests:
         if test.task.lengths == "window":
             continue
@@ -260,5 +262,5 @@ def evaluation_passages(experiment: Experiment, lm: LM, lengths_of: Callable[[Te
             except ValueError:
                 continue  # its cells will say why
             for asked in recorder.texts:
-                found |= passages(asked)
-    return frozenset(found)
+                seen |= passages(asked)
+    return frozenset(seen)

@@ -144,7 +144,7 @@ def bench_candidate(
     import torch
 
     from harness.rope.applied import applied
-    from harness.search.texts import Document
+    from harness.search.texts import SearchText
 
     if pairs < 1 or not lengths or min(lengths) <= SCORED:
         raise ValueError(f"bench candidate wants at least one pair and lengths above {SCORED} tokens")
@@ -153,7 +153,7 @@ def bench_candidate(
         bare = Bare(model, rotary)
         for length in sorted(lengths):
             ids = torch.randint(0, model.config.vocab_size, (length,), generator=generator).tolist()
-            document = Document(tuple(ids), tuple(range(length - SCORED, length)), "random", "")
+            document = SearchText(tuple(ids), tuple(range(length - SCORED, length)), "random", "")
             method = load("yarn")(target_length=max(length, 2 * spec.trained_length))
             yield from _ways(bare, method.plan(spec, length), document, pairs, say)
 

@@ -29,7 +29,7 @@ from harness.progress import Progress
 from harness.runner.engine import LocalEngine
 from harness.search import stage as searching
 from harness.search.progress_line import search_progress
-from harness.search.texts import Documents
+from harness.search.texts import SearchTexts
 from harness.search.work import Measures
 from harness.store import canonical, read_search, write_whole
 from harness.tools.study_table import Found, Procedure, comma_separated, markdown, summary
@@ -171,7 +171,7 @@ class HeldOut:
 
     def __init__(self, session: Measures, path: Path, length: int, texts: int) -> None:
         self._session, self._texts = session, texts
-        self._documents = Documents(session.lm, length, "needle", TEXTS_SEED, start=session.start_ids)
+        self._documents = SearchTexts(session.lm, length, "needle", TEXTS_SEED, start=session.start_ids)
         self._path = path
         self._known: dict[tuple[str, int], float] = {}
         for plan, text, loss in mend_lines(self._path):
