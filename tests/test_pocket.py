@@ -12,7 +12,10 @@ import torch
 
 from harness.model.files import shipped_models, weights_hash
 from harness.pocket import data, folder, recipe
-from harness.pocket.pretrain import Batches, as_phi3, block_attention, new_model, pretrain
+from harness.pocket.batches import PocketBatches
+from harness.pocket.block_attention import block_attention
+from harness.pocket.build import as_phi3, new_model
+from harness.pocket.pretrain import pretrain
 from tasks import ruler
 from tasks.corpora import words, world
 from tasks.ruler import niah
@@ -21,8 +24,8 @@ LLAMA = folder("pocket-llama")
 
 
 @pytest.fixture(scope="module")
-def batches() -> Batches:
-    return Batches(recipe.RECIPES["pocket-llama"], LLAMA)
+def batches() -> PocketBatches:
+    return PocketBatches(recipe.RECIPES["pocket-llama"], LLAMA)
 
 
 def count(text: str) -> int:
@@ -77,7 +80,7 @@ def test_evaluation_keeps_to_the_other_half(row: str) -> None:
             assert not words.for_training(key) and not words.for_training(value)
 
 
-def test_every_kind_scores_answers_within_its_length(batches: Batches) -> None:
+def test_every_kind_scores_answers_within_its_length(batches: PocketBatches) -> None:
     for kind, (_, least) in data.MAKERS.items():
         for length in (least, 512):
             for i in range(5):
@@ -113,7 +116,7 @@ def test_held_out_text_shares_no_long_run_of_words_with_training() -> None:
     assert not tested & trained
 
 
-def test_tokenizer_keeps_digits_and_capitals_apart_from_spaces(batches: Batches) -> None:
+def test_tokenizer_keeps_digits_and_capitals_apart_from_spaces(batches: PocketBatches) -> None:
     encoder = batches.encoder
     tokens = encoder.encode("VAR QXZKW = 12345 and 987", add_special_tokens=False).tokens
     assert [token for token in tokens if any(c.isdigit() for c in token)] == list("12345987")

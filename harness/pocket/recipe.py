@@ -81,7 +81,7 @@ LAST_OF_PHI = Phase(
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PocketRecipe:
     """One model and its training: `steps` of `tokens_per_step` tokens.
 
     Every model is trained as a Llama. A Phi3 is the same function with its query, key and value matrices in one, and
@@ -132,7 +132,7 @@ def _shape(**changes: Any) -> dict[str, Any]:
 
 
 RECIPES = {
-    "pocket-llama": Recipe(
+    "pocket-llama": PocketRecipe(
         "pocket-llama",
         _shape(
             model_type="llama",
@@ -143,7 +143,7 @@ RECIPES = {
         ),
     ),
     # one key head a query head. Phi3-mini has 96 dimensions a head; three such heads learned much less than four of 64
-    "pocket-phi": Recipe(
+    "pocket-phi": PocketRecipe(
         "pocket-phi",
         _shape(
             model_type="llama",

@@ -35,7 +35,8 @@ def start(model: Any, generator: torch.Generator) -> None:
                 matrix.data.normal_(0, 0.02, generator=generator)
         layer.mlp.down_proj.weight.data.zero_()  # a layer adds nothing before it has learned something
         attention = layer.self_attn
-        query_OM, key_OM, value_OM = (one.weight.data for one in (attention.q_proj, attention.k_proj, attention.v_proj))
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        query_OM, key_OM, value_OM = (projection.weight.data for projection in projections)
         output_MO = attention.o_proj.weight.data
         if depth == 0:
             distances = list(range(1, heads + 1))

@@ -6,6 +6,9 @@ prompt that ends in a space are then the same tokens.
 
 from pathlib import Path
 
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
 from harness.pocket import data
 
 VOCABULARY = 4096
@@ -15,9 +18,6 @@ PATTERN = r"'[a-z]{1,2}| ?[A-Z]?[a-z]+|[A-Z]+|[0-9]| ?[^\sA-Za-z0-9]+|\n+| +(?= 
 
 def train(folder: Path) -> None:
     """Train on two million characters of the pre-training data and write the tokenizer's files to the folder."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
