@@ -25,6 +25,7 @@ SEARCHED: list[tuple[str, dict[str, Any]]] = [
     ("longrope", {"keep_first": 8, "recovery_lengths": [128]}),
     ("yarn_tuned", {"beta_slow": 2.5}),
     ("yarn_rcd", {}),
+    ("curve_tuned", {"curve": -1}),
     ("ntk_rcd", {"searcher": "fast", "search_seed": 3}),
     ("abf", {"fitness": "perplexity"}),
     ("pi_tuned", {}),

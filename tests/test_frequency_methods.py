@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from searches import Losses, distance, problem
 from test_goldens import GEOMETRIES, LLAMA2, LLAMA3, TOLERANCE, Geometry, assert_equal, native, precision, textbook
 from transformers.models.hunyuan_v1_dense.modeling_hunyuan_v1_dense import HunYuanDenseV1RotaryEmbedding
 
@@ -20,6 +21,7 @@ from extenders import base
 from extenders._curves import EXPONENTS, transition
 from extenders.base import RopePlan, RopeSpec
 from extenders.cope import Cope
+from extenders.curve_tuned import CurveTuned
 from extenders.dynamic_yarn import DynamicYarn
 from extenders.hard_clip import HardClip
 from extenders.late_ramp import LateRamp
@@ -233,6 +235,45 @@ def test_late_ramp_by_hand() -> None:
     assert step[17:20] == pytest.approx((1, 1, 8))
 
 
+# --- the tuned curve ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [LLAMA2, LLAMA3, QWEN, POCKET, textbook(128, 1e4, 65536)],
+    ids=["llama2", "llama3", "qwen", "pocket", "beyond the last pair"],
+)
+def test_the_tuned_curve_starts_from_what_it_says(rope: RopeSpec) -> None:
+    target = 8 * rope.trained_length
+    tuned = CurveTuned(target_length=target)
+    axes = {axis.name: axis for axis in tuned.axes(rope)}
+    starts = {name: CurveTuned(target_length=target, **values) for name, values in tuned.starts(rope).items()}  # type: ignore[arg-type]
+    for values in tuned.starts(rope).values():
+        assert {name: axis.value(axis.unit(values[name])) for name, axis in axes.items()} == pytest.approx(values)
+    yarn, late = Yarn(target_length=target).plan(rope, 1), LateRamp(target_length=target).plan(rope, 1)
+    for name, plan in (("yarn", yarn), ("late ramp", late)):
+        assert starts[name].plan(rope, 1).inv_freq == pytest.approx(plan.inv_freq, rel=1e-12)
+        assert starts[name].plan(rope, 1).attention_factor == plan.attention_factor
+    higher = TransitionRamp(target_length=target, top=10.0).plan(rope, 1)
+    assert starts["yarn to 1.25 s"].plan(rope, 1).inv_freq == pytest.approx(higher.inv_freq, rel=1e-12)
+
+
+def test_the_tuned_curve_finds_a_late_ramp_that_is_there() -> None:
+    """The truth is a ramp from 11 to 17 up to 11.5, as no other tuned baseline can be; a budget of 100 texts."""
+    best = transition(0.2, 32, 11.0, 17.0, 11.5)
+    losses = Losses(lambda plan, _: distance(plan, POCKET, best))
+    tuned = CurveTuned(target_length=4096).search(problem(100, losses, POCKET))
+    assert (
+        distance(tuned.plan(POCKET, 4096), POCKET, best)
+        < 0.02
+        < distance(Yarn(target_length=4096).plan(POCKET, 1), POCKET, best)
+    )
+    step = CurveTuned(target_length=4096, low=9.0, high=3.0, top=10.0, curve=0.0, attention_factor=1.0)
+    assert factors(step, POCKET)[3:5] == pytest.approx((1, 10))  # a candidate may begin after its end
+    given = CurveTuned(target_length=4096, low=12.0, top=10.0).search(problem(40, losses, POCKET))
+    assert (given.low, given.top) == (12.0, 10.0) and given.searched
+
+
 # --- small variants -------------------------------------------------------------------------------------------------
 
 
@@ -323,6 +364,8 @@ def test_resonance_by_hand() -> None:
         ("ramp", {"top": 0}, "top must be a number above 0, got 0"),
         ("mrrope_pro", {"attention_factor": 0}, "attention_factor must be a number above 0"),
         ("mrrope_uni", {"target_length": 0}, "target_length must be a whole number"),
+        ("curve_tuned", {"curve": 7.0}, "a number in -3 … 3, got 7.0"),
+        ("curve_tuned", {"low": -1.0}, "low must be a number, 0 or more"),
         ("late_ramp", {"before": -1}, "before must be a number, 0 or more"),
         ("late_ramp", {"overshoot": 0}, "overshoot must be a number above 0"),
         ("ntk_by_parts", {"linear_in": "pair"}, "linear_in must be 'pairs' or 'turns', got 'pair'"),

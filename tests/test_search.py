@@ -32,6 +32,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "yarn_rcd": ("yarn_rcd", {}),
     "ntk_rcd": ("ntk_rcd", {}),
     "yarn_tuned": ("yarn_tuned", {}),
+    "curve_tuned": ("curve_tuned", {}),
     "abf": ("abf", {}),
     "pi_tuned": ("pi_tuned", {}),
 }

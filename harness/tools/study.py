@@ -51,7 +51,7 @@ def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
     rows = [
         Procedure("fast, a tenth", "longrope2", tenth, {}),
         *(Procedure(f"{name}, a tenth", name, tenth, {}) for name in
-          ("yarn_tuned", "yarn_rcd", "ntk_rcd", "abf", "pi_tuned")),
+          ("curve_tuned", "yarn_tuned", "yarn_rcd", "ntk_rcd", "abf", "pi_tuned")),
         Procedure("fast, plain perplexity, a tenth", "longrope2", tenth, {"fitness": "perplexity"}),
         Procedure("fast, four needles, a tenth", "longrope2", tenth, {"needles": 4}),
         Procedure("fast, all pairs, a tenth", "longrope2", tenth, {"search_all": True}),
