@@ -16,6 +16,7 @@ from harness.experiment import strict_yaml
 from harness.experiment.cells import probes
 from harness.experiment.file import Method
 from harness.search import stage as searching
+from harness.tools import export
 from harness.tools import search_alone as search_command
 
 SEARCHED: list[tuple[str, dict[str, Any]]] = [
@@ -51,7 +52,7 @@ def searched(folder: Path, name: str, given: dict[str, Any]) -> tuple[dict[str, 
 @pytest.mark.parametrize(("name", "given"), SEARCHED)
 def test_the_printed_line_is_the_found_method(tmp_path: Path, name: str, given: dict[str, Any]) -> None:
     content, found = searched(tmp_path, name, given)
-    [line] = [line for line in search_command.table(content, tmp_path) if "use it" in line]
+    [line] = [line for line in search_command.table(content, tmp_path, name) if "use it" in line]
     words, _, listed = line.partition("extenders: ")
     entries = strict_yaml.loads(listed, "the line")
     read = {"model": "fake", "target_length": TARGET, "lengths": [TARGET], "extenders": entries, "tests": ["needle"]}
@@ -67,10 +68,8 @@ def test_a_result_is_exported(
 ) -> None:
     if "keep_first" in given or "recovery_lengths" in given:
         pytest.skip("a configuration cannot say this plan")
-    from harness.model import spec as rope_spec
-
-    monkeypatch.setattr(rope_spec, "load_config", lambda *_, **__: None)
-    monkeypatch.setattr(rope_spec, "spec_from_config", lambda *_, **__: ROPE)
+    monkeypatch.setattr(export, "load_config", lambda *_, **__: None)
+    monkeypatch.setattr(export, "spec_from_config", lambda *_, **__: ROPE)
     content, found = searched(tmp_path, name, given if name != "longrope" else {"keep_first": 0})
     path = tmp_path / f"{content['key']}.json"
     asked = ["export", name, "--model", "fake", "--target-length", str(TARGET), "--found", str(path)]

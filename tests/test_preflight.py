@@ -87,7 +87,7 @@ def test_a_good_plan_passes(loaded: Any) -> None:
     assert list(found.losses) == [0, 255, 512, 767]
     inside = [(plain, extended) for start, (plain, extended) in found.losses.items() if start < 512]
     assert all(plain is not None and abs(extended - plain) < preflight.INSIDE / 2 for plain, extended in inside)
-    assert "not judged" not in found.checks[-1].found
+    assert "not judged" not in found.checks[-1].measured
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,7 @@ def test_passkeys_that_a_model_cannot_do_are_not_judged(tiny_model_folder: Path)
     from harness.model.load import load_model
 
     found = examine(load_model(str(tiny_model_folder), trained_length=256), method("yarn", 512))
-    assert "not judged: 0 of 8" in found.checks[-1].found and found.checks[-1].ok
+    assert "not judged: 0 of 8" in found.checks[-1].measured and found.checks[-1].ok
 
 
 def test_wrong_input_is_refused(tiny_model_folder: Path) -> None:

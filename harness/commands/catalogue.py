@@ -44,5 +44,5 @@ def doctor() -> None:
     """What this machine has, and what each missing thing costs."""
     from harness.tools.doctor import examine
 
-    findings = examine()
-    print_table(["", "found", "what that costs"], [[one.what, one.found, one.cost or "-"] for one in findings])
+    rows = [[finding.what, finding.value, finding.cost or "-"] for finding in examine()]
+    print_table(["", "found", "what that costs"], rows)

@@ -6,18 +6,17 @@ from typing import Annotated
 
 import typer
 
+from harness.commands import options
 from harness.commands.terminal import clean, clean_lines, command_line, fail, from_here, print_table, values
 
 
 def plan(
-    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
-    model: Annotated[
-        str, typer.Option(help="Shipped model, local folder or hub name; only its configuration is read.")
-    ],
-    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    extender: options.Method,
+    model: options.ModelForConfiguration,
+    target_length: options.TargetLength,
     length: Annotated[int | None, typer.Option(help="Prompt plus new tokens; the target length unless given.")] = None,
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
-    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    parameter: options.Parameters = None,
+    trained_length: options.TrainedLength = None,
     json_: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
 ) -> None:
     """Print the frequencies that a model would run with. Needs no weights."""
@@ -36,33 +35,33 @@ def plan(
 
 
 def preflight(
-    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
-    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
-    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
-    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    extender: options.Method,
+    model: options.Model,
+    target_length: options.TargetLength,
+    parameter: options.Parameters = None,
+    trained_length: options.TrainedLength = None,
 ) -> None:
     """Check a plan on a model in about a minute, before GPU-days are spent on it. 0 good, 1 a check failed."""
     from harness.tools.preflight import preflight as check
 
     given = values(parameter or [], "-p")
-    found = check(extender, given, from_here(model), target_length, trained_length)
-    print_table(["tokens before", "unextended, nats", f"{extender}, nats"], found.rows)
-    print_table(["", "check", "found"], [["ok" if c.ok else "FAILED", c.name, c.found] for c in found.checks])
-    for failed in found.failed:
+    outcome = check(extender, given, from_here(model), target_length, trained_length)
+    print_table(["tokens before", "unextended, nats", f"{extender}, nats"], outcome.rows)
+    print_table(["", "check", "found"], [["ok" if c.ok else "FAILED", c.name, c.measured] for c in outcome.checks])
+    for failed in outcome.failed:
         print(clean(f"failed: {failed.name}: {failed.reason}"))
-    raise typer.Exit(1 if found.failed else 0)
+    raise typer.Exit(1 if outcome.failed else 0)
 
 
 def search(
-    extender: Annotated[str, typer.Argument(help="longrope, longrope2, yarn_rcd, … or a file of yours.")],
-    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
-    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    extender: options.Method,
+    model: options.Model,
+    target_length: options.TargetLength,
     budget: Annotated[
         int | None, typer.Option(help="In token-forwards; 100 prompts of the target length unless given.")
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Search seed; repeatable, one search each. 0.")] = None,
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    parameter: options.Parameters = None,
     documents: Annotated[str | None, typer.Option(help="Folder of .txt and .md files to search on.")] = None,
     fine_tune: Annotated[
         str | None, typer.Option(help="Recipe of the training that -p intermediate_length=N needs half-way.")
@@ -71,7 +70,7 @@ def search(
         list[str] | None, typer.Option("--set", help="NAME=VALUE of that training, as in train; repeatable.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/searches"),
-    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    trained_length: options.TrainedLength = None,
 ) -> None:
     """Search a method's numbers on a model; stopped, it goes on where it was."""
     from harness.progress import progress
@@ -89,12 +88,12 @@ def search(
         again = command_line()
         fail(f"stopped; every measured loss is kept in {out}, and this goes on where it stopped: {again}", 130)
     for content in results:
-        for line in search_command.table(content, out):
+        for line in search_command.table(content, out, extender):
             print(clean(line))
 
 
 def search_study(
-    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
+    model: options.Model,
     target_length: Annotated[int, typer.Option(help="What the methods are to reach, in tokens.")],
     forwards: Annotated[
         int, typer.Option(help="Budget of the official procedures, in prompts; 14080 is their full size.")
@@ -105,7 +104,7 @@ def search_study(
     row: Annotated[list[str] | None, typer.Option(help="Only this row; repeatable.")] = None,
     reference: Annotated[str | None, typer.Option(help="Row that others are compared with; the first.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
-    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    trained_length: options.TrainedLength = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
 ) -> None:
     """Compare search procedures on held-out needles; stopped, it goes on where it was."""
@@ -135,15 +134,13 @@ def search_study(
 
 
 def export(
-    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
-    model: Annotated[
-        str, typer.Option(help="Shipped model, local folder or hub name; only its configuration is read.")
-    ],
-    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    extender: options.Method,
+    model: options.ModelForConfiguration,
+    target_length: options.TargetLength,
+    parameter: options.Parameters = None,
     found: Annotated[Path | None, typer.Option(help="Result of a search of this method, a .json file.")] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; printed unless given.")] = None,
-    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    trained_length: options.TrainedLength = None,
 ) -> None:
     """Write a plan as keys of a model's config.json (transformers' longrope form)."""
     import json

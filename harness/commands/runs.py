@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.commands import options
 from harness.commands.terminal import ARGUMENTS, clean, command_line, fail, from_here, print_table, say, values
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="A file, or the name of a shipped experiment.")] = "quick",
+    experiment: options.Experiment = "quick",
     out: Annotated[Path | None, typer.Option(help="Folder of the results; results/NAME unless given.")] = None,
-    model: Annotated[str | None, typer.Option(help="Another model than the file's.")] = None,
+    model: options.OtherModel = None,
     seed: Annotated[list[int] | None, typer.Option(help="Seed instead of the file's; may be repeated.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE instead of the file's; repeatable.")
@@ -151,7 +152,7 @@ def compare(
 
 
 def generate(
-    test: Annotated[list[str], typer.Argument(help="Tests or suites; see: ropebench list tests.")],
+    test: options.Tests,
     length: Annotated[list[int], typer.Option(help="Prompt plus new tokens, in tokens; repeatable.")],
     model: Annotated[str, typer.Option(help="Shipped model, folder or hub name; only its tokenizer is read.")],
     out: Annotated[Path, typer.Option(help="Folder of the files.")],
@@ -168,9 +169,9 @@ def generate(
     given = values(parameter or [], "-p")
     settings: dict[str, Any] = {"seeds": seed or [0], "parameters": given, "workers": workers, "cached": cache}
     made = write(test, out, model=model, lengths=length, samples=samples, **settings, say=say)
-    whole = [one for one in made if one.file]
-    how = [f"{one.seconds:.1f} s" if one.seconds else "from the cache" for one in whole]
-    print_table(["samples", "made in"], [[str(one.file), words] for one, words in zip(whole, how, strict=True)])
+    whole = [file for file in made if file.file]
+    how = [f"{file.seconds:.1f} s" if file.seconds else "from the cache" for file in whole]
+    print_table(["samples", "made in"], [[str(file.file), words] for file, words in zip(whole, how, strict=True)])
     if whole:
         print(f"run them with: {command(whole, out, model)}")
     if len(whole) < len(made):

@@ -3,7 +3,7 @@
     model: pocket-llama            a shipped model, a local folder (also one beside this file), or a hub name
     target_length: 4096            tokens; what every method is asked to reach
     lengths: [512, 1024, 4096]     tokens; where the tests are run
-    extenders: [none, {yarn: {beta_fast: 32}}, {pi: {label: PI}}]
+    extenders: [none, {yarn: {beta_fast: 32}}, {pi: {label: PI}}, ideas/mine.py]      a path is relative to this file
     tests: [needle, {perplexity: {samples: 4, lengths: [4096]}}]
 
 Optional: name, samples (20, or as many as the test is known by), seeds ([0]), dtype and attention (auto),
@@ -15,7 +15,7 @@ window; and what every method is trained with:
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,12 +119,40 @@ def user_folders(folder: Path | None = None, listed: tuple[str, ...] = ()) -> li
     return list(dict.fromkeys(path.resolve() for path in beside + named))
 
 
-def load_method(where: str, name: object, folders: list[Path]) -> type[Extender]:
-    """The method's class. Raises ValueError for an unknown name and for a user's file that gives none."""
+def load_method(where: str, name: object, folders: Sequence[Path] = (), beside: Path = Path()) -> type[Extender]:
+    """A method's class, by the one rule for naming a method: a name, or a path that ends in `.py`.
+
+    Names are those of the package and of the files in `folders`; a path is relative to the folder `beside`. Raises
+    ValueError for an unknown name, a path that leads to no file, and a file that does not define one method.
+    """
+    if isinstance(name, str) and name.endswith(".py"):
+        return _method_of_file(where, beside / Path(name).expanduser())
     known = extenders.base.names(folders)
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"{where}: no extender is named {name!r}; {parameters.hint(name, known)}")
     return extenders.base.load(name, folders)
+
+
+def label_of(name: str) -> str:
+    """What tables call a method that a user named so: its name, or the stem of its file."""
+    return Path(name).stem if name.endswith(".py") else name
+
+
+def named_method(where: str, name: str, given: Mapping[str, Any], target_length: int) -> "Method":
+    """A method as a command names it, with what the user gave for its parameters. Raises ValueError, one line."""
+    cls, label = load_method(where, name, user_folders()), label_of(name)
+    return Method(label, parameters.make(label, cls, given, {"target_length": target_length}))
+
+
+def _method_of_file(where: str, path: Path) -> type[Extender]:
+    if not path.is_file():
+        reason = "is a folder" if path.is_dir() else "does not exist"
+        raise ValueError(f"{where}: the file of a method {path} {reason}; give a .py file, or a name without .py")
+    if not path.stem.isidentifier() or path.stem.startswith("_"):
+        raise ValueError(
+            f"{where}: {path} cannot name a method; name the file with letters, digits and _, a letter first"
+        )
+    return extenders.base.load(path.stem, [path.parent])
 
 
 def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -190,11 +218,11 @@ def _methods(where: str, listed: Any, target: int, folders: list[Path]) -> Itera
     labels: list[str] = []
     for name, given in _entries(where, listed):
         given = dict(given)
-        label = _text(f"{where}: {name}: label", given.pop("label", name))
+        label = _text(f"{where}: {name}: label", given.pop("label", label_of(name)))
         if label in labels:
             raise ValueError(f"{where}: two methods are labelled {label!r}; give one of them another 'label'")
         labels.append(label)
-        cls = load_method(where, name, folders)
+        cls = load_method(where, name, folders, folders[0])
         given = {key: _beside(key, value, folders[0]) for key, value in given.items()}
         yield Method(label, parameters.make(f"{where}: {name}", cls, given, {"target_length": target}))
 

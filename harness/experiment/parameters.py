@@ -7,6 +7,7 @@ experiments.
 import dataclasses
 import difflib
 import math
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -89,6 +90,12 @@ def described(cls: type[Any], hidden: Iterable[str] = ()) -> dict[str, str]:
     """Every parameter of a dataclass with its type and default, for lists that users read."""
     shown = [f for f in dataclasses.fields(cls) if f.init and f.name not in set(hidden)]
     return {f.name: _described(cls, f.name) for f in shown}
+
+
+def summary(cls: type[Any]) -> str:
+    """The first line of the file that defines a method or test, else of the class itself."""
+    text = (sys.modules[cls.__module__].__doc__ or cls.__doc__ or "").strip()
+    return text.splitlines()[0] if text else ""
 
 
 def _described(cls: type[Any], name: str) -> str:

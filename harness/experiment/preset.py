@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from harness.experiment import file as experiments
-from harness.experiment.file import Experiment
+from harness.experiment.file import Experiment, label_of
 
 
 def preset_experiment(preset: str, base: str, candidate: str, model: str | None = None) -> Experiment:
@@ -12,18 +12,15 @@ def preset_experiment(preset: str, base: str, candidate: str, model: str | None 
 
     Raises ValueError for a name that is no method.
     """
-    names, folders = [], [str(Path.cwd())]
-    for one in (base, candidate):
-        is_file = one.endswith(".py") and Path(one).is_file()
-        names.append(Path(one).stem if is_file else one)
-        folders += [str(Path(one).resolve().parent)] if is_file else []
-    if names[0] == names[1]:
-        raise ValueError(f"base and candidate are both {names[0]!r}; name two methods, or two result stores")
-    changes = {"extenders": names, "extender_folders": list(dict.fromkeys(folders))}
+    named = [str(Path(name).resolve()) if name.endswith(".py") else name for name in (base, candidate)]
+    labels = [label_of(name) for name in named]
+    if labels[0] == labels[1]:
+        raise ValueError(f"base and candidate are both {labels[0]!r}; name two methods, or two result stores")
+    changes = {"extenders": named, "extender_folders": [str(Path.cwd())]}
     plan = experiments.read(experiments.find(preset), changes | ({"model": model} if model else {}))
     # The unextended model, which every experiment gets, decides nothing here and would cost half as much again.
-    methods = tuple(method for method in plan.methods if method.label in names)
-    return dataclasses.replace(plan, name=f"{preset}-{names[0]}-{names[1]}", methods=methods, notes=())
+    methods = tuple(method for method in plan.methods if method.label in labels)
+    return dataclasses.replace(plan, name=f"{preset}-{labels[0]}-{labels[1]}", methods=methods, notes=())
 
 
 def is_store(name: str) -> bool:

@@ -6,7 +6,6 @@ the cell at work; running again computes only what is missing, which includes wh
 
 import dataclasses
 import math
-import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 from extenders.base import RopeSpec
 from harness.experiment.cells import VARIES, Base, Cell, cells_of, check, plain, plan_of, rope_fields
 from harness.experiment.file import Experiment, Method
+from harness.experiment.parameters import summary
 from harness.files_on_disk import cache_folder
 from harness.progress import Progress
 from harness.prompts.cache import PromptCache
@@ -313,12 +313,6 @@ def _method(method: Method, rope: RopeSpec, lengths: Sequence[int]) -> dict[str,
             for length, plan in plans.items()
         },
     } | training_stage.of_method(method)
-
-
-def summary(cls: type[Any]) -> str:
-    """The first line of the file that defines a method or test, else of the class itself."""
-    text = (sys.modules[cls.__module__].__doc__ or cls.__doc__ or "").strip()
-    return text.splitlines()[0] if text else ""
 
 
 def _previous(store: Store, experiment: Experiment, progress: Progress) -> str | None:

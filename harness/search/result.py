@@ -12,14 +12,17 @@ from typing import Any
 
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import plain
-from harness.experiment.file import load_method, user_folders
+from harness.experiment.file import label_of, load_method, user_folders
 from harness.store import is_search
 
 
-def parameters_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The method's parameters, in JSON's types, that give the found plan at every length for the same target length."""
+def parameters_of(content: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """The parameters, in JSON's types, that give the found plan at every length for the same target length.
+
+    `method`: the searched method as a command names it, a name or the path of its file.
+    """
     identity = content["identity"]
-    cls = load_method("search", identity["extender"], user_folders())
+    cls = load_method("search", method, user_folders())
     assert issubclass(cls, SearchedExtender)
     settings = {field.name for field in dataclasses.fields(SearchedExtender)} | set(cls.SETTINGS)
     given = {name: value for name, value in identity["parameters"].items() if name not in settings}
@@ -29,10 +32,11 @@ def parameters_of(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**changed, **content["found"]}
 
 
-def entry_of(content: Mapping[str, Any]) -> str:
-    """The method as an entry of an experiment's `extenders`."""
-    given = ", ".join(f"{name}: {json.dumps(value)}" for name, value in parameters_of(content).items())
-    return f"{{{content['identity']['extender']}: {{{given}}}}}"
+def entry_of(content: Mapping[str, Any], method: str) -> str:
+    """The searched method, named as a command does, as an entry of an experiment's `extenders`."""
+    given = ", ".join(f"{name}: {json.dumps(value)}" for name, value in parameters_of(content, method).items())
+    name = str(Path(method).resolve()) if method.endswith(".py") else method
+    return f"{{{name}: {{{given}}}}}"
 
 
 def read(path: Path, extender: str, target_length: int) -> dict[str, Any]:
@@ -46,9 +50,9 @@ def read(path: Path, extender: str, target_length: int) -> dict[str, Any]:
         raise ValueError(f"{path} is not the result of a finished search; give the .json that ropebench search names")
     identity = content["identity"]
     for what, searched, asked in (
-        ("the method", identity["extender"], extender),
+        ("the method", identity["extender"], label_of(extender)),
         ("target length", identity["target_length"], target_length),
     ):
         if searched != asked:
             raise ValueError(f"{path} was searched for {what} {searched}, not {asked}; ask for {searched}")
-    return parameters_of(content)
+    return parameters_of(content, extender)

@@ -9,7 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from extenders.base import load
+import torch
+
+from harness.experiment import parameters
+from harness.experiment.file import label_of, load_method, user_folders
+from harness.model.load import load_model
+from harness.model.logits import head, hidden_states
+from harness.rope.applied import applied
 
 
 @dataclass(frozen=True)
@@ -27,22 +33,18 @@ class Timing:
 
 def bench(model: str, lengths: list[int], extender: str = "yarn", pairs: int = 5) -> Iterator[Timing]:
     """Prefill (no cache, logits of the last position) at every length, as loaded and under the plan."""
-    import torch
-
-    from harness.model.load import load_model
-    from harness.model.logits import head, hidden_states
-    from harness.rope.applied import applied
-
     if pairs < 1 or not lengths or min(lengths) < 2:
         raise ValueError("bench wants at least one pair and lengths of at least 2 tokens")
+    kind = load_method("bench", extender, user_folders())
     loaded = load_model(model)
-    method = load(extender)(target_length=max([*lengths, 2 * loaded.spec.trained_length]))
+    target = max([*lengths, 2 * loaded.spec.trained_length])
+    method = parameters.make(label_of(extender), kind, {}, {"target_length": target})
     generator = torch.Generator().manual_seed(0)
     for length in sorted(lengths):
         ids = torch.randint(0, loaded.model.config.vocab_size, (1, length), generator=generator)
         ids = ids.to(loaded.model.device)
 
-        def prefill(ids: "torch.Tensor" = ids) -> float:
+        def prefill(ids: torch.Tensor = ids) -> float:
             started = time.perf_counter()
             with torch.inference_mode():
                 head(loaded.model, hidden_states(loaded.model, ids)[:, -1:], 1).float().sum().item()

@@ -17,8 +17,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
 from extenders.base import RopePlan, RopeSpec, load
+from harness.model.load import load_model
+from harness.model.logits import hidden_states
+from harness.model.spec import spec_from_config
 from harness.records.memory import PeakMemory
+from harness.rope.applied import applied
+from harness.search.losses import plan_losses
+from harness.search.texts import SearchText
 from harness.tools.doctor import memory_bytes
 
 SCORED = 7  # tokens of one RULER number and the space before it, which is what a search scores in a text
@@ -93,8 +102,6 @@ def opened(model: str, shape: str | None) -> tuple[Any, RopeSpec]:
     """The model of that name, or one of that shape with random weights, and its RoPE."""
     if shape is not None:
         return random_model(shape)
-    from harness.model.load import load_model
-
     loaded = load_model(model)
     return loaded.model, loaded.spec
 
@@ -103,11 +110,6 @@ def random_model(shape: str) -> tuple[Any, RopeSpec]:
     """A model of that shape with random weights, in bfloat16 on the GPU where there is one, and its RoPE."""
     if shape not in SHAPES:
         raise ValueError(f"shape {shape!r} is unknown; allowed are {', '.join(SHAPES)}")
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from harness.model.spec import spec_from_config
-
     settings = dict(SHAPES[shape])
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)
     needed = 2 * parameters(config)
@@ -126,11 +128,8 @@ def random_model(shape: str) -> tuple[Any, RopeSpec]:
 
 def parameters(config: Any) -> int:
     """How many weights a model of this configuration has."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     with torch.device("meta"):
-        return sum(one.numel() for one in AutoModelForCausalLM.from_config(config).parameters())
+        return sum(weight.numel() for weight in AutoModelForCausalLM.from_config(config).parameters())
 
 
 def bench_candidate(
@@ -141,11 +140,6 @@ def bench_candidate(
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Way]:
     """The three ways at every length (tokens). Raises ValueError for lengths that hold no scored token."""
-    import torch
-
-    from harness.rope.applied import applied
-    from harness.search.texts import SearchText
-
     if pairs < 1 or not lengths or min(lengths) <= SCORED:
         raise ValueError(f"bench candidate wants at least one pair and lengths above {SCORED} tokens")
     generator = torch.Generator().manual_seed(0)
@@ -158,7 +152,7 @@ def bench_candidate(
             yield from _ways(bare, method.plan(spec, length), document, pairs, say)
 
 
-def _ways(bare: Bare, plan: RopePlan, document: Any, pairs: int, say: Callable[[str], None]) -> Iterator[Way]:
+def _ways(bare: Bare, plan: RopePlan, document: SearchText, pairs: int, say: Callable[[str], None]) -> Iterator[Way]:
     ways = {"body": body, "candidate": candidate, "full logits": full_logits}
     length = len(document.ids)
     if not full_logits_fit(bare.model, length):
@@ -180,18 +174,16 @@ def _ways(bare: Bare, plan: RopePlan, document: Any, pairs: int, say: Callable[[
         if what not in ways:
             yield Way(what, length, None, None, None, None, None, None)
             continue
-        own, whole = seconds[what][1:], seconds.get("full logits", [])[1:]
-        shares = [one / other for one, other in zip(own, whole, strict=True)] if whole else []
+        here, whole = seconds[what][1:], seconds.get("full logits", [])[1:]
+        shares = [part / all_ for part, all_ in zip(here, whole, strict=True)] if whole else []
         middle, low, high = (statistics.median(shares), min(shares), max(shares)) if shares else (None, None, None)
-        yield Way(what, length, statistics.median(own), middle, low, high, peaks[what], losses[what])
+        yield Way(what, length, statistics.median(here), middle, low, high, peaks[what], losses[what])
 
 
 def _measured(
-    way: Callable[[Bare, RopePlan, Any], float | None], bare: Bare, plan: RopePlan, document: Any
+    way: Callable[[Bare, RopePlan, SearchText], float | None], bare: Bare, plan: RopePlan, document: SearchText
 ) -> tuple[float | None, float, int] | None:
     """Loss, seconds and peak memory in bytes; None where memory does not suffice."""
-    import torch
-
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -205,25 +197,17 @@ def _measured(
     return loss, time.perf_counter() - started, memory.peak()
 
 
-def body(bare: Bare, plan: RopePlan, document: Any) -> None:
-    import torch
-
-    from harness.model.logits import hidden_states
-
+def body(bare: Bare, plan: RopePlan, document: SearchText) -> None:
     bare.rotary.use(plan)
     hidden_states(bare.model, torch.tensor([document.ids], device=bare.model.device))[0, -1, 0].item()
 
 
-def candidate(bare: Bare, plan: RopePlan, document: Any) -> float:
-    from harness.search.losses import plan_losses
-
+def candidate(bare: Bare, plan: RopePlan, document: SearchText) -> float:
     [loss] = plan_losses(bare, [(plan, document)])
     return loss
 
 
-def full_logits(bare: Bare, plan: RopePlan, document: Any) -> float:
-    import torch
-
+def full_logits(bare: Bare, plan: RopePlan, document: SearchText) -> float:
     bare.rotary.use(plan)
     ids = torch.tensor([document.ids], device=bare.model.device)
     labels = torch.full_like(ids, -100)
@@ -239,7 +223,7 @@ def full_logits_fit(model: Any, length: int) -> bool:
     """
     if model.device.type != "cpu":
         return True
-    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     needed = weights + length * model.config.vocab_size * (model.dtype.itemsize + 8)
     have = memory_bytes() or math.inf
     return needed < 0.7 * have
@@ -248,10 +232,10 @@ def full_logits_fit(model: Any, length: int) -> bool:
 HEAD = ["", "tokens", "s", "of full logits [range]", "peak memory, GB", "loss, nats"]
 
 
-def line(one: Way) -> list[str]:
+def line(way: Way) -> list[str]:
     """A row of the table; "–" where there is nothing to say."""
-    if one.seconds is None or one.peak is None:
-        return [one.what, str(one.length), "does not fit", "–", "–", "–"]
-    share = "–" if one.share is None else f"{one.share:.3f} [{one.lowest:.3f}, {one.highest:.3f}]"
-    loss = "–" if one.loss is None else f"{one.loss:.4f}"
-    return [one.what, str(one.length), f"{one.seconds:.3f}", share, f"{one.peak / 1e9:.2f}", loss]
+    if way.seconds is None or way.peak is None:
+        return [way.what, str(way.length), "does not fit", "–", "–", "–"]
+    share = "–" if way.share is None else f"{way.share:.3f} [{way.lowest:.3f}, {way.highest:.3f}]"
+    loss = "–" if way.loss is None else f"{way.loss:.4f}"
+    return [way.what, str(way.length), f"{way.seconds:.3f}", share, f"{way.peak / 1e9:.2f}", loss]

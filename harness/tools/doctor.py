@@ -14,6 +14,11 @@ from urllib.parse import urlparse
 
 from harness.records.provenance import PACKAGES, cores, cpu, version
 
+try:
+    import torch
+except ImportError:  # what is missing is what this command is for
+    torch = None  # type: ignore[assignment]
+
 GIGABYTE = 1e9
 NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "lm_eval", "datasets", "wonderwords")
 
@@ -23,7 +28,7 @@ class Finding:
     """One thing looked for. `cost` says what its absence means, "" when nothing is lost."""
 
     what: str
-    found: str
+    value: str
     cost: str = ""
 
 
@@ -68,28 +73,24 @@ def memory_bytes() -> int:
 
 
 def _gpu() -> list[Finding]:
-    if version("torch") is None:
+    if torch is None:
         return [Finding("gpu", "unknown without torch", "nothing runs before torch is installed")]
-    import torch
-
     if not torch.cuda.is_available():
         lost = "the pocket models run; models of 1B and more, and the 128k experiments, are out of reach in practice"
         return [Finding("gpu", "none that torch can use", lost)]
-    found = []
+    gpus = []
     for i in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(i)
         capability = ".".join(map(str, torch.cuda.get_device_capability(i)))
         sizes = f"{total / GIGABYTE:.0f} GB, {free / GIGABYTE:.0f} GB free, capability {capability}"
         small = "" if total >= 75e9 else "an 8B model at 128k tokens wants about 80 GB; lower the lengths"
-        found.append(Finding(f"gpu {i}", f"{torch.cuda.get_device_name(i)}, {sizes}", small))
-    return found
+        gpus.append(Finding(f"gpu {i}", f"{torch.cuda.get_device_name(i)}, {sizes}", small))
+    return gpus
 
 
 def _kernels() -> list[Finding]:
-    if version("torch") is None:
+    if torch is None:
         return []
-    import torch
-
     flash = version("flash-attn")
     here = torch.cuda.is_available()
     lost = "nothing: sdpa is the default" + (", and has flash kernels of its own on this GPU" if here else "")
@@ -104,13 +105,13 @@ def _kernels() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    found = []
+    needed = []
     for package in PACKAGES:
         number = version(package)
         if package in NEEDED:
             lost = "" if number else "ropebench is not fully installed; run: pip install -c constraints.txt -e ."
-            found.append(Finding(package, number or "not installed", lost))
-    return found
+            needed.append(Finding(package, number or "not installed", lost))
+    return needed
 
 
 def _hub() -> list[Finding]:

@@ -14,6 +14,9 @@ from typing import Any
 from extenders._factor_file import STOPPED
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness.experiment.cells import probes
+from harness.experiment.file import load_method, named_method, user_folders
+from harness.model.spec import load_config, spec_from_config
+from harness.search import result
 
 ALIKE = 1e-9  # greatest relative difference between plans that count as one
 
@@ -92,12 +95,8 @@ def export(
 
     `search`: the result of a search, whose numbers the method has unless they are given.
     """
-    from harness.experiment import parameters
-    from harness.experiment.file import load_method, user_folders
-    from harness.model.spec import load_config, spec_from_config
-    from harness.search import result as found
-
-    cls = load_method("export", extender, user_folders())
-    given = given if search is None else {**found.read(search, extender, target_length), **given}
+    load_method("export", extender, user_folders())  # a wrong name is said before a wrong file
+    given = given if search is None else {**result.read(search, extender, target_length), **given}
+    method = named_method("export", extender, given, target_length)
     rope = spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
-    return exported(parameters.make(extender, cls, given, {"target_length": target_length}), rope)
+    return exported(method.extender, rope)

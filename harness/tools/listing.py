@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 
 import extenders.base
 import tasks.base
+from extenders._published import published, published_names
+from extenders.training.recipe import RECIPES
 from harness.experiment import file as experiment
 from harness.experiment import parameters
 from harness.model.files import shipped_models
 from harness.rope.configuration import read_spec
-from harness.runner.run import summary
 
 Entry = tuple[str, str, list[str]]
 
@@ -20,7 +21,7 @@ def methods() -> Iterator[Entry]:
     for name in extenders.base.names(folders):
         cls = extenders.base.load(name, folders)
         shown = parameters.described(cls, hidden=["target_length"])
-        yield name, summary(cls), [f"{key}: {words}" for key, words in shown.items()]
+        yield name, parameters.summary(cls), [f"{key}: {words}" for key, words in shown.items()]
 
 
 def tests() -> Iterator[Entry]:
@@ -29,10 +30,10 @@ def tests() -> Iterator[Entry]:
         given = [f"{f.name}: {getattr(task, f.name)!r} unless given" for f in dataclasses.fields(task) if f.init]
         where = "at the trained length" if task.lengths == "window" else "at every length"
         unit = "score 0 to 1, higher is better" if task.unit == "score" else f"{task.unit} per token, lower is better"
-        yield name, summary(type(task)), [f"{task.category}, {unit}, {where}", *given]
+        yield name, parameters.summary(type(task)), [f"{task.category}, {unit}, {where}", *given]
     for name in tasks.base.needing_data():
         rows = tasks.base.expand(name)
-        yield name, summary(type(tasks.base.make(rows[0]))), ["needs its data: the hub, or its cache", *rows]
+        yield name, parameters.summary(type(tasks.base.make(rows[0]))), ["needs its data: the hub, or its cache", *rows]
 
 
 def experiments() -> Iterator[Entry]:
@@ -49,21 +50,21 @@ def models() -> Iterator[Entry]:
 
 
 def factors() -> Iterator[Entry]:
-    from extenders._published import published, published_names
-
     for name in published_names():
-        one = published(name)
-        lists = "a short and a long list" if one.short else "one list"
-        reach = f"{one.original_length} to {one.target_length} tokens, {lists} of {one.rotary_dims // 2}"
-        yield f"published:{name}", f"{one.method} for {one.model}", [reach, one.source]
+        entry = published(name)
+        lists = "a short and a long list" if entry.short else "one list"
+        reach = f"{entry.original_length} to {entry.target_length} tokens, {lists} of {entry.rotary_dims // 2}"
+        yield f"published:{name}", f"{entry.method} for {entry.model}", [reach, entry.source]
 
 
 def recipes() -> Iterator[Entry]:
-    from extenders.training.recipe import RECIPES
-
     for name, recipe in RECIPES.items():
-        portions = ", ".join(f"{one.share:.0%} {one.name}" for one in recipe.portions)
-        yield name, f"{portions} of the tokens", [recipe.source, *(f"deviation: {one}" for one in recipe.deviations)]
+        portions = ", ".join(f"{portion.share:.0%} {portion.name}" for portion in recipe.portions)
+        yield (
+            name,
+            f"{portions} of the tokens",
+            [recipe.source, *(f"deviation: {words}" for words in recipe.deviations)],
+        )
 
 
 ALL: dict[str, Callable[[], Iterator[Entry]]] = {

@@ -21,18 +21,17 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
-from harness.experiment import parameters
 from harness.experiment.cells import plan_of
-from harness.experiment.file import Method, load_method, user_folders
+from harness.experiment.file import Method, named_method
+from harness.model.lm import BrokenModel, ExtendedLM
+from harness.model.load import LoadedModel, load_model
+from harness.model.spec import load_config, spec_from_config
+from harness.rope.applied import NotApplied, applied
 from tasks.base import make
 from tasks.corpora.world import story
-
-if TYPE_CHECKING:
-    from harness.model.lm import ExtendedLM
-    from harness.model.load import LoadedModel
 
 # Nats per token. On pocket-llama to 2,048 tokens yarn costs 0.06 more inside the window and 0.12 beyond it, and pi,
 # which needs training, 1.2 (docs/gate.md has the numbers).
@@ -56,7 +55,7 @@ class Check:
     """`reason` is one line for a failed check, '' for a good one."""
 
     name: str
-    found: str
+    measured: str
     reason: str = ""
 
     @property
@@ -98,23 +97,16 @@ def preflight(
 ) -> Preflight:
     """Load a model and check a method on it. Raises ValueError for an unknown method, parameter or model, or a target
     not above the trained length."""
-    from harness.model.load import load_model
-    from harness.model.spec import load_config, spec_from_config
-
-    cls = load_method("preflight", extender, user_folders())
+    method = named_method("preflight", extender, given, target_length)
     spec = spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
     if target_length <= spec.trained_length:
         raise ValueError(f"target length {target_length} must be above the trained length {spec.trained_length}")
-    method = Method(extender, parameters.make(extender, cls, given, {"target_length": target_length}))
     plan_of(method, spec, target_length)
     return examine(load_model(model, local_files_only=False, trained_length=trained_length), method)
 
 
-def examine(loaded: "LoadedModel", method: Method) -> Preflight:
+def examine(loaded: LoadedModel, method: Method) -> Preflight:
     """All checks of a method on a loaded model, at the method's own target length."""
-    from harness.model.lm import BrokenModel, ExtendedLM
-    from harness.rope.applied import NotApplied, applied
-
     spec, target = loaded.spec, method.extender.target_length
     trained = RopePlan.as_trained(spec)
     plan = plan_of(method, spec, target)
@@ -132,8 +124,8 @@ def examine(loaded: "LoadedModel", method: Method) -> Preflight:
         def under(extender: Extender) -> ExtendedLM:
             return ExtendedLM(loaded, extender, rotary)
 
-        def fixed(one: RopePlan) -> ExtendedLM:
-            return under(_Fixed(target_length=target, fixed=one))
+        def fixed(held: RopePlan) -> ExtendedLM:
+            return under(_Fixed(target_length=target, fixed=held))
 
         extended, plain = under(method.extender), fixed(trained)
 
@@ -162,7 +154,7 @@ def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
     low, high, most = min(factors, default=1.0), max(factors, default=1.0), LARGEST * target / spec.trained_length
     stopped = f", {len(every) - len(factors)} of {len(every)} pairs stopped" if len(factors) < len(every) else ""
     range_ = f"rescale factors {low:.3g} to {high:.3g}{stopped}"
-    found = f"{range_}, attention factor {plan.attention_factor:.4g}, {plan.hash}"
+    measured = f"{range_}, attention factor {plan.attention_factor:.4g}, {plan.hash}"
     reason = ""
     if plan == RopePlan.as_trained(spec):
         reason = f"for {target:,} tokens the method plans the model as trained, so nothing is extended"
@@ -171,10 +163,10 @@ def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
             f"rescale factors go from {low:.3g} to {high:.3g}, and should lie between {SMALLEST:g} and {most:.3g}: the "
             "plan was made for another rope_theta or other lengths"
         )
-    return Check("plan", found, reason)
+    return Check("plan", measured, reason)
 
 
-def _theta(fixed: Callable[[RopePlan], "ExtendedLM"], spec: RopeSpec) -> Check:
+def _theta(fixed: Callable[[RopePlan], ExtendedLM], spec: RopeSpec) -> Check:
     """Compares token by token, so that few documents are enough."""
     pairs, length = len(spec.inv_freq), min(spec.trained_length, THETA_LENGTH)
 
@@ -185,22 +177,24 @@ def _theta(fixed: Callable[[RopePlan], "ExtendedLM"], spec: RopeSpec) -> Check:
         ids = _filler(lm, size * math.ceil(THETA_TOKENS / size))
         return [loss for i in range(0, len(ids), size) for loss in lm.losses(ids[i : i + size])]
 
-    own = losses(1.0)
-    mean = statistics.fmean(own)
-    found, better = f"{mean:.3f} nats as configured ({spec.rope_theta:g})", ""
+    configured = losses(1.0)
+    mean = statistics.fmean(configured)
+    measured, better = f"{mean:.3f} nats as configured ({spec.rope_theta:g})", ""
     best = mean
     for factor in THETAS:
-        gains = [a - b for a, b in zip(own, losses(factor), strict=True)]
+        gains = [a - b for a, b in zip(configured, losses(factor), strict=True)]
         gain, error = statistics.fmean(gains), statistics.stdev(gains) / math.sqrt(len(gains))
         if gain > THETA and gain > SURE * error and mean - gain < best:
             best, better = mean - gain, f"{mean - gain:.3f} with {factor:g} times that"
     if better:
-        reason = f"the model reads better with another rope_theta ({found}, {better}); it was not trained with this one"
-        return Check("rope_theta", f"{found}, {better}", reason)
-    return Check("rope_theta", f"{found}, not better with {THETAS[0]:g} to {THETAS[-1]:g} times that")
+        reason = (
+            f"the model reads better with another rope_theta ({measured}, {better}); it was not trained with this one"
+        )
+        return Check("rope_theta", f"{measured}, {better}", reason)
+    return Check("rope_theta", f"{measured}, not better with {THETAS[0]:g} to {THETAS[-1]:g} times that")
 
 
-def _by_position(plain: "ExtendedLM", extended: "ExtendedLM", target: int) -> dict[int, tuple[float | None, float]]:
+def _by_position(plain: ExtendedLM, extended: ExtendedLM, target: int) -> dict[int, tuple[float | None, float]]:
     """Loss of the passage behind more and more text, unextended inside the window and at the target. The method at the
     target comes last, so its plan is the one left pinned."""
     size, window = passage_tokens(plain), plain.spec.trained_length
@@ -232,44 +226,42 @@ def _split(losses: Mapping[int, tuple[float | None, float]], window: int) -> tup
 def _inside(losses: Mapping[int, tuple[float | None, float]], window: int) -> Check:
     gaps, _ = _split(losses, window)
     worst = max(gaps, key=lambda start: gaps[start])
-    found = f"at most {gaps[worst]:+.3f} nats against the unextended model"
+    measured = f"at most {gaps[worst]:+.3f} nats against the unextended model"
     if not gaps[worst] <= INSIDE:
         reason = (
             f"behind {worst:,} tokens the passage costs {gaps[worst]:.2f} nats per token more than unextended "
             f"({INSIDE:g} allowed): the plan does not fit this model, as when it was made for another rope_theta"
         )
-        return Check("loss inside the window", found, reason)
-    return Check("loss inside the window", found)
+        return Check("loss inside the window", measured, reason)
+    return Check("loss inside the window", measured)
 
 
 def _beyond(losses: Mapping[int, tuple[float | None, float]], window: int) -> Check:
     _, gaps = _split(losses, window)
     worst = max(gaps, key=lambda start: gaps[start])
-    found = f"at most {gaps[worst]:+.3f} nats against the unextended model at its {window:,} tokens"
+    measured = f"at most {gaps[worst]:+.3f} nats against the unextended model at its {window:,} tokens"
     if not gaps[worst] <= BEYOND:
         reason = (
             f"behind {worst:,} tokens the passage costs {gaps[worst]:.2f} nats per token more than at the end of the "
             f"window ({BEYOND:g} allowed): the plan does not carry that far, or is not applied"
         )
-        return Check("loss beyond the window", found, reason)
-    return Check("loss beyond the window", found)
+        return Check("loss beyond the window", measured, reason)
+    return Check("loss beyond the window", measured)
 
 
 def _matters(losses: Mapping[int, tuple[float | None, float]], target: int) -> Check:
     """A plan that is silently ignored gives the unextended model's losses to the last digit."""
     plain, extended = losses[max(losses)]
     assert plain is not None
-    found = f"moves the loss at {target:,} tokens by {extended - plain:+.4f} nats"
+    measured = f"moves the loss at {target:,} tokens by {extended - plain:+.4f} nats"
     if plain == extended:
         reason = f"the loss at {target:,} tokens is that of the unextended model to the last digit: the plan is ignored"
-        return Check("plan matters", found, reason)
-    return Check("plan matters", found)
+        return Check("plan matters", measured, reason)
+    return Check("plan matters", measured)
 
 
-def _passkeys(plain: "ExtendedLM", extended: "ExtendedLM", target: int) -> Check:
-    from harness.model.lm import BrokenModel
-
-    def right(lm: "ExtendedLM", length: int) -> int:
+def _passkeys(plain: ExtendedLM, extended: ExtendedLM, target: int) -> Check:
+    def right(lm: ExtendedLM, length: int) -> int:
         return round(sum(row.score for row in make("passkey").run(lm, length, SEED, KEYS)))
 
     try:
@@ -280,9 +272,9 @@ def _passkeys(plain: "ExtendedLM", extended: "ExtendedLM", target: int) -> Check
         return Check("passkeys", f"not judged: {error}")
     if known < KEYS_KNOWN:
         return Check("passkeys", f"not judged: {known} of {KEYS} found even inside the window, unextended")
-    found = right(extended, target)
-    words = f"{found} of {KEYS} at {target:,} tokens ({known} unextended inside the window)"
-    if 2 * found < known:
+    right_extended = right(extended, target)
+    words = f"{right_extended} of {KEYS} at {target:,} tokens ({known} unextended inside the window)"
+    if 2 * right_extended < known:
         return Check("passkeys", words, f"{words}: half as many are wanted")
     return Check("passkeys", words)
 
@@ -292,12 +284,12 @@ def passage() -> str:
     return resources.files("harness.tools").joinpath("preflight.txt").read_text(encoding="utf-8")
 
 
-def passage_tokens(lm: "ExtendedLM") -> int:
+def passage_tokens(lm: ExtendedLM) -> int:
     """How much of the passage is read: half of a short window, all of it in a long one."""
     return min(len(lm.encode(passage())), lm.spec.trained_length // 2)
 
 
-def passage_loss(lm: "ExtendedLM", start: int) -> float:
+def passage_loss(lm: ExtendedLM, start: int) -> float:
     """Mean loss of the passage behind `start` tokens of stories; the first token, which may have nothing before it,
     never counts."""
     ids = lm.encode(passage())[: passage_tokens(lm)]
@@ -305,7 +297,7 @@ def passage_loss(lm: "ExtendedLM", start: int) -> float:
     return sum(losses) / len(losses)
 
 
-def _filler(lm: "ExtendedLM", tokens: int) -> list[int]:
+def _filler(lm: ExtendedLM, tokens: int) -> list[int]:
     """Exactly so many tokens of stories, always the same ones; the last ones stay next to the passage."""
     rng = random.Random(f"preflight {SEED}")
     ids: list[int] = []

@@ -13,7 +13,7 @@ from typing import Any
 from extenders.search.searched import SearchedExtender
 from harness.experiment import parameters
 from harness.experiment.cells import check, plain
-from harness.experiment.file import Experiment, Method, load_method, user_folders
+from harness.experiment.file import Experiment, Method, label_of, load_method, user_folders
 from harness.progress import Progress
 from harness.runner.engine import LocalEngine
 from harness.search import result as found
@@ -21,6 +21,7 @@ from harness.search import stage as searching
 from harness.search.progress_line import search_progress
 from harness.search.work import Measures
 from harness.store import SearchRecord, key_of, read_search
+from harness.tools.train_alone import train_alone
 
 PROGRESSIVE = 2  # raised when a search around the same training would end elsewhere
 
@@ -46,10 +47,10 @@ def search(
     cls = load_method("search", extender, user_folders())
     if not issubclass(cls, SearchedExtender):
         raise ValueError(f"{extender} has nothing to search; its plan follows from the model's configuration")
-    made = []
+    made, label = [], label_of(extender)
     for seed in seeds:
-        method = parameters.make(extender, cls, {"search_seed": seed, **given}, {"target_length": target_length})
-        made.append(Method(extender if len(seeds) == 1 else f"{extender} seed {seed}", method))
+        method = parameters.make(label, cls, {"search_seed": seed, **given}, {"target_length": target_length})
+        made.append(Method(label if len(seeds) == 1 else f"{label} seed {seed}", method))
     if method.searched:
         raise ValueError(f"{extender} has all its numbers already; leave out those that are to be searched")
     experiment = Experiment(
@@ -74,7 +75,9 @@ def search(
         with engine.open() as session_of:
             for one in waiting:
                 with search_progress(one.method.label) as shown, ExitStack() as trained:
-                    tune = None if fine_tune is None else _tuner(one, experiment, folder, fine_tune, progress, trained)
+                    tune = None
+                    if fine_tune is not None:
+                        tune = _tuner(one, extender, experiment, folder, fine_tune, progress, trained)
                     session = session_of(one.method)
                     content = searching.run_search(one, base, session, folder, progress=shown, tune=tune)
                 if content["error"]:
@@ -96,6 +99,7 @@ def model_folder(folder: Path, key: str) -> Path:
 
 def _tuner(
     search: searching.Search,
+    extender: str,
     experiment: Experiment,
     folder: Path,
     fine_tune: tuple[str, Mapping[str, Any]],
@@ -105,12 +109,10 @@ def _tuner(
     """Trains with a method's plan, saves the model and opens it. The untrained model stays loaded beside it."""
 
     def tune(method: SearchedExtender) -> Measures:
-        from harness.tools.train_alone import train_alone
-
         given = {name: plain(value) for name, value in method.parameters().items() if value is not None}
         place = model_folder(folder, search.key)
         record = train_alone(
-            method.name,
+            extender,
             given,
             *fine_tune,
             experiment.model,
@@ -130,8 +132,8 @@ def _tuner(
     return tune
 
 
-def table(content: Mapping[str, Any], folder: Path) -> list[str]:
-    """What a search found, in lines for a terminal."""
+def table(content: Mapping[str, Any], folder: Path, extender: str) -> list[str]:
+    """What a search of that method, a name or a path, found, in lines for a terminal."""
     cost = content["cost"]
     loss = "unknown" if content["loss"] is None else f"{content['loss']:.4f} nats per scored token"
     lines = [
@@ -145,7 +147,9 @@ def table(content: Mapping[str, Any], folder: Path) -> list[str]:
     path = folder / f"{content['key']}.json"
     lines.append(f"  {path}")
     target = content["identity"]["target_length"]
-    lines.append(f"  use it in an experiment with target_length {target}: extenders: [{found.entry_of(content)}]")
+    lines.append(
+        f"  use it in an experiment with target_length {target}: extenders: [{found.entry_of(content, extender)}]"
+    )
     if "fine_tune" in content["identity"]:
         lines.append(
             f"  they are for the model that was trained on the way: model: {model_folder(folder, content['key'])}"

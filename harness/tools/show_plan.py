@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from harness.experiment import parameters
 from harness.experiment.cells import plain, plan_of, rope_fields
-from harness.experiment.file import Method, load_method, user_folders
+from harness.experiment.file import named_method
+from harness.model.spec import load_config, spec_from_config
 
 
 def planned(
@@ -21,9 +21,7 @@ def planned(
 
     Raises ValueError for an unknown method, parameter or model, or a target not above the trained length.
     """
-    from harness.model.spec import load_config, spec_from_config
-
-    cls = load_method("plan", extender, user_folders())
+    method = named_method("plan", extender, given, target_length)
     rope = spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
     if target_length <= rope.trained_length:
         raise ValueError(
@@ -32,10 +30,9 @@ def planned(
     length = target_length if length is None else length
     if not 1 <= length <= target_length:
         raise ValueError(f"length must be between 1 and the target length {target_length}, got {length}")
-    method = Method(extender, parameters.make(extender, cls, given, {"target_length": target_length}))
     plan = plan_of(method, rope, length)
     return {
-        "extender": extender,
+        "extender": method.label,
         "parameters": plain(method.extender.parameters()),
         "model": model,
         "target_length": target_length,

@@ -8,8 +8,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from extenders.training.recipe import RECIPES
 from harness.experiment import parameters
+from harness.experiment.file import named_method
+from harness.experiment.trainings import parse_training
+from harness.model.files import shipped_models
+from harness.model.load import load_model
 from harness.store import Store
+from harness.training.corpus import identity
+from harness.training.distributed import world
+from harness.training.job import dtype_of, job_of, run_job
+from harness.training.weights import WeightSwap, read_weights
 
 
 def train_alone(
@@ -31,35 +40,23 @@ def train_alone(
     `save_model`: also write the trained model, adapters merged, as a folder that transformers loads; its configuration
     keeps the original RoPE. Raises ValueError for unknown names and for what cannot be trained.
     """
-    from extenders.training.recipe import RECIPES
-    from harness.experiment.file import load_method, user_folders
-    from harness.experiment.trainings import parse_training
-    from harness.model.files import shipped_models
-    from harness.model.load import load_model
-    from harness.training.corpus import identity
-    from harness.training.distributed import world
-    from harness.training.job import dtype_of, job_of, run_job
-
     if recipe not in RECIPES:
         raise ValueError(f"no training recipe is named {recipe!r}; {parameters.hint(recipe, RECIPES)}")
     training = parse_training(f"train: {recipe}", recipe, settings, Path(), model in shipped_models())
-    cls = load_method("train", extender, user_folders())
-    method = parameters.make(extender, cls, given, {"target_length": target_length})
+    method = named_method("train", extender, given, target_length)
     with world() as here:
         if here.size > 1 and save_model is not None:
             raise ValueError("--save-model works in one process; the weights are in the store in any case")
         loaded = load_model(model, dtype=dtype_of(training), trained_length=trained_length)
-        label = training.labelled(extender)
+        label = training.labelled(method.label)
         data = identity(training.settings.corpus)
-        job = job_of(training, label, method, loaded.weights_hash, loaded.spec, seed, data)
+        job = job_of(training, label, method.extender, loaded.weights_hash, loaded.spec, seed, data)
         store = Store.create(out) if here.first else Store(out)
         record: Mapping[str, Any] | None = store.training(job.key)
         done = record is not None and record["status"] == "done"
         if record is None or not done:
             record = run_job(job, store, loaded.model, loaded.tokenizer, (), say)
         elif save_model is not None:
-            from harness.training.weights import WeightSwap, read_weights
-
             WeightSwap(loaded.model).use(*read_weights(store.training_folder(job.key), record["weights"]["sha256"]))
         if save_model is not None and record["status"] == "done":
             loaded.model.save_pretrained(save_model)

@@ -1,0 +1,64 @@
+"""Words of the command line that several commands share, written once: their help and what completes them.
+
+The shell asks for completions at every press of a key, so nothing heavy is imported for them.
+"""
+
+from typing import Annotated
+
+import typer
+
+
+def method_names() -> list[str]:
+    """For the shell. Files are completed by the shell itself."""
+    from extenders.base import names
+    from harness.experiment.file import user_folders
+
+    return names(user_folders())
+
+
+def test_names() -> list[str]:
+    from tasks.base import names
+
+    return names()
+
+
+def experiment_names() -> list[str]:
+    from harness.experiment.file import shipped
+
+    return list(shipped())
+
+
+def model_names() -> list[str]:
+    from harness.model.files import shipped_models
+
+    return list(shipped_models())
+
+
+Method = Annotated[
+    str,
+    typer.Argument(
+        help="A method, or the path of a .py file with one; see: ropebench list extenders.", autocompletion=method_names
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(help="Shipped model, local folder or hub name.", autocompletion=model_names),
+]
+ModelForConfiguration = Annotated[
+    str,
+    typer.Option(
+        help="Shipped model, local folder or hub name; only its configuration is read.",
+        autocompletion=model_names,
+    ),
+]
+TargetLength = Annotated[int, typer.Option(help="What the method is to reach, in tokens.")]
+Parameters = Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")]
+TrainedLength = Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")]
+Experiment = Annotated[
+    str, typer.Argument(help="A file, or the name of a shipped experiment.", autocompletion=experiment_names)
+]
+OtherModel = Annotated[str | None, typer.Option(help="Another model than the file's.", autocompletion=model_names)]
+Tests = Annotated[
+    list[str],
+    typer.Argument(help="Tests or suites; see: ropebench list tests.", autocompletion=test_names),
+]
