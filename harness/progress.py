@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Protocol, TextIO
 
 from harness.experiment.cells import Cell
@@ -150,33 +149,3 @@ class Bar:
 def progress() -> Progress:
     """The right one for where standard error goes."""
     return Bar() if sys.stderr.isatty() else Lines()
-
-
-@contextmanager
-def training_progress(name: str) -> Iterator[Callable[[int, int, float, float], None]]:
-    """A reporter of training steps: step, steps, loss in nats per token, tokens per second."""
-    shown_at = 0.0
-    bar = None
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress as RichProgress
-
-        bar = RichProgress(console=Console(stderr=True), transient=True)
-        task = bar.add_task(name, total=None)
-        bar.start()
-
-    def report(step: int, steps: int, loss: float, speed: float) -> None:
-        nonlocal shown_at
-        now = time.monotonic()
-        words = f"{name} step {step}/{steps} · loss {loss:.3f} nats · {speed:,.0f} tokens/s"
-        if bar is not None:
-            bar.update(task, total=steps, completed=step, description=words)
-        elif now - shown_at > 30 or step == steps:
-            shown_at = now
-            print(words, file=sys.stderr, flush=True)
-
-    try:
-        yield report
-    finally:
-        if bar is not None:
-            bar.stop()

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from harness.model.files import shipped_models, weights_hash
+from harness.pocket import __main__ as pocket_commands
 from harness.pocket import data, folder, recipe
 from harness.pocket.batches import PocketBatches
 from harness.pocket.block_attention import block_attention
@@ -231,3 +233,27 @@ def test_a_shipped_model_is_what_its_recipe_and_card_say(name: str) -> None:
     shared = {key: one.config[key] for key in one.config.keys() - {"model_type", "head_dim", "rope_parameters"}}
     assert {key: config.get(key) for key in shared} == shared
     assert (place / "tokenizer.json").read_bytes() == (folder("pocket-llama") / "tokenizer.json").read_bytes()
+
+
+def test_the_commands_of_those_who_change_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(name: str, out: Path, report: Any) -> None:
+        report(1, 2, 3.0, 4.0)
+        report(2, 2, 2.5, 4.0)
+        shutil.copytree(folder(name), out)
+
+    monkeypatch.setattr(pocket_commands, "make", made)
+    monkeypatch.chdir(tmp_path)
+    for command in (["pretrain", "pocket-llama"], ["card", "models/pocket-llama", "--name", "pocket-llama"]):
+        with pytest.raises(SystemExit) as ended:
+            pocket_commands.main(command)
+        assert ended.value.code == 0
+    shown = capsys.readouterr()
+    assert shown.out.split() == ["models/pocket-llama", "models/pocket-llama/README.md"]
+    assert shown.err.splitlines()[-1] == "pocket-llama step 2/2 · loss 2.500 nats · 4 tokens/s"
+    card = (tmp_path / "models" / "pocket-llama" / "README.md").read_text(encoding="utf-8")
+    assert "Made by `python -m harness.pocket pretrain pocket-llama`" in card
+    with pytest.raises(SystemExit) as ended:
+        pocket_commands.main(["card", str(tmp_path), "--name", "pocket-llama"])
+    assert ended.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1

@@ -1,27 +1,28 @@
-"""Models: fine-tuning under a method, the shipped ones and their cards, and what a forward pass costs."""
+"""Models: fine-tuning under a method, and what a forward pass costs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harness.commands import options
 from harness.commands.terminal import fail, print_table, say, values
 
 
 def train(
-    extender: Annotated[str, typer.Argument(help="A method; see: ropebench list extenders.")],
+    extender: options.Method,
     recipe: Annotated[str, typer.Option(help="See: ropebench list recipes.")],
-    model: Annotated[str, typer.Option(help="Shipped model, local folder or hub name.")],
-    target_length: Annotated[int, typer.Option(help="What the method is to reach, in tokens.")],
+    model: options.Model,
+    target_length: options.TargetLength,
     tokens: Annotated[int, typer.Option(help="The budget; training stops before it would use more.")],
     seed: Annotated[int, typer.Option(help="Of the data's order and of everything drawn.")] = 0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="SETTING=VALUE, as corpus, learning_rate, lora; repeatable.")
     ] = None,
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")] = None,
+    parameter: options.Parameters = None,
     out: Annotated[Path, typer.Option(help="Result store that keeps weights and record.")] = Path("results/train"),
     save_model: Annotated[Path | None, typer.Option(help="Also write the whole trained model to this folder.")] = None,
-    trained_length: Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")] = None,
+    trained_length: options.TrainedLength = None,
 ) -> None:
     """Fine-tune a model under one method's plan; goes on where it stopped. Several GPUs: under torchrun."""
     from harness.tools.train_alone import train_alone
@@ -44,39 +45,11 @@ def train(
         print(f"step {point['step']}: {losses} nats per token")
 
 
-def pretrain(
-    name: Annotated[str, typer.Argument(help="pocket-llama or pocket-phi.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the model; models/NAME unless given.")] = None,
-) -> None:
-    """Make a shipped pocket model again, from nothing but this package; goes on where it stopped."""
-    from harness.pocket.card import write_card
-    from harness.pocket.pretrain import pretrain as make
-    from harness.progress import training_progress
-
-    folder = out or Path("models") / name
-    with training_progress(name) as shown:
-        make(name, folder, shown)
-    write_card(folder, name)
-    print(folder)
-
-
-def card(
-    folder: Annotated[Path, typer.Argument(help="Folder of a pocket model.")],
-    name: Annotated[str, typer.Option(help="Whose recipe made it.")],
-    scores: Annotated[Path | None, typer.Option(help="A result store of: ropebench run pocket-card.")] = None,
-) -> None:
-    """Write the model card of a pocket model."""
-    from harness.pocket.card import write_card
-    from harness.store import Store
-
-    print(write_card(folder, name, Store.open(scores) if scores else None))
-
-
 def bench(
     what: Annotated[str, typer.Argument(help="prefill, or candidate (of a search, beside full logits).")] = "prefill",
-    model: Annotated[str, typer.Option(help="Shipped model or local folder.")] = "pocket-llama",
+    model: options.Model = "pocket-llama",
     length: Annotated[list[int] | None, typer.Option(help="In tokens; repeatable. 512, 2048 and 8192.")] = None,
-    extender: Annotated[str, typer.Option(help="The method whose plan is applied (prefill).")] = "yarn",
+    extender: Annotated[str, typer.Option(help="The method, or its file, whose plan is applied (prefill).")] = "yarn",
     pairs: Annotated[int, typer.Option(help="Timed pairs a length.")] = 5,
     shape: Annotated[str | None, typer.Option(help="Random weights instead (candidate): llama3-8b, …")] = None,
 ) -> None:
@@ -89,12 +62,13 @@ def bench(
     if what == "candidate":
         from harness.tools.bench_candidate import HEAD, bench_candidate, line, opened
 
-        print_table(HEAD, [line(one) for one in bench_candidate(*opened(model, shape), lengths, pairs, say)])
+        print_table(HEAD, [line(way) for way in bench_candidate(*opened(model, shape), lengths, pairs, say)])
         return
     from harness.tools.bench import bench as measure
 
     rows = []
-    for one in measure(model, lengths, extender, pairs):
-        ratio = f"{one.ratio:.3f} [{one.lowest:.3f}, {one.highest:.3f}]"
-        rows.append([one.what, str(one.length), f"{one.plain_seconds:.3f}", f"{one.planned_seconds:.3f}", ratio])
+    for timing in measure(model, lengths, extender, pairs):
+        ratio = f"{timing.ratio:.3f} [{timing.lowest:.3f}, {timing.highest:.3f}]"
+        seconds = [f"{timing.plain_seconds:.3f}", f"{timing.planned_seconds:.3f}"]
+        rows.append([timing.what, str(timing.length), *seconds, ratio])
     print_table(["", "tokens", "as loaded, s", "under the plan, s", "ratio of pairs [range]"], rows)

@@ -1,4 +1,4 @@
-"""`ropebench pretrain`: make a pocket model again from nothing but the package; resumable to the step.
+"""`python -m harness.pocket pretrain`: make a pocket model again from nothing but the package; resumable to the step.
 
 A checkpoint holds weights, optimisers and step, and the batches depend on the step alone, so a run that was killed ends
 with the same weights as one that was not. Tensor suffixes: N scored positions, V vocabulary.
