@@ -5,11 +5,13 @@ Exit codes: 0 done, 1 some cells failed, 2 wrong input (one line says what), 130
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
 
+from harness import __version__
 from harness.commands import catalogue, methods, models, runs
 from harness.commands.terminal import ARGUMENTS, clean
 
@@ -17,7 +19,6 @@ app = typer.Typer(
     name="ropebench",
     help="Compare ways to extend the context window of a RoPE language model.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --help
@@ -32,11 +33,20 @@ for panel, commands in COMMANDS.items():
         app.command(name, rich_help_panel=panel)(command)
 
 
+def show_version(asked: bool) -> None:
+    if asked:
+        print(f"ropebench {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
-    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")] = False,
+    show_traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=show_version)
+    ] = False,
 ) -> None:
-    if traceback:
+    if show_traceback:
         os.environ["ROPEBENCH_TRACEBACK"] = "1"
 
 
@@ -64,8 +74,6 @@ def answer(arguments: list[str]) -> int:
         if usage is None and not isinstance(error, ValueError | OSError):
             raise
         if os.environ.get("ROPEBENCH_TRACEBACK", "0") not in ("", "0"):
-            import traceback
-
             traceback.print_exc()
         line = usage() if usage is not None else str(error) or type(error).__name__
         print(f"ropebench: {clean(' '.join(line.split()))}", file=sys.stderr)

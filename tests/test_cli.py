@@ -1,6 +1,7 @@
 """The command line: help without heavy imports, wrong input as one line and exit code 2, the other exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from fake_engine import Count, FakeEngine, Quiet, experiment
 
+import harness
 from harness import cli
 from harness.experiment.file import Test, shipped
 from harness.runner.run import run
@@ -26,6 +28,47 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert "Usage: ropebench" in done.stdout
     assert HEAVY.isdisjoint(done.stdout.splitlines()[-1].split())
     assert not {"harness.runner.run", "harness.experiment.file"} & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "tests"], ["list", "models"], ["list", "recipes"], ["--version"]])
+def test_lists_need_no_model_library(words: list[str]) -> None:
+    code = f"import sys; from harness import cli; cli.answer({words!r}); print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {"torch", "transformers"}.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
+def test_a_store_is_read_without_a_model_library(tmp_path: Path) -> None:
+    run(experiment(), tmp_path / "store", FakeEngine(), Quiet())
+    for words in (["status", str(tmp_path / "store")], ["report", str(tmp_path / "store"), "--out", str(tmp_path)]):
+        code = f"import sys; from harness import cli; assert cli.answer({words!r}) == 0; print(*sorted(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert {"torch", "transformers"}.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.answer(["--version"]) == 0
+    assert capsys.readouterr().out == f"ropebench {harness.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("plan yarn_tun", ["yarn_tuned"]),
+        ("run qu", ["quick"]),
+        ("generate passk", ["passkey"]),
+        ("search yarn_tuned --model pocket-l", ["pocket-llama"]),
+        ("pref", ["preflight"]),
+    ],
+)
+def test_the_shell_completes_names(words: str, offered: list[str]) -> None:
+    asked = {"_ROPEBENCH_COMPLETE": "complete_bash", "COMP_WORDS": f"ropebench {words}"}
+    asked["COMP_CWORD"] = str(len(words.split()))
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli"], cwd=ROOT, env=os.environ | asked, capture_output=True, text=True
+    )
+    assert done.stdout.split() == offered, done.stderr
 
 
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
