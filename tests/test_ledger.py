@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.records import budgets
+from harness.records import search_budgets
 from harness.records.ledger import ledger
 from reports.numbers.audit import Audit, audit
 
@@ -144,8 +144,8 @@ def test_tuned_rows_take_the_reservation_away() -> None:
 
 
 def test_tuned_rows_are_methods_that_exist() -> None:
-    for tuned, closed in budgets.TUNES.items():
-        for name in (tuned, closed, *budgets.GIVEN):
+    for tuned, closed in search_budgets.TUNES.items():
+        for name in (tuned, closed, *search_budgets.GIVEN):
             assert importlib.util.find_spec(f"extenders.{name}") is not None
 
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from extenders.base import RopeSpec
 from harness.experiment.cells import VARIES, Base, Cell, cells_of, check, plain, plan_of, rope_fields
@@ -29,7 +29,7 @@ from harness.records.provenance import now, provenance
 from harness.runner.team import Team
 from harness.search import stage as searching
 from harness.search.work import Measures
-from harness.store import Store
+from harness.store import Run, Store
 from harness.training import stage as training_stage
 from harness.training.job import Job
 from tasks.base import LM, Row
@@ -140,7 +140,7 @@ def run(
         content |= {"trainings": trained} if trained else {}
         records = {one["key"]: store.training(one["key"]) for one in trained}
         planned = [(cell.planned(), store.cell(cell.key)) for cell in cells]
-        store.write_run({**content, "ledger": ledger(content, planned, records)})
+        store.write_run({**content, "ledger": ledger(cast(Run, content), planned, records)})
 
     def missing_cells() -> tuple[list[Cell], int]:
         """What is to be computed, short lengths first, out of how many."""
