@@ -277,7 +277,9 @@ def with_stages(store: Store) -> Store:
     text = "\n".join(canonical(line) for line in lines)
     write_whole(store.folder / "searches" / f"{key}.jsonl", text + '\n{"candidate": 60, "lo')  # half written
     found = {"critical_pair": 17.5, "factors": [1.0] * PAIRS}
-    content_ = {"key": key, "status": "done", "error": "", "found": found, "loss": 1.84,
+    identity = {"extender": "longrope2", "target_length": LENGTHS[-1], "parameters": {}}
+    content_ = {"key": key, "label": "longrope2", "identity": identity, "status": "done", "error": "", "found": found,
+                "loss": 1.84,
                 "held_out": {"longrope2": 1.9, "yarn": 2.3}, "held_out_samples": 8,
                 "cost": {"seconds": 61.5, "token_forwards": 60_000, "candidates": 60, "evaluations": 150}}  # fmt: skip
     write_whole(store.folder / "searches" / f"{key}.json", canonical(content_))
@@ -288,8 +290,10 @@ def with_stages(store: Store) -> Store:
         curve = [{"step": i + 1, "tokens": 4096 * (i + 1), "learning_rate": 1e-3, "gradient_norm": 1.0,
                   "loss": {"short": 2.0 / (i + 1) + 1, **({"long": 3.0 / (i + 1) + 1.2} if i % 2 else {})}}
                  for i in range(20)]  # fmt: skip
-        trained = {"key": key, "status": "done", "error": "", "curve": curve, "trainable": {"parameters": 1000},
-                   "data": {"order": "0bde5" * 3}, "cost": {"seconds": 10.0, "tokens": 81_920}}  # fmt: skip
+        trained = {"key": key, "status": "done", "error": "", "curve": curve, "recipe": {}, "plans": {},
+                   "trainable": {"parameters": 1000, "of": 2000}, "data": {"corpus": "made up", "order": "0bde5" * 3},
+                   "weights": {"sha256": "0" * 64},
+                   "cost": {"seconds": 10.0, "tokens": 81_920, "flops": 1e9, "peak_memory_bytes": 2**28}}  # fmt: skip
         write_whole(store.folder / "trainings" / f"{key}.json", canonical(trained))
         run["trainings"].append({"method": "longrope2", "base_method": "longrope2", "recipe": "mixed", "seed": seed,
                                  "key": key, "status": "done", "error": ""})  # fmt: skip

@@ -16,8 +16,8 @@ import extenders
 from harness import cli
 from harness.experiment.file import Test
 from harness.experiment.preset import preset_experiment
-from reports.gate import gate
-from reports.gate import words as gate_words
+from reports.gate import formats as gate_formats
+from reports.gate import gate, pairing
 from reports.gate.gate import CannotCompare, compare
 from reports.statistics.noninferiority import Group, decide, lowest, margin_of
 
@@ -86,33 +86,33 @@ def test_the_lower_limit_by_hand() -> None:
 def test_several_trainings_are_decided_by_their_seeds(seeded: bool) -> None:
     """Three trainings lose 0, 6 and 0 of 60 answers: pooled that passes 8 points, of three models it shows nothing."""
     right = np.ones(60)
-    seeds = [gate._Paired(i, seeded, tuple(range(60)), np.where(np.arange(60) < n, 0.0, 1.0), right)
+    seeds = [pairing.PairedScores(i, seeded, tuple(range(60)), np.where(np.arange(60) < n, 0.0, 1.0), right)
              for i, n in enumerate((0, 6, 0))]  # fmt: skip
     pooled = group([value for one in seeds for value in one.candidate], [1.0] * 180)
     assert word(pooled, 8.0) == "pass"
-    [decision] = decide([replace(pooled, of_seeds=gate._of_seeds([seeds]))], 8.0)
+    [decision] = decide([replace(pooled, of_seeds=pairing._of_seeds([seeds]))], 8.0)
     assert decision.word == "not shown" and decision.difference == pytest.approx(-0.1 / 3)
     if seeded:  # Student's t: 2.92 · 0.0577 / √3 below the mean
         assert decision.low == pytest.approx(-0.1 / 3 - 2.919986 * 0.1 / 3, abs=1e-5)
-    assert gate._of_seeds([seeds[:1]]) is None
+    assert pairing._of_seeds([seeds[:1]]) is None
 
 
 @pytest.mark.parametrize("seeded", [True, False])
 def test_trainings_that_agree_by_luck_pass_nothing(seeded: bool) -> None:
     """Two trainings answer 20 samples each like the base: no spread, and far too few samples to exclude two points."""
     right = np.ones(20)
-    seeds = [gate._Paired(i, seeded, tuple(range(20)), right, right) for i in range(2)]
-    candidate, base = gate._pooled(seeds)
+    seeds = [pairing.PairedScores(i, seeded, tuple(range(20)), right, right) for i in range(2)]
+    candidate, base = pairing._pooled(seeds)
     assert len(candidate) == len(base) == (40 if seeded else 20)
-    one = replace(group(list(candidate), list(base)), of_seeds=gate._of_seeds([seeds]))
+    one = replace(group(list(candidate), list(base)), of_seeds=pairing._of_seeds([seeds]))
     assert word(one) == "not shown"
 
 
 def test_trainings_that_all_lose_everything_are_a_real_drop() -> None:
     right = np.ones(20)
-    seeds = [gate._Paired(i, True, tuple(range(20)), 0 * right, right) for i in range(3)]
-    candidate, base = gate._pooled(seeds)
-    one = replace(group(list(candidate), list(base)), of_seeds=gate._of_seeds([seeds]))
+    seeds = [pairing.PairedScores(i, True, tuple(range(20)), 0 * right, right) for i in range(3)]
+    candidate, base = pairing._pooled(seeds)
+    one = replace(group(list(candidate), list(base)), of_seeds=pairing._of_seeds([seeds]))
     assert word(one) == "drop"
 
 
@@ -286,7 +286,7 @@ def test_one_sample_passes_nothing(tmp_path: Path) -> None:
         gate_store.write(tmp_path / name, samples=1)
     found = compare(tmp_path / "base", tmp_path / "candidate")
     assert {one.word for one in found.decisions} == {"not shown"} and found.exit_code == 1
-    assert "one sample shows nothing" in gate_words.why(found.decisions[0])
+    assert "one sample shows nothing" in gate_formats.why(found.decisions[0])
 
 
 def test_equal_keys_with_other_scores_are_pointed_at(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_equal_keys_with_other_scores_are_pointed_at(tmp_path: Path) -> None:
 def test_junit(tmp_path: Path) -> None:
     gate_store.write(tmp_path / "base", labels=("a<b>&\x1b",))
     gate_store.write(tmp_path / "worse", dropped(0.05), labels=("a<b>&\x1b",))
-    root = ElementTree.fromstring(gate_words.junit(compare(tmp_path / "base", tmp_path / "worse")))
+    root = ElementTree.fromstring(gate_formats.junit(compare(tmp_path / "base", tmp_path / "worse")))
     assert root.tag == "testsuite" and (root.get("tests"), root.get("failures"), root.get("errors")) == ("4", "1", "0")
     assert [case.get("name") for case in root] == [
         "retrieval at 512 tokens",
@@ -313,7 +313,7 @@ def test_junit(tmp_path: Path) -> None:
     failure = root[3].find("failure")
     assert failure is not None and failure.get("type") == "drop" and "ruler-pocket/vt" in (failure.text or "")
     assert root[0].get("classname") == "ropebench.a<b>& "
-    refused = ElementTree.fromstring(gate_words.junit(CannotCompare(["one", "two"])))
+    refused = ElementTree.fromstring(gate_formats.junit(CannotCompare(["one", "two"])))
     error = refused.find("testcase/error")
     assert error is not None and error.text == "one\ntwo" and refused.get("errors") == "1"
 
@@ -322,12 +322,12 @@ def test_the_comment_is_inert(tmp_path: Path) -> None:
     label = "<img src=x>|[a](b)@all"
     gate_store.write(tmp_path / "base", labels=(label,))
     gate_store.write(tmp_path / "worse", dropped(0.05), labels=(label,))
-    text = gate_words.markdown(compare(tmp_path / "base", tmp_path / "worse"))
+    text = gate_formats.markdown(compare(tmp_path / "base", tmp_path / "worse"))
     assert text.startswith("### ropebench gate: failed: 1 of 4 groups of tests: 1 with a real drop")
     assert "<img" not in text and "|[a]" not in text and "@all" not in text
     rows = [line for line in text.splitlines() if line.startswith("| ✅") or line.startswith("| ❌")]
     assert len(rows) == 4 and rows[3].endswith("| −5.00 (limit −7.26) | 400 |".replace("−", "-"))
-    refused = gate_words.markdown(CannotCompare(["dtype: a against <b>"]))
+    refused = gate_formats.markdown(CannotCompare(["dtype: a against <b>"]))
     assert "cannot compare" in refused and "&lt;b&gt;" in refused
 
 

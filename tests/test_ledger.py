@@ -94,7 +94,7 @@ def test_equal_budgets_among_the_searched_are_controlled_and_the_page_says_who_w
     budget = rows["search budget (token-forwards)"]
     assert budget["values"]["pi"] == "no search" and budget["values"]["longrope"] == 409_600
     condition = next(one for one in found.conditions if one.name == "search budget (token-forwards)")
-    assert [place.colour for place in condition.places] == ["", "", "", "green", "green"]
+    assert [value.colour for value in condition.values] == ["", "", "", "green", "green"]
     assert condition.word == "equal among the methods that were searched" and not condition.one_value
     assert rows["search token-forwards"]["values"]["longrope"] == 400_000  # what was used may differ and is shown
     assert not rows["search token-forwards"]["must_be_equal"]
@@ -114,7 +114,7 @@ def test_unequal_searches_refuse(changes: dict[str, Any], broken: str) -> None:
     assert not found.controlled and broken in found.sentence and not rows[broken]["equal"]
     assert found.tag == "✗ not a controlled comparison"
     condition = next(one for one in found.conditions if one.name == broken)
-    assert [place.colour for place in condition.places] == ["", "", "", "red", "red"]
+    assert [value.colour for value in condition.values] == ["", "", "", "red", "red"]
 
 
 def test_a_search_beyond_its_budget_refuses() -> None:
@@ -198,7 +198,7 @@ def test_an_unequal_training_refuses(changes: dict[str, Any], broken: str) -> No
     rows, found = judged(methods, [search("longrope2")], records)
     assert not found.controlled and f"Not controlled: {broken} should be equal" in found.sentence
     condition = next(one for one in found.conditions if one.name == broken)
-    red = [one["label"] for one, place in zip(methods, condition.places, strict=True) if place.colour == "red"]
+    red = [one["label"] for one, value in zip(methods, condition.values, strict=True) if value.colour == "red"]
     assert red == ["yarn + plain"]
 
 

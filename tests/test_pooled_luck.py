@@ -14,9 +14,9 @@ from scipy.stats import t
 from harness.store import Store
 from reports.numbers import audit as ledger
 from reports.numbers import frame
-from reports.numbers import tables as results
 from reports.numbers.scores import Scores
-from reports.page import paper
+from reports.numbers.summary import summary
+from reports.page import setup_paragraph
 from reports.statistics import intervals, seeds
 from reports.statistics.pooled_luck import pooled_luck
 from reports.statistics.seeds import MeanSquare, within_seeds
@@ -152,14 +152,14 @@ def test_three_seeds_decide_where_all_methods_vary_little(tmp_path: Path) -> Non
     assert luck is not None and 4 < luck.freedom < 8.5
     gap = scores.compare("a", "b", [TEST])
     assert gap.freedom > 4 and gap.p < 1e-4
-    grid = results.summary(scores).grid
+    grid = summary(scores).grid
     marks = {line.label: line.numbers[0].mark for line in grid.lines}
     assert marks == {"none": "", "a": "tie", "b": "", "c": "tie", "d": "", "e": ""}
     zero = scores.number("e", TEST).estimate  # no training has one right: the samples' own doubt is left
     assert zero is not None and (zero.low, zero.high) == intervals.wilson(0, 120)
     assert "error pooled over the trained methods" in " ".join(grid.notes)
     audit = ledger.audit({}, scores.frames.labels)
-    assert "pooled over all of them" in paper._statistics(scores.frames, audit, ["summary"])
+    assert "pooled over all of them" in setup_paragraph._statistics(scores.frames, audit, ["summary"])
 
 
 def test_losses_are_not_pooled(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_all_right_is_not_tied_with_all_wrong(tmp_path: Path) -> None:
     assert scores.relation("a", "b", [TEST], 0.01).word == "better"
     alike = scores.compare("b", "c", [TEST])
     assert alike.p == 1.0 and alike.low is not None and alike.low < 0
-    marks = {line.label: line.numbers[0].mark for line in results.summary(scores).grid.lines}
+    marks = {line.label: line.numbers[0].mark for line in summary(scores).grid.lines}
     assert marks == {"none": "", "a": "best", "b": "", "c": "", "d": ""}
 
 
@@ -218,7 +218,7 @@ def test_seeds_without_a_sample_in_common_leave_things_open(tmp_path: Path) -> N
     assert number is not None and number.mean == pytest.approx(93 / 120)
     gap = lone.compare("a", "b", [TEST])
     assert gap.p == 1.0 and gap.low is None
-    assert results.summary(lone).grid.lines
+    assert summary(lone).grid.lines
 
 
 def test_tests_that_draw_by_seed_and_tests_that_do_not_are_not_pooled_together(tmp_path: Path) -> None:
@@ -237,4 +237,4 @@ def test_tests_that_draw_by_seed_and_tests_that_do_not_are_not_pooled_together(t
 def test_two_trained_methods_have_nothing_to_pool(tmp_path: Path) -> None:
     scores = several_trained(tmp_path, {"a": (30, 32, 31), "b": (14, 17, 15)})
     assert scores.luck((TEST,)) is None
-    assert "pooled" not in " ".join(results.summary(scores).grid.notes)
+    assert "pooled" not in " ".join(summary(scores).grid.notes)

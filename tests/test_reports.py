@@ -11,15 +11,19 @@ import synthetic_store as made
 
 from harness.store import Store
 from reports.figures import style
-from reports.figures.tradeoffs import cost_totals
 from reports.numbers import audit as ledger
 from reports.numbers import frame
-from reports.numbers import tables as results
+from reports.numbers.by_test import by_test
+from reports.numbers.costs import cost_totals
 from reports.numbers.grid import Grid, Line, Number
+from reports.numbers.perplexity import perplexity
+from reports.numbers.results import Results
+from reports.numbers.retention import retention
 from reports.numbers.scores import Scores
+from reports.numbers.summary import summary
 from reports.numbers.verdict import verdict
-from reports.page import formats as tables
-from reports.page import samples
+from reports.page import samples, sections, visible_text
+from reports.page import table_formats as tables
 from reports.page.page import build, render, write_report
 from reports.statistics.intervals import Estimate
 from reports.statistics.seeds import side_by_side
@@ -40,7 +44,7 @@ class Page(HTMLParser):
     @classmethod
     def of(cls, store: Store) -> "Page":
         """The page of a store, without the files beside it."""
-        return cls(render(build(store, Scores(frame.read(store)), "a day")))
+        return cls(render(build(Results(store), "a day")))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -148,6 +152,26 @@ def test_all_parts_are_there(page: Page) -> None:
     assert page.text.count("pocket numbers") >= 4
 
 
+def test_a_new_table_is_a_function_and_a_line_of_the_sections(
+    real: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lengths_tested(results: Results) -> Grid:
+        number = Number(Estimate(len(results.summary.lengths), None, None, 1), "done")
+        return Grid("toy", "Lengths tested", "Test", ("none",), (Line("this one", (number,)),), lines_are="tests")
+
+    new = sections.Section("toy", "A toy section", lambda results: [lengths_tested(results)])
+    monkeypatch.setattr(sections, "RESULTS", (*sections.RESULTS, new))
+    monkeypatch.setattr("reports.figures.style.to_pdf", lambda figure: b"%PDF-")
+    page = Page(write_report(real, tmp_path).read_text(encoding="utf-8"))
+    assert '<a href="#toy">A toy section</a>' in page.source and "Lengths tested" in page.text
+    ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
+    assert {"toy", "table-toy"} <= set(ids)
+    for ending in ("csv", "md", "tex"):
+        assert "this one" in (tmp_path / "tables" / f"toy.{ending}").read_text(encoding="utf-8")
+        assert f'href="tables/toy.{ending}"' in page.source
+    assert r"\input{../tables/toy}" in (tmp_path / "paper" / "all.tex").read_text(encoding="utf-8")
+
+
 def test_tables_can_be_read_out(page: Page) -> None:
     count = sum(tag == "table" for tag, _ in page.tags)
     assert count == sum(tag == "caption" for tag, _ in page.tags) > 5
@@ -174,11 +198,9 @@ def test_missing_and_failed_look_different_and_are_no_zero(tmp_path: Path) -> No
     store = made.write(tmp_path, planned, {planned[0]["key"]: [1, 1, 0, 1]}, labels=("none", "pi", "yarn"))
     store.put_cell(planned[1]["key"], made.failed("ValueError: the logits hold NaN"))
     page = Page(write_report(store).read_text(encoding="utf-8"))
-    numbers = {line.label: line.numbers[0] for line in results.by_test(Scores(frame.read(store)), 4096).lines}.get(
-        "needle"
-    )
+    numbers = {line.label: line.numbers[0] for line in by_test(Scores(frame.read(store)), 4096).lines}.get("needle")
     assert numbers is not None
-    lines = results.summary(Scores(frame.read(store))).grid.lines
+    lines = summary(Scores(frame.read(store))).grid.lines
     assert [line.numbers[0].status for line in lines] == ["done", "failed", "missing"]
     assert [line.numbers[0].estimate is None for line in lines] == [False, True, True]
     assert "the logits hold NaN" in page.text and "not run yet" in page.text
@@ -256,9 +278,9 @@ def test_one_sample_has_a_number_and_no_interval(tmp_path: Path) -> None:
 def test_equal_scores_are_a_tie(tmp_path: Path) -> None:
     planned = cells(n=10)
     scores = scores_of(tmp_path, planned, [[1.0] * 10, [1.0] * 10])
-    marks = [line.numbers[0].mark for line in results.summary(scores).grid.lines]
+    marks = [line.numbers[0].mark for line in summary(scores).grid.lines]
     assert marks == ["tie", "tie"]
-    assert "no winner" in " ".join(verdict(scores, results.summary(scores), None).sentences)
+    assert "no winner" in " ".join(verdict(scores, summary(scores), None).sentences)
 
 
 # --- numbers
@@ -268,35 +290,35 @@ def test_a_clear_difference_is_bold_and_an_unclear_one_is_not(tmp_path: Path) ->
     planned = cells(n=20)
     clear = scores_of(tmp_path / "clear", planned, [[0.0] * 20, [1.0] * 20])
     unclear = scores_of(tmp_path / "unclear", planned, [[1.0] * 10 + [0.0] * 10, [1.0] * 12 + [0.0] * 8])
-    assert [line.numbers[0].mark for line in results.summary(clear).grid.lines] == ["", "best"]
-    assert [line.numbers[0].mark for line in results.summary(unclear).grid.lines] == ["tie", "tie"]
-    sentences = verdict(clear, results.summary(clear), None)
+    assert [line.numbers[0].mark for line in summary(clear).grid.lines] == ["", "best"]
+    assert [line.numbers[0].mark for line in summary(unclear).grid.lines] == ["tie", "tie"]
+    sentences = verdict(clear, summary(clear), None)
     assert (
         sentences.kind == "clear"
         and sentences.leader == "yarn"
         and "yarn wins: 100.0 % [83.9, 100.0]" in sentences.sentences[0]
     )
-    assert verdict(unclear, results.summary(unclear), None).kind == "tie"
+    assert verdict(unclear, summary(unclear), None).kind == "tie"
     short = made.planned(("none", "yarn"), (512,), {"needle": "retrieval"}, 20)
     below = scores_of(tmp_path / "below", short, [[0.0] * 20, [1.0] * 20])
-    said = verdict(below, results.summary(below), None).sentences[0]
+    said = verdict(below, summary(below), None).sentences[0]
     assert said.startswith("No long test is planned at the target of 4,096 tokens; at 512 tokens, yarn wins")
 
 
 def test_losses_are_better_when_lower(tmp_path: Path) -> None:
     planned = made.planned(("none", "yarn"), (4096,), {"perplexity": "perplexity"}, 6, unit="nats")
     scores = scores_of(tmp_path, planned, [[5.0, 5.1, 5.2, 4.9, 5.0, 5.1], [3.0, 3.2, 3.1, 3.0, 2.9, 3.0]])
-    assert [line.numbers[0].mark for line in results.perplexity(scores)[0].lines] == ["", "best"]
+    assert [line.numbers[0].mark for line in perplexity(scores)[0].lines] == ["", "best"]
 
 
 def test_averages_are_over_the_tests_that_all_finished(tmp_path: Path) -> None:
     planned = made.planned(("none", "yarn"), (4096,), {"a": "retrieval", "b": "qa", "c": "qa"}, 2)
     # none: a = 1, b = 0.5, c = 1; yarn: a = 0, b = 1, c not run
     scores = scores_of(tmp_path, planned, [[1, 1], [0, 0], [1, 0], [1, 1], [1, 1], []])
-    found = results.summary(scores)
+    found = summary(scores)
     assert found.grid.column_notes == ("2 of 3 tests",)
     assert [line.numbers[0].estimate.mean for line in found.grid.lines if line.numbers[0].estimate] == [0.75, 0.5]
-    own = {line.label: line.numbers for line in results.by_test(scores, 4096).lines}
+    own = {line.label: line.numbers for line in by_test(scores, 4096).lines}
     assert own["held out"][0].estimate is not None and own["held out"][0].estimate.mean == 0.75
     assert own["held out"][1].estimate is None and "1 of 2 tests" in own["held out"][1].why
 
@@ -307,7 +329,7 @@ def test_retention_by_hand(tmp_path: Path) -> None:
     # x: 0.75 → 0.5; y: 1 → 1; loss: 3.0, 3.4 → 3.1, 3.3
     values: list[list[float]] = [[1, 1, 1, 0], [1, 0, 1, 0], [1, 1, 1, 1], [1, 1, 1, 1], [3.0, 3.4], [3.1, 3.3]]
     scores = scores_of(tmp_path, planned, values)
-    kept = results.retention(scores)
+    kept = retention(scores)
     assert kept is not None
     means = [number.estimate.mean for number in kept.lines[1].numbers if number.estimate]
     assert kept.columns == ("all 2 tests", "x", "y", "loss")
@@ -321,9 +343,9 @@ def test_retention_by_hand(tmp_path: Path) -> None:
 
 def test_retention_needs_the_unextended_model_and_a_score_above_zero(tmp_path: Path) -> None:
     planned = made.planned(("pi", "yarn"), (512,), {"x": "short"}, 2)
-    assert results.retention(scores_of(tmp_path / "a", planned, [[1, 1], [1, 0]])) is None
+    assert retention(scores_of(tmp_path / "a", planned, [[1, 1], [1, 0]])) is None
     planned = made.planned(("none", "yarn"), (512,), {"x": "short"}, 2)
-    kept = results.retention(scores_of(tmp_path / "b", planned, [[0, 0], [1, 0]]))
+    kept = retention(scores_of(tmp_path / "b", planned, [[0, 0], [1, 0]]))
     assert kept is not None and kept.lines[1].numbers[0].estimate is None and "scores 0" in kept.lines[1].numbers[0].why
 
 
@@ -331,7 +353,7 @@ def test_methods_with_equal_plans_share_a_cell(tmp_path: Path) -> None:
     planned = made.planned(("none", "yarn"), (512,), {"x": "short"}, 3)
     planned[1]["key"] = planned[0]["key"]
     scores = scores_of(tmp_path, planned, [[1, 0, 1], []])
-    kept = results.retention(scores)
+    kept = retention(scores)
     assert kept is not None and kept.lines[1].numbers[0].why == "same plan as the original"
     assert kept.lines[1].numbers[0].estimate == Estimate(1.0, None, None, 3)
     page = Page.of(Store.open(tmp_path))
@@ -342,7 +364,7 @@ def test_methods_with_equal_plans_share_a_cell(tmp_path: Path) -> None:
 def test_seeds_are_joined_and_a_lost_seed_is_missing(tmp_path: Path) -> None:
     planned = cells(n=2, seeds=(0, 1))
     scores = scores_of(tmp_path, planned, [[1, 1], [0, 0], [1, 1], []])
-    numbers = [line.numbers[0] for line in results.summary(scores).grid.lines]
+    numbers = [line.numbers[0] for line in summary(scores).grid.lines]
     assert numbers[0].estimate is not None and (numbers[0].estimate.mean, numbers[0].estimate.n) == (0.5, 4)
     assert numbers[1].estimate is None and "1 of 2 seeds" in numbers[1].why
 
@@ -370,7 +392,7 @@ def test_seeds_of_a_training_are_models_not_samples(tmp_path: Path) -> None:
     gap = scores.compare("trained", "none", [("needle", 4096)])
     assert (gap.low, gap.high) == pytest.approx((0.6 - half, 0.6 + half), abs=1e-5)
     assert gap.p > 5 * pooled.compare("trained", "none", [("needle", 4096)]).p  # three models, not thirty
-    notes = " ".join(results.summary(scores).grid.notes)
+    notes = " ".join(summary(scores).grid.notes)
     assert "Intervals of the trained methods go by the means of the trained seeds" in notes
 
 
@@ -393,7 +415,7 @@ def test_every_training_counts_where_all_seeds_answer_the_same_samples(tmp_path:
     """The original has 9 of 10, three trainings 9, 3 and 3: kept are 55.6 %, not the 100 % of the first training."""
     answers = [[1.0] * right + [0.0] * (10 - right) for right in (9, 9, 3, 3)]
     scores = trained_on_the_same_samples(tmp_path, answers[0], answers[1:], "score")
-    kept = results.retention(scores)
+    kept = retention(scores)
     assert kept is not None
     estimate = kept.lines[1].numbers[0].estimate
     assert estimate is not None and estimate.low is not None and estimate.high is not None
@@ -410,7 +432,7 @@ def test_losses_of_several_trainings_on_the_same_texts(tmp_path: Path) -> None:
     texts = rng.normal(5.0, 1.0, 40)
     trained = [list(texts - 4.0 + rng.normal(0, 0.01, 40) + luck) for luck in (0.0, 0.02, -0.02)]
     scores = trained_on_the_same_samples(tmp_path, list(texts), trained, "nats")
-    kept = results.retention(scores)
+    kept = retention(scores)
     assert kept is not None
     estimate = kept.lines[1].numbers[0].estimate
     assert estimate is not None and estimate.low is not None and estimate.high is not None
@@ -478,20 +500,20 @@ def test_a_label_with_signs_of_formulas_is_no_formula(tmp_path: Path) -> None:
 
 
 def test_visible_keeps_lines_and_letters() -> None:
-    assert samples.visible("a\tb\nß 漢 🙂\r\nc\x7f") == "a\tb\nß 漢 🙂␍\nc␡"
-    assert samples.visible("\ud800\u200b") == "⟨U+D800⟩⟨U+200B⟩"
+    assert visible_text.visible("a\tb\nß 漢 🙂\r\nc\x7f") == "a\tb\nß 漢 🙂␍\nc␡"
+    assert visible_text.visible("\ud800\u200b") == "⟨U+D800⟩⟨U+200B⟩"
 
 
 def test_an_excerpt_shows_head_needle_and_tail() -> None:
     text = "START " + "x " * 3000 + "the code is 12345 ok " + "y " * 3000 + "What is the code?"
-    found = samples.excerpt(text, ["12345"], 0.5)
-    most = sum(samples.PROMPT) + 2 * len(samples.GAP)
+    found = visible_text.excerpt(text, ["12345"], 0.5)
+    most = sum(visible_text.PROMPT) + 2 * len(visible_text.GAP)
     assert len(found) <= most
     assert found.startswith("START") and "the code is 12345 ok" in found and found.endswith("What is the code?")
-    assert samples.excerpt("short", ["x"], None) == "short"
-    assert len(samples.excerpt(text, [], None)) <= most
+    assert visible_text.excerpt("short", ["x"], None) == "short"
+    assert len(visible_text.excerpt(text, [], None)) <= most
     again = "example: the code is 12345. " + text
-    assert "the code is 12345 ok" in samples.excerpt(again, ["12345"], 0.5)  # not the example's
+    assert "the code is 12345 ok" in visible_text.excerpt(again, ["12345"], 0.5)  # not the example's
 
 
 def test_a_prompt_name_cannot_leave_its_folder(tmp_path: Path) -> None:
@@ -600,16 +622,17 @@ def test_controlled_has_to_be_earned() -> None:
     other = made.condition("engine", {"none": "a", "yarn": "a", "pi": "b"}, True)
     found = ledger.audit({"conditions": [same, other]}, labels)
     assert not found.controlled and "engine should be equal" in found.sentence
-    assert [place.colour for place in found.conditions[1].places] == ["green", "green", "red"]
+    assert [value.colour for value in found.conditions[1].values] == ["green", "green", "red"]
     free = made.condition("trials", {"none": 0, "yarn": 0, "pi": 9}, False)
     allowed = ledger.audit({"conditions": [same, free]}, labels)
-    assert allowed.controlled and [p.colour for p in allowed.conditions[1].places] == ["green", "green", "amber"]
+    assert allowed.controlled
+    assert [value.colour for value in allowed.conditions[1].values] == ["green", "green", "amber"]
 
 
 def test_what_is_not_recorded_is_not_equal() -> None:
     lost = {"condition": "dtype", "values": {"none": "float32"}, "equal": True, "must_be_equal": True}
     found = ledger.audit({"conditions": [lost]}, ("none", "yarn"))
-    assert not found.controlled and found.conditions[0].places[1].text == "not recorded"
+    assert not found.controlled and found.conditions[0].values[1].text == "not recorded"
     assert not ledger.audit({}, ("none", "yarn")).controlled
     assert not ledger.audit({"conditions": [lost]}, ("none",)).controlled
     doubted = {"condition": "dtype", "values": {"none": 1, "yarn": 1}, "equal": False, "must_be_equal": True}

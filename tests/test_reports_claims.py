@@ -7,8 +7,8 @@ import synthetic_store as made
 
 from harness.store import Store
 from reports.numbers import frame
-from reports.numbers import tables as results
 from reports.numbers.scores import Scores
+from reports.numbers.summary import summary
 from reports.published import beside, claims, reanalysis
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -93,7 +93,7 @@ def test_a_run_on_the_same_base_shows_the_papers_beside_ours(tmp_path: Path) -> 
     given = {cell["key"]: [1.0, 0.0, 1.0, 1.0] for cell in planned}
     made.write(tmp_path, planned, given, labels=("none", "yarn"), name="meta-llama/Meta-Llama-3-8B")
     scores = Scores(frame.read(Store.open(tmp_path)))
-    shown = beside.published(scores, results.summary(scores))
+    shown = beside.published(scores, summary(scores))
     ruler = shown.tables[0]
     assert shown.base == "llama-3-8b"
     assert {row.claim.base for table in shown.tables for row in table.rows} == {"llama-3-8b"}
@@ -110,13 +110,13 @@ def test_a_part_of_ruler_is_not_set_beside_published_averages(tmp_path: Path) ->
     given = {cell["key"]: [1.0, 0.0, 1.0, 1.0] for cell in planned}
     made.write(tmp_path, planned, given, labels=("none", "yarn"), name="meta-llama/Meta-Llama-3-8B")
     scores = Scores(frame.read(Store.open(tmp_path)))
-    ruler = beside.published(scores, results.summary(scores)).tables[0]
+    ruler = beside.published(scores, summary(scores)).tables[0]
     assert all(number.estimate is None for _, numbers in ruler.ours for number in numbers)
 
 
 def test_another_model_gets_orientation_only(tmp_path: Path) -> None:
     scores = Scores(frame.read(made.write(tmp_path, [], {})))
-    shown = beside.published(scores, results.summary(scores))
+    shown = beside.published(scores, summary(scores))
     assert shown.base == "" and len(shown.tables) == 1 and shown.tables[0].ours == ()
     assert {row.claim.paper for row in shown.tables[0].rows} == set(beside.ANCHOR_PAPERS)
     assert 1 in {conflict.id for conflict in shown.conflicts}

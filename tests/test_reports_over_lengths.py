@@ -8,11 +8,12 @@ import synthetic_store as made
 from test_reports import Page
 
 from harness.store import Store
-from reports.figures import curves as figures
 from reports.figures import style
-from reports.numbers import findings, frame, over_lengths
-from reports.numbers import tables as results
+from reports.figures.curves import curves
+from reports.numbers import frame, over_lengths
+from reports.numbers.effective_lengths import effective_lengths
 from reports.numbers.scores import Scores
+from reports.numbers.summary import summary
 
 SAMPLES = 20
 
@@ -31,14 +32,13 @@ def store_of(folder: Path, lengths: Mapping[str, Sequence[int]], score: Mapping[
 
 def reached(scores: Scores) -> dict[str, str]:
     """What every rule says of yarn."""
-    found = findings.reaches(scores, results.summary(scores))
-    return {one.rule.name: dict(one.found)["yarn"].words for one in found}
+    return {of_rule.rule.name: of_rule.lengths["yarn"].words for of_rule in effective_lengths(scores, summary(scores))}
 
 
 def drawn(scores: Scores) -> list[list[float]]:
     """The numbers of all lines of the average's curve."""
     with style.drawing("curves"):
-        figure = figures.curves(scores, results.summary(scores))
+        figure = curves(scores, summary(scores))
         assert figure is not None
         lines = [np.asarray(line.get_ydata(), dtype=float) for line in figure.axes[0].get_lines()]
     return [list(line) for line in lines if len(line) == 3]

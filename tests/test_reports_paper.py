@@ -12,8 +12,8 @@ from harness.store import Store
 from reports.numbers import audit as ledger
 from reports.numbers import frame
 from reports.numbers.grid import Grid, Line, Number
-from reports.page import formats as tables
-from reports.page import paper
+from reports.page import setup_paragraph
+from reports.page import table_formats as tables
 from reports.page.page import write_report
 from reports.statistics.intervals import Estimate
 
@@ -35,7 +35,7 @@ def test_the_setup_holds_every_field_of_the_ledger(kit: Path) -> None:
     store = Store.open(kit.parent / "store")
     frames = frame.read(store)
     printed = [file.stem for file in (kit / "tables").glob("*.csv")]
-    parts = paper.setup(frames, ledger.audit(frames.run["ledger"], frames.labels), printed)
+    parts = setup_paragraph.setup(frames, ledger.audit(frames.run["ledger"], frames.labels), printed)
     text = " ".join(body for _, body in parts)
     for condition in frames.run["ledger"]["conditions"]:
         assert condition["condition"] in text
@@ -45,8 +45,8 @@ def test_the_setup_holds_every_field_of_the_ledger(kit: Path) -> None:
         assert f"{name}: {value if isinstance(value, str) else str(value).lower()}" in text
     for word in (*frames.labels, "pocket-llama", "512", "4,096", "niah_single_1", "9f2c4b6a1d3e5f70"):
         assert word in text
-    assert (kit / "paper" / "setup.md").read_text(encoding="utf-8") == paper.setup_markdown(parts)
-    assert (kit / "paper" / "setup.tex").read_text(encoding="utf-8") == paper.setup_latex(parts)
+    assert (kit / "paper" / "setup.md").read_text(encoding="utf-8") == setup_paragraph.setup_markdown(parts)
+    assert (kit / "paper" / "setup.tex").read_text(encoding="utf-8") == setup_paragraph.setup_latex(parts)
 
 
 def test_the_statistics_paragraph_says_what_was_done(tmp_path: Path) -> None:
@@ -60,18 +60,18 @@ def test_the_statistics_paragraph_says_what_was_done(tmp_path: Path) -> None:
         run["ledger"] = {"conditions": [made.condition("prompts", values, True)]}
         frames = frame.Frames(run, frame.read(store).cells, frame.read(store).rows)
         audit = ledger.audit(run["ledger"], frames.labels)
-        text = paper._statistics(frames, audit, ["summary", "by-test-4096", "loss-perplexity", "retention"])
+        text = setup_paragraph._statistics(frames, audit, ["summary", "by-test-4096", "loss-perplexity", "retention"])
         assert text.startswith(said)
         for word in ("mid-p", "Fieller", "paired t test", "Benjamini", "yarn + plain go by the seeds"):
             assert word in text
-        short = paper._statistics(frames, audit, ["summary"])
+        short = setup_paragraph._statistics(frames, audit, ["summary"])
         assert "Fieller" not in short and "losses" not in short
 
 
 def test_a_condition_that_differs_is_told_for_each_method() -> None:
     labels = ("none", "yarn")
     run = {"ledger": {"conditions": [made.condition("engine", {"none": "a", "yarn": "b"}, True)]}}
-    said = paper._listed(ledger.audit(run["ledger"], labels).conditions, run)
+    said = setup_paragraph._listed(ledger.audit(run["ledger"], labels).conditions, run)
     assert said == "engine (differs, and must not): none a, yarn b."
 
 

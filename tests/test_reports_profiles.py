@@ -1,6 +1,6 @@
 """RULER's profiles are never averaged together, and stand-ins never under RULER's name."""
 
-from reports.numbers.profiles import by_profile, complete
+from reports.numbers.ruler_profiles import by_profile, complete
 from tasks import base
 
 HEAD = [(task, 4096) for task in base.expand("ruler-head")]

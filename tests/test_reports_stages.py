@@ -6,11 +6,16 @@ import pytest
 import synthetic_store as made
 
 from harness.store import Store
-from reports.figures import style, tradeoffs
+from reports.figures import style
 from reports.numbers import frame
-from reports.numbers import searches_and_trainings as stages
-from reports.numbers import tables as results
+from reports.numbers.by_test import by_test
+from reports.numbers.costs import cost_totals
+from reports.numbers.gains import gain_steps
+from reports.numbers.results import Results
 from reports.numbers.scores import Scores
+from reports.numbers.searches import SearchHistory, TriedCandidate, searches
+from reports.numbers.summary import summary
+from reports.numbers.trainings import trainings
 from reports.page.page import build, render, write_report
 
 
@@ -21,20 +26,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def test_a_search_is_read_with_its_trajectory(store: Store) -> None:
-    (search,) = stages.searches(store, store.run())
+    (search,) = searches(store, store.run())
     assert (search.label, search.status, search.loss) == ("longrope2", "done", 1.84)
-    assert search.found == {"critical_pair": 17.5} and search.held_out["yarn"] == 2.3
+    assert search.short_values == {"critical_pair": 17.5} and search.held_out["yarn"] == 2.3
     assert len(search.candidates) == 59  # one has no loss; the last line is half written
-    most = max(one.samples for one in search.candidates)
+    most = max(candidate.samples for candidate in search.candidates)
     losses = [loss for _, loss in search.best]
-    assert len(losses) > 3 and losses[-1] == min(one.loss for one in search.candidates if one.samples == most)
+    assert len(losses) > 3 and losses[-1] == min(
+        candidate.loss for candidate in search.candidates if candidate.samples == most
+    )
 
 
 def test_the_best_so_far_is_among_those_measured_on_the_most_texts() -> None:
     """A loss of 0.1 on one easy text is no record, and neither is 0.5 on half of the texts."""
     rows = [(2.0, 1, 10), (0.1, 1, 20), (1.5, 8, 30), (0.5, 4, 40), (1.2, 8, 50), (1.4, 8, 60)]
-    candidates = tuple(stages.Candidate(i, None, "seed", *row) for i, row in enumerate(rows))
-    search = stages.Search("x", "longrope2", "done", "", candidates=candidates)
+    candidates = tuple(TriedCandidate(i, None, "seed", *row) for i, row in enumerate(rows))
+    search = SearchHistory("x", "longrope2", "done", "", candidates=candidates)
     assert search.best == [(10, 2.0), (20, 0.1), (30, 1.5), (50, 1.2)]
 
 
@@ -45,14 +52,27 @@ def test_the_last_line_of_a_candidate_counts(tmp_path: Path) -> None:
     again = '{"candidate": 0, "loss": 2.5, "samples": 8, "spent": 30}'
     (tmp_path / "searches" / "ab.jsonl").write_text(f"{first}\n{again}\nnonsense\n[1]\n")
     run = {"searches": [{"label": "x", "key": "ab"}, {"label": "y", "key": "../../run"}, {"key": "no label"}, 7]}
-    known, other = stages.searches(store, run)
-    assert [(one.loss, one.samples) for one in known.candidates] == [(2.5, 8)]
-    assert other.content == {} and other.status == "missing"
-    assert stages.searches(store, {"searches": "nonsense"}) == [] and stages.trainings(store, {}) == []
+    known, other = searches(store, run)
+    assert [(candidate.loss, candidate.samples) for candidate in known.candidates] == [(2.5, 8)]
+    assert other.record is None and other.status == "missing"
+    assert searches(store, {"searches": "nonsense"}) == [] and trainings(store, {}) == []
+
+
+@pytest.mark.parametrize("content", ['{"key": "k"}', '{"key": "k", "status": "done", "error": ""}', "[]", '{"ke'])
+def test_a_damaged_record_counts_as_absent(tmp_path: Path, content: str) -> None:
+    store = made.write(tmp_path, [], {})
+    for folder in ("searches", "trainings"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "k.json").write_text(content)
+    entry = {"label": "x", "method": "x", "key": "k", "status": "missing"}
+    run = store.run() | {"searches": [entry], "trainings": [entry]}
+    (search,), (training,) = searches(store, run), trainings(store, run)
+    assert (search.record, search.status, search.short_values, search.held_out) == (None, "missing", {}, {})
+    assert (training.record, training.status, training.order, training.curves) == (None, "missing", "", {})
 
 
 def test_trainings_are_read_by_seed(store: Store) -> None:
-    first, second = stages.trainings(store, store.run())
+    first, second = trainings(store, store.run())
     assert (first.label, first.recipe, first.seed, second.seed) == ("longrope2", "mixed", 0, 1)
     assert first.curves["short"][0] == (4096, 3.0) and len(first.curves["long"]) == 10
     assert first.cost("token_forwards") == 3 * 81_920
@@ -60,7 +80,7 @@ def test_trainings_are_read_by_seed(store: Store) -> None:
 
 def test_costs_of_search_and_training_are_counted(store: Store) -> None:
     run = store.run()
-    totals = tradeoffs.cost_totals(frame.read(store), stages.searches(store, run), stages.trainings(store, run))
+    totals = cost_totals(frame.read(store), searches(store, run), trainings(store, run))
     own = totals.loc["longrope2"]
     assert own["search_token_forwards"] == 60_000 and own["training_token_forwards"] == 3 * 81_920  # of one of two
     assert own["total_seconds"] == pytest.approx(own["seconds"] + 61.5 + 10.0)
@@ -76,7 +96,7 @@ def test_the_page_shows_them(store: Store, tmp_path: Path) -> None:
     run = store.run() | {"searches": [{"label": "yarn", "key": "gone", "status": "failed", "error": "<b>boom"}]}
     del run["format"], run["trainings"]
     store.write_run(run)
-    context = build(store, Scores(frame.read(store)), "a day")
+    context = build(Results(store), "a day")
     page = render(context)
     assert "&lt;b&gt;boom" in page and "<b>boom" not in page
     assert "search" not in context["drawings"] and "curves" in context["drawings"]
@@ -99,14 +119,14 @@ def test_what_each_part_adds(tmp_path: Path) -> None:
     del run["format"]
     store.write_run(run)
     scores = Scores(frame.read(store))
-    start, steps = tradeoffs.waterfall_steps(scores, results.summary(scores), 0)
+    start, steps = gain_steps(scores, summary(scores), 0)
     assert start is not None and start.estimate is not None and start.estimate.mean == 0.25
     assert [(step.part, step.label, step.gain.difference) for step in steps] == [
         ("critical dimension", "yarn-rcd", 0.25),
         ("searched factors", "longrope2", 0.25),
         ("mixed training", "longrope2 + mixed", 0.25),
     ]
-    assert "waterfall" in build(store, scores, "a day")["drawings"]
+    assert "waterfall" in build(Results(store), "a day")["drawings"]
 
 
 def test_controls_count_nowhere(tmp_path: Path) -> None:
@@ -114,10 +134,9 @@ def test_controls_count_nowhere(tmp_path: Path) -> None:
     planned += made.planned(("none", "yarn"), (4096,), {"needle without its needle": "control"}, 4)
     given = {cell["key"]: [1.0, 1.0, 1.0, 0.0] if i < 2 else [0.0] * 4 for i, cell in enumerate(planned)}
     scores = Scores(frame.read(made.write(tmp_path, planned, given, labels=("none", "yarn"))))
-    summary = results.summary(scores)
-    assert summary.grid.lines[0].numbers[0].estimate is not None
-    assert summary.grid.lines[0].numbers[0].estimate.mean == 0.75
-    groups = {line.label: line.group for line in results.by_test(scores, 4096).lines}
+    number = summary(scores).grid.lines[0].numbers[0]
+    assert number.estimate is not None and number.estimate.mean == 0.75
+    groups = {line.label: line.group for line in by_test(scores, 4096).lines}
     assert groups == {"needle": "Retrieval", "needle without its needle": "Controls (in no average)"}
 
 

@@ -20,9 +20,9 @@ from harness.runner.run import run
 from harness.store import Store, write_whole
 from harness.training import stage as training_stage
 from harness.training.corpus import _texts
-from reports.figures import tradeoffs
 from reports.numbers import frame
-from reports.numbers import searches_and_trainings as stages
+from reports.numbers.costs import cost_totals
+from reports.numbers.searches import searches
 
 SETTINGS = {"tokens": 1024, "tokens_per_step": 512, "learning_rate": 3e-3, "corpus": "corpus"}
 
@@ -313,8 +313,8 @@ def test_a_searched_method_is_searched_for_every_stage(place: Path, tiny_model_f
     assert record is not None
     plans = record["identity"]["plans"]
     assert set(plans) == {"planned for 128", "planned for 256"} and len(set(plans.values())) == 2
-    found = stages.searches(outcome.store, content)
-    spent = tradeoffs.cost_totals(frame.read(outcome.store), found)["search_token_forwards"]
+    found = searches(outcome.store, content)
+    spent = cost_totals(frame.read(outcome.store), found)["search_token_forwards"]
     forwards = [search.cost("token_forwards") for search in found]
     assert spent["longrope"] == forwards[0] and spent["longrope + two_stage"] == sum(forwards)
     assert math.isnan(spent["none"]) and math.isnan(spent["none + two_stage"])

@@ -126,8 +126,8 @@ def compare(
     """The gate: is a candidate as good as its base, up to a margin? 0 passed, 1 failed, 2 cannot compare."""
     from harness.experiment.parameters import hint
     from harness.experiment.preset import is_store, preset_experiment
+    from reports.gate import formats as gate_formats
     from reports.gate import gate
-    from reports.gate import words as gate_words
 
     if preset is not None and preset not in gate.PRESETS:
         raise ValueError(f"no preset is named {preset!r}; {hint(preset, list(gate.PRESETS))}")
@@ -141,13 +141,13 @@ def compare(
     try:
         answer = gate.compare(*folders, allowed, base_label, candidate_label, allow or [])
     except gate.CannotCompare as refusal:
-        gate_words.write(refusal, junit, markdown)
+        gate_formats.write(refusal, junit, markdown)
         raise
-    gate_words.write(answer, junit, markdown)
-    print_table(gate_words.HEAD, gate_words.lines(answer))
+    gate_formats.write(answer, junit, markdown)
+    print_table(gate_formats.HEAD, gate_formats.lines(answer))
     for note in answer.notes:
         print(clean(f"note: {note}"))
-    print(clean(gate_words.summary(answer)))
+    print(clean(gate_formats.summary(answer)))
     raise typer.Exit(answer.exit_code)
 
 

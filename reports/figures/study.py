@@ -35,8 +35,8 @@ def study_figure(content: Mapping[str, Any]) -> str:
 
 def drawn(content: Mapping[str, Any]) -> Figure:
     """The figure, inside `style.drawing`. Lowest loss first; rows whose loss is not finite are left to the table."""
-    lines = sorted((one for one in content["rows"] if one["loss"] is not None), key=lambda one: one["loss"])
-    names = [f"{one['row']} ({round(one['token_forwards'] / content['target_length']):,})" for one in lines]
+    lines = sorted((line for line in content["rows"] if line["loss"] is not None), key=lambda line: line["loss"])
+    names = [f"{line['row']} ({round(line['token_forwards'] / content['target_length']):,})" for line in lines]
     height = 1.35 + 0.2 * len(lines)
     figure = Figure(figsize=(style.WIDE, height))
     left, right = figure.subplots(1, 2, sharey=True)
@@ -76,9 +76,9 @@ def drawn(content: Mapping[str, Any]) -> Figure:
 
 def _losses(axes: Axes, place: int, line: Mapping[str, Any]) -> None:
     colour = KINDS[kind(line)][1]
-    own = [loss for loss in line.get("losses_on_own_texts", []) if loss is not None]
-    if own:
-        mean = sum(own) / len(own)
+    own_texts = [loss for loss in line.get("losses_on_own_texts", []) if loss is not None]
+    if own_texts:
+        mean = sum(own_texts) / len(own_texts)
         axes.plot([mean, line["loss"]], [place, place], color=colour, linewidth=0.8, alpha=0.6)
         axes.plot([mean], [place], "o", color=colour, markerfacecolor=style.PAPER, markeredgewidth=1)
     seeds = [loss for loss in line.get("losses_of_seeds", []) if loss is not None]

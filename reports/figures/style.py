@@ -16,6 +16,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.numbers.frame import Frames
+from reports.numbers.grid import short_length
+
+Colours = Mapping[str, str]  # of the methods
+
 INK, MUTED, RULE, PAPER = "#1b1f24", "#6b7178", "#dfe2e6", "#fdfdfc"
 # After Okabe and Ito, Color Universal Design (2008): told apart with every common colour blindness.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc6ea5", "#c98a00", "#4ba3d9", "#7a5c99", "#8c6d46")
@@ -72,15 +77,20 @@ def drawing(name: str) -> Iterator[None]:
 def colours(families: Mapping[str, str], original: str | None) -> dict[str, str]:
     """One colour for each method and its trained selves, `families` being label → untrained label; the unextended model
     is grey."""
-    others = [one for one in dict.fromkeys(families.values()) if one != original]
-    own = {family: SERIES[i % len(SERIES)] for i, family in enumerate(others)}
-    return {label: own.get(family, NEUTRAL) for label, family in families.items()}
+    others = [family for family in dict.fromkeys(families.values()) if family != original]
+    colour = {family: SERIES[i % len(SERIES)] for i, family in enumerate(others)}
+    return {label: colour.get(family, NEUTRAL) for label, family in families.items()}
+
+
+def colours_of(frames: Frames) -> dict[str, str]:
+    """The colours of a run's methods."""
+    return colours(frames.families, frames.original)
 
 
 def markers(families: Mapping[str, str]) -> dict[str, str]:
     """One marker for each method and its trained selves."""
-    own = {family: MARKERS[i % len(MARKERS)] for i, family in enumerate(dict.fromkeys(families.values()))}
-    return {label: own[family] for label, family in families.items()}
+    marker = {family: MARKERS[i % len(MARKERS)] for i, family in enumerate(dict.fromkeys(families.values()))}
+    return {label: marker[family] for label, family in families.items()}
 
 
 def dashes(families: Mapping[str, str]) -> dict[str, Any]:
@@ -218,3 +228,20 @@ def label_ends(axes: Axes, ends: Sequence[End], gap: float = 11.5) -> None:
 def variable(colour: str) -> str:
     """The name of the CSS variable that stands for a colour of this file."""
     return _VARIABLES[colour]
+
+
+def length_axis(axes: Axes, lengths: Sequence[int], trained: int, named: bool = True) -> None:
+    """A length axis in powers of two with a line where training ended."""
+    axes.set_xscale("log", base=2)
+    axes.minorticks_off()
+    axes.set_xticks(list(lengths), [short_length(length) for length in lengths])
+    if trained and lengths and min(lengths) <= trained <= max(lengths):
+        axes.axvline(trained, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
+        if named:
+            note(axes, "trained length", trained, 0, 4, 3, MUTED)
+
+
+def note(axes: Axes, text: str, x: float, y: float, right: float, up: float, colour: str) -> None:
+    """A small remark at data x and axes fraction y, moved by points."""
+    coords = ("data", "axes fraction")
+    axes.annotate(text, (x, y), (right, up), xycoords=coords, textcoords="offset points", fontsize=8, color=colour)

@@ -14,10 +14,10 @@ import pandas as pd
 
 from harness.store import Store, canonical
 from reports.numbers import frame
+from reports.numbers.frame import CONTROL
 
-CONTROL = "control"  # tests that show what luck gives: no ability, so no regression
 UNRECORDED_CROSSING = "fixed"  # older stores do not say it; this is what runs where nothing is said
-Place = tuple[str, int, int]  # task, length, seed
+CellPlace = tuple[str, int, int]  # task, length, seed
 
 # Name on the command line → what it means. Prompts are not among them: other prompts cannot be paired.
 CONDITIONS = {
@@ -42,13 +42,15 @@ class Side:
     name: str  # of the folder, as the user wrote it
     label: str
     run: Mapping[str, Any]
-    cells: Mapping[Place, Mapping[str, Any]]  # planned line, with identity and provenance of the cell
-    rows: Mapping[Place, pd.DataFrame]  # sample → score, prompt
+    cells: Mapping[CellPlace, Mapping[str, Any]]  # planned line, with identity and provenance of the cell
+    rows: Mapping[CellPlace, pd.DataFrame]  # sample → score, prompt
 
     @property
     def trained(self) -> bool:
         """True for a method that was fine-tuned: every seed is then a model of its own."""
-        return any(one["label"] == self.label and isinstance(one.get("training"), dict) for one in self.run["methods"])
+        return any(
+            method["label"] == self.label and isinstance(method.get("training"), dict) for method in self.run["methods"]
+        )
 
     @property
     def absent(self) -> list[str]:
@@ -62,17 +64,17 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Difference:
+class UnequalCondition:
     condition: str  # a key of CONDITIONS; or kind, prompts or results, which may never differ
     what: str
     where: str = ""  # which cell; "" for the whole store
 
 
-def in_words(found: Sequence[Difference]) -> list[str]:
+def in_words(unequal: Sequence[UnequalCondition]) -> list[str]:
     """One line for each thing that differs, with the first place and the number of others."""
     places: dict[tuple[str, str], list[str]] = {}
-    for one in found:
-        places.setdefault((one.condition, one.what), []).append(one.where)
+    for entry in unequal:
+        places.setdefault((entry.condition, entry.what), []).append(entry.where)
     lines = []
     for (_, what), where in places.items():
         more = f" and {len(where) - 1} more" if len(where) > 1 else ""
@@ -81,7 +83,7 @@ def in_words(found: Sequence[Difference]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedStore:
     """A store, read once for all its methods."""
 
     name: str
@@ -95,10 +97,11 @@ class Opened:
     def side(self, label: str) -> Side:
         cells, rows = self.frames.cells, self.frames.rows
         mine = cells[(cells["label"] == label) & (cells["category"] != CONTROL)]
-        own = rows[rows["label"] == label]
         by_place = {
             (str(task), int(length), int(seed)): table.set_index("sample")[["score", "prompt"]].sort_index()
-            for (task, length, seed), table in own.groupby(["task", "length", "seed"], sort=False)
+            for (task, length, seed), table in rows[rows["label"] == label].groupby(
+                ["task", "length", "seed"], sort=False
+            )
         }
         planned = {
             (str(cell["task"]), int(cell["length"]), int(cell["seed"])): {
@@ -110,7 +113,7 @@ class Opened:
         return Side(self.name, label, self.frames.run, planned, by_place)
 
 
-def opened(folder: Path) -> Opened:
+def opened(folder: Path) -> OpenedStore:
     """Raises ValueError when the folder holds no store, or one that describes no run."""
     store = Store.open(Path(folder))
     frames = frame.read(store)
@@ -122,10 +125,10 @@ def opened(folder: Path) -> Opened:
                 "identity": identity if isinstance(identity, dict) else {},
                 "engine": where.get("engine") if isinstance(where, dict) else None,
             }
-    return Opened(str(folder), frames, contents)
+    return OpenedStore(str(folder), frames, contents)
 
 
-def differences(base: Side, candidate: Side) -> Iterator[Difference]:
+def unequal_conditions(base: Side, candidate: Side) -> Iterator[UnequalCondition]:
     """Everything that differs between two methods' stores and should not."""
     models = [side.run.get("model") or {} for side in (base, candidate)]
     yield from _unequal("model", "base model", "", *(model.get("weights_hash") for model in models))
@@ -145,14 +148,14 @@ def differences(base: Side, candidate: Side) -> Iterator[Difference]:
             yield from _cell(place, base, candidate)
 
 
-def _only(place: Place, here: Side, there: Side) -> Difference:
+def _only(place: CellPlace, here: Side, there: Side) -> UnequalCondition:
     task, length, seed = place
     if any(other[:2] == place[:2] for other in there.cells):
-        return Difference("seeds", f"seed {seed} is only in {here.name}", f"{task} at {length} tokens")
-    return Difference("tests", f"only in {here.name}: {task}", f"at {length} tokens")
+        return UnequalCondition("seeds", f"seed {seed} is only in {here.name}", f"{task} at {length} tokens")
+    return UnequalCondition("tests", f"only in {here.name}: {task}", f"at {length} tokens")
 
 
-def _cell(place: Place, base: Side, candidate: Side) -> Iterator[Difference]:
+def _cell(place: CellPlace, base: Side, candidate: Side) -> Iterator[UnequalCondition]:
     first, second = base.cells[place], candidate.cells[place]
     where = f"{place[0]} at {place[1]} tokens"
     for name in ("category", "unit"):
@@ -162,7 +165,7 @@ def _cell(place: Place, base: Side, candidate: Side) -> Iterator[Difference]:
         return  # said elsewhere
     mine, other = dict(first["identity"]), dict(second["identity"])
     if not mine or not other:
-        yield Difference("results", "a cell does not say how it was made; run it again", where)
+        yield UnequalCondition("results", "a cell does not say how it was made; run it again", where)
         return
     for name in ("dtype", "attention"):
         yield from _unequal(name, name, where, mine.get(name), other.get(name))
@@ -175,19 +178,19 @@ def _cell(place: Place, base: Side, candidate: Side) -> Iterator[Difference]:
     yield from _prompts(where, base.rows[place], candidate.rows[place])
 
 
-def _prompts(where: str, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[Difference]:
+def _prompts(where: str, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[UnequalCondition]:
     shared = first.index.intersection(second.index)
     if len(shared) == 0:
-        yield Difference("prompts", "no sample is in both stores", where)
+        yield UnequalCondition("prompts", "no sample is in both stores", where)
     elif (first.loc[shared, "prompt"] != second.loc[shared, "prompt"]).any():
-        yield Difference("prompts", "the prompts differ, so samples cannot be paired", where)
+        yield UnequalCondition("prompts", "the prompts differ, so samples cannot be paired", where)
     elif len(shared) < max(len(first), len(second)):
-        yield Difference("samples", f"{len(first)} and {len(second)} samples found, {len(shared)} in both", where)
+        yield UnequalCondition("samples", f"{len(first)} and {len(second)} samples found, {len(shared)} in both", where)
 
 
-def _unequal(condition: str, what: str, where: str, first: Any, second: Any) -> Iterator[Difference]:
+def _unequal(condition: str, what: str, where: str, first: Any, second: Any) -> Iterator[UnequalCondition]:
     if canonical(first) != canonical(second):
-        yield Difference(condition, f"{what}: {_short(first)} against {_short(second)}", where)
+        yield UnequalCondition(condition, f"{what}: {_short(first)} against {_short(second)}", where)
 
 
 def _short(value: Any) -> str:

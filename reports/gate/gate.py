@@ -9,12 +9,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from reports.gate.conditions import CONDITIONS, Difference, Opened, Side, check_allowed, differences, in_words, opened
-from reports.statistics.intervals import Array
-from reports.statistics.noninferiority import NO_SIGNAL, Decision, Group, decide
-from reports.statistics.seeds import TwoLevel, side_by_side, two_level
+from reports.gate import pairing
+from reports.gate.conditions import (
+    CONDITIONS,
+    OpenedStore,
+    Side,
+    UnequalCondition,
+    check_allowed,
+    in_words,
+    opened,
+    unequal_conditions,
+)
+from reports.statistics.noninferiority import NO_SIGNAL, Decision, decide
 
 MARGIN = 1.0  # points
 PRESETS = {"ci": 2.5}  # name of a shipped experiment → the margin its size was made for (points); see docs/gate.md
@@ -31,7 +37,7 @@ class CannotCompare(ValueError):
 
 
 @dataclass(frozen=True)
-class Result:
+class GateResult:
     """An answer. `notes` is what a reader should know beside it."""
 
     base: str
@@ -43,7 +49,7 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        return all(one.passed for one in self.decisions)
+        return all(decision.passed for decision in self.decisions)
 
     @property
     def exit_code(self) -> int:
@@ -57,7 +63,7 @@ def compare(
     base_label: str | None = None,
     candidate_label: str | None = None,
     allow: Collection[str] = (),
-) -> Result:
+) -> GateResult:
     """Compare two stores, or two methods of one.
 
     Without labels every method of the base is compared with the one of the same label. `allow` names conditions that
@@ -73,20 +79,22 @@ def compare(
         raise CannotCompare(["base and candidate are the same store; name two different methods of it"])
     labels = _pairs(first, second, base_label, candidate_label)
     sides = [(first.side(mine), second.side(other)) for mine, other in labels]
-    found = [one for pair in sides for one in differences(*pair)]
-    refused = [one for one in found if one.condition not in allow]
+    unequal = [condition for pair in sides for condition in unequal_conditions(*pair)]
+    refused = [entry for entry in unequal if entry.condition not in allow]
     absent = [f"{side.label} in {words}" for pair in sides for side in pair for words in side.absent]
     if refused or absent:
         raise CannotCompare(list(dict.fromkeys(in_words(refused) + absent)), "" if absent else _hint(refused))
-    groups = [group for pair in sides for group in _groups(*pair)]
+    groups = [group for pair in sides for group in pairing.groups(*pair)]
     decisions = decide(groups, margin)
-    if all(one.word == NO_SIGNAL for one in decisions):
+    if all(decision.word == NO_SIGNAL for decision in decisions):
         raise CannotCompare(["both sides score 0 on every test, so no drop could show; choose tests the model can do"])
-    notes = _notes(first, second, labels, found, sides)
-    return Result(str(base), str(candidate), margin, tuple(labels), tuple(decisions), tuple(notes))
+    notes = _notes(first, second, labels, unequal, sides)
+    return GateResult(str(base), str(candidate), margin, tuple(labels), tuple(decisions), tuple(notes))
 
 
-def _pairs(first: Opened, second: Opened, base_label: str | None, candidate_label: str | None) -> list[tuple[str, str]]:
+def _pairs(
+    first: OpenedStore, second: OpenedStore, base_label: str | None, candidate_label: str | None
+) -> list[tuple[str, str]]:
     """Labels to compare. Raises CannotCompare for a method without a partner."""
     if base_label or candidate_label:
         mine, other = base_label or candidate_label or "", candidate_label or base_label or ""
@@ -105,86 +113,22 @@ def _pairs(first: Opened, second: Opened, base_label: str | None, candidate_labe
     return [(label, label) for label in first.labels]
 
 
-def _hint(refused: Sequence[Difference]) -> str:
+def _hint(refused: Sequence[UnequalCondition]) -> str:
     """What to type to compare nevertheless; '' where nothing helps."""
-    if any(one.condition not in CONDITIONS for one in refused):
+    if any(entry.condition not in CONDITIONS for entry in refused):
         return ""
-    names = [name for name in CONDITIONS if any(one.condition == name for one in refused)]
+    names = [name for name in CONDITIONS if any(entry.condition == name for entry in refused)]
     return "to compare nevertheless: " + " ".join(f"--allow {name}" for name in names)
 
 
-def _groups(base: Side, candidate: Side) -> list[Group]:
-    """One group for each category, unit and length; inside it one test for each task, seeds together."""
-    tests: dict[tuple[str, str, int], dict[str, list[_Paired]]] = {}
-    for place, cell in base.cells.items():
-        if place not in candidate.cells:
-            continue
-        task, length, seed = place
-        ours, theirs = base.rows[place]["score"], candidate.rows[place]["score"]
-        shared = ours.index.intersection(theirs.index)
-        pair = (theirs.loc[shared].to_numpy(dtype=np.float64), ours.loc[shared].to_numpy(dtype=np.float64))
-        key = (str(cell["category"]), str(cell["unit"]), length)
-        paired = _Paired(seed, bool(cell.get("seeded", True)), tuple(shared), *pair)
-        tests.setdefault(key, {}).setdefault(task, []).append(paired)
-    label = base.label if base.label == candidate.label else f"{candidate.label} against {base.label}"
-    trained = base.trained or candidate.trained
-    return [
-        Group(
-            label,
-            category,
-            length,
-            unit,
-            [_pooled(seeds) for seeds in named.values()],
-            tuple(named),
-            _of_seeds(list(named.values())) if trained else None,
-        )
-        for (category, unit, length), named in tests.items()
-    ]
-
-
-@dataclass(frozen=True)
-class _Paired:
-    """One test under one seed."""
-
-    seed: int
-    seeded: bool  # False where every seed asks the same samples
-    samples: tuple[int, ...]
-    candidate: Array
-    base: Array
-
-
-def _same_samples(seeds: Sequence[_Paired]) -> bool:
-    return all(not one.seeded and one.samples == seeds[0].samples for one in seeds)
-
-
-def _pooled(seeds: Sequence[_Paired]) -> tuple[Array, Array]:
-    """Scores of all seeds; where they answer the same samples, each sample once with its mean."""
-    both = [[one.candidate for one in seeds], [one.base for one in seeds]]
-    join = (lambda of: np.mean(of, axis=0)) if _same_samples(seeds) else np.concatenate
-    return join(both[0]), join(both[1])
-
-
-def _of_seeds(tests: Sequence[Sequence[_Paired]]) -> TwoLevel | None:
-    """Candidate minus base over the seeds of a training, tests with equal weight; None for a single seed."""
-    seeds = sorted(set.intersection(*({one.seed for one in of_test} for of_test in tests)))
-    if len(seeds) < 2:
-        return None
-    kept = [sorted((one for one in of_test if one.seed in seeds), key=lambda one: one.seed) for of_test in tests]
-    if all(map(_same_samples, kept)):
-        table_SN = side_by_side([np.stack([one.candidate - one.base for one in of_test]) for of_test in kept])
-        return two_level(table_SN, "gate", bounded=False)
-    means_TS = [[float(np.mean(one.candidate - one.base)) for one in of_test] for of_test in kept]
-    return two_level(np.mean(means_TS, axis=0)[:, None], "gate", same_samples=False, bounded=False)
-
-
 def _notes(
-    first: Opened,
-    second: Opened,
+    first: OpenedStore,
+    second: OpenedStore,
     labels: list[tuple[str, str]],
-    found: list[Difference],
+    unequal: list[UnequalCondition],
     sides: list[tuple[Side, Side]],
 ) -> list[str]:
-    notes = [f"allowed to differ: {words}" for words in in_words(found)]
+    notes = [f"allowed to differ: {words}" for words in in_words(unequal)]
     new = [label for label in second.labels if label not in {other for _, other in labels}]
     if new and second is not first and len(labels) == len(first.labels):
         notes.append(f"not compared, for the base has no such method: {', '.join(new)}")
@@ -199,7 +143,7 @@ def _notes(
                 f"{base.label}: {changed} of {same} cells have the same key and other scores, so what makes them "
                 "changed without a new version, or the machine computes otherwise"
             )
-    versions = [(side.frames.run.get("ledger") or {}).get("environment") or {} for side in (first, second)]
+    versions = [side.frames.environment for side in (first, second)]
     for name in ("torch", "transformers", "tokenizers", "cpu", "gpus"):
         old, new_ = versions[0].get(name), versions[1].get(name)
         if old != new_ and old is not None and new_ is not None:

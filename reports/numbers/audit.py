@@ -9,7 +9,9 @@ from harness.store import canonical
 
 
 @dataclass(frozen=True)
-class Place:
+class ConditionValue:
+    """The value of one condition for one method, as the matrix shows it."""
+
     text: str
     colour: str  # green, amber, red; "" where this method has nothing to be equal in
     full: str  # the whole value, where `text` is cut
@@ -21,13 +23,13 @@ class Condition:
     colour: str
     word: str
     must_be_equal: bool
-    places: tuple[Place, ...]  # in the order of the methods
+    values: tuple[ConditionValue, ...]  # in the order of the methods
     within: str = ""  # which methods are held equal to each other; "" for all
 
     @property
     def one_value(self) -> bool:
         """True where one text says it for all methods."""
-        return self.colour == "green" and len({place.full for place in self.places}) == 1
+        return self.colour == "green" and len({value.full for value in self.values}) == 1
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ def audit(ledger: Mapping[str, Any], labels: Sequence[str]) -> Audit:
         sentence = f"Controlled: all {len(must)} conditions that must be equal are{narrower}."
     if differ:
         sentence += f" Different between methods, as may be: {', '.join(differ)}."
-    remarks = [one for one in ledger.get("remarks") or [] if isinstance(one, Mapping)]
-    limits = [str(one["tag"]) for one in remarks if one.get("tag")]
+    remarks = [remark for remark in ledger.get("remarks") or [] if isinstance(remark, Mapping)]
+    limits = [str(remark["tag"]) for remark in remarks if remark.get("tag")]
     words = "✓ controlled comparison" if controlled else "✗ not a controlled comparison"
     tag = f"{words} ({', '.join(limits)})" if controlled and limits else words
-    return Audit(conditions, controlled, sentence, tuple(str(one.get("text", "")) for one in remarks), tag)
+    return Audit(conditions, controlled, sentence, tuple(str(remark.get("text", "")) for remark in remarks), tag)
 
 
 def _condition(entry: Mapping[str, Any], labels: Sequence[str]) -> Condition:
@@ -92,14 +94,14 @@ def _condition(entry: Mapping[str, Any], labels: Sequence[str]) -> Condition:
         apart = not equal and often * 2 <= len(group)
         for label in group:
             colours[label] = wrong if apart or written.get(label) != common else "green"
-    places = []
+    shown = []
     for label in labels:
         value = values.get(label)
         full = "not recorded" if value is None else value if isinstance(value, str) else canonical(value)
         text = _rounded(value) or full
-        places.append(Place(text if len(text) <= 18 else f"{text[:12]}…", colours[label], full))
+        shown.append(ConditionValue(text if len(text) <= 18 else f"{text[:12]}…", colours[label], full))
     name = str(entry.get("condition", ""))
-    return Condition(name, "green" if equal else wrong, word, must, tuple(places), within)
+    return Condition(name, "green" if equal else wrong, word, must, tuple(shown), within)
 
 
 def _groups(entry: Mapping[str, Any], labels: Sequence[str]) -> list[list[str]]:

@@ -4,9 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from reports.numbers.frame import Test
 from reports.numbers.grid import Number
-from reports.numbers.scores import SIGNIFICANT, Scores, Test
+from reports.numbers.scores import Scores
+from reports.statistics.intervals import SIGNIFICANT
 from reports.statistics.multiplicity import benjamini_hochberg, holm
+
+MARKS_NOTE = (
+    "Bold: better than every other method. =: not significantly below the highest. Paired tests on the same samples, "
+    "5 % level, Holm's correction over the whole table. Brackets: 95 % interval."
+)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,10 @@ class Grid:
     column_notes: tuple[str, ...] = ()
     column_units: tuple[str, ...] = ()  # where columns differ in unit
     notes: tuple[str, ...] = ()
+    lines_are: str = "methods"  # or "tests"; columns are methods then
+    lengths: tuple[int, ...] = ()  # of the columns, in tokens, where they are lengths; 0 for one that is not
+    at_length: int = 0  # in tokens, where all of the table is at one
+    shows_n: bool = False  # the page prints the number of samples
 
     def unit_of(self, column: int) -> str:
         return self.column_units[column] if self.column_units else self.unit
@@ -48,6 +52,15 @@ class Grid:
     @property
     def empty(self) -> bool:
         return all(number.estimate is None for line in self.lines for number in line.numbers)
+
+
+def tokens(length: int) -> str:
+    return f"{length:,}"
+
+
+def short_length(length: int) -> str:
+    """4096 as 4k, where it is a whole number of them."""
+    return f"{length // 1024}k" if length >= 1024 and length % 1024 == 0 else str(length)
 
 
 def shown(value: float, unit: str) -> str:

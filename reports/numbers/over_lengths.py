@@ -5,22 +5,22 @@ An average over other tests at other lengths moves with the tests and not with t
 
 from collections.abc import Sequence
 
-from reports.numbers.scores import Test
+from reports.numbers.frame import Test
 
 OTHER_TESTS = "other tests at other lengths"
 
 
 def shared(tests: Sequence[Sequence[Test]]) -> tuple[tuple[Test, ...], ...]:
     """For each length those of its tests that every length has which has any; none at all where they share none."""
-    names = [{task for task, _ in one} for one in tests if one]
+    names = [{task for task, _ in at_length} for at_length in tests if at_length]
     common = set.intersection(*names) if names else set()
-    return tuple(tuple(test for test in one if test[0] in common) for one in tests)
+    return tuple(tuple(test for test in at_length if test[0] in common) for at_length in tests)
 
 
 def note(tests: Sequence[Sequence[Test]]) -> str:
     """How many tests the average over lengths is made of, where it is not all of them; "" where it is."""
-    used = len({task for one in shared(tests) for task, _ in one})
-    known = len({task for one in tests for task, _ in one})
+    used = len({task for at_length in shared(tests) for task, _ in at_length})
+    known = len({task for at_length in tests for task, _ in at_length})
     if used == known:
         return ""
     if used == 0:

@@ -17,18 +17,14 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from reports.numbers.frame import Frames
+from reports.numbers.frame import CONTROL, Frames, Test
 from reports.numbers.grid import Number
 from reports.statistics import equivalence, intervals, paired
 from reports.statistics.equivalence import TIE_MARGIN, Relation
-from reports.statistics.intervals import Array, Estimate
+from reports.statistics.intervals import SIGNIFICANT, Array, Estimate
 from reports.statistics.paired import Comparison
 from reports.statistics.pooled_luck import PooledLuck, pooled_luck
 from reports.statistics.seeds import TwoLevel, side_by_side, two_level
-
-SIGNIFICANT = 0.05
-CONTROL = "control"  # the category of tests that must not be averaged
-Test = tuple[str, int]  # task and length
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ class Scores:
         luck = self.luck(tuple(tests)) if min(tables_SN[0].shape) > 1 else None
         pooled = None
         if luck is not None and not (self.trained_once(label) or self.trained_once(minus)):
-            trained = sorted(zip((label, minus), tables_SN, strict=True), key=lambda one: not self.by_seed(one[0]))
+            trained = sorted(zip((label, minus), tables_SN, strict=True), key=lambda named: not self.by_seed(named[0]))
             pooled = luck.between(trained[0][1], trained[1][1], self.by_seed(trained[1][0]))
         return two_level(tables_SN[0] - tables_SN[1], name, same, bounded, pooled)
 
@@ -150,11 +146,11 @@ class Scores:
             trained = [label for label in done if self.by_seed(label)]
             untrained = [label for label in done if label not in self._trainings]
             tables_LSN = self.seed_tables(trained + untrained, tests) if len(trained) > 2 else []
-            found = None
+            luck = None
             if tables_LSN and tables_LSN[0].size:
                 all_LSN, first = np.stack(tables_LSN), len(trained)
-                found = pooled_luck(all_LSN[:first], all_LSN[first:], self.same_samples(tests))
-            self._lucks[tests] = found
+                luck = pooled_luck(all_LSN[:first], all_LSN[first:], self.same_samples(tests))
+            self._lucks[tests] = luck
         return self._lucks[tests]
 
     @cached_property
@@ -196,19 +192,19 @@ class Scores:
             if len(wrong):
                 seeds = f" ({len(wrong)} of {len(cells)} seeds)" if len(cells) > 1 else ""
                 return Number(None, status, f"{status}{seeds}: {wrong['reason'].iloc[0]}", keys)
-        planned, found = int(cells["samples"].sum()), int(cells["n"].sum())
-        why = "" if found >= planned else f"only {found} of {planned} samples"
+        planned, n = int(cells["samples"].sum()), int(cells["n"].sum())
+        why = "" if n >= planned else f"only {n} of {planned} samples"
         values = self._columns[test][label]
         bounded = self._units[test[0]] == "score"
         values = values[~np.isnan(values)]
         if self.by_seed(label):
             over = self._over_seeds(label, [test]).estimate
             if over.low is not None or (over.n and not bounded):
-                return Number(replace(over, n=found), "done", why, keys)
+                return Number(replace(over, n=n), "done", why, keys)
             # Trainings that are alike to the last answer: the doubt of their samples is left.
             values = self.seed_tables([label], [test])[0][0] if over.n and self.same_samples([test]) else values
         mean = intervals.estimate(values, f"{label} {test}", bounded)
-        return Number(replace(mean, n=found), "done", why, keys)
+        return Number(replace(mean, n=n), "done", why, keys)
 
     def average(self, label: str, tests: Sequence[Test]) -> Number:
         """Mean over tests, every test with equal weight; missing as soon as one of them is."""
@@ -229,12 +225,12 @@ class Scores:
 
     def pairs(self, first: str, second: str, tests: Sequence[Test]) -> list[tuple[Array, Array]]:
         """Scores of two methods on the samples that both have; one pair of arrays for each test."""
-        found = []
+        pairs = []
         for test in tests:
             a, b = self._columns[test][first], self._columns[test][second]
             both = ~(np.isnan(a) | np.isnan(b))
-            found.append((a[both], b[both]))
-        return found
+            pairs.append((a[both], b[both]))
+        return pairs
 
     def p_value(self, first: str, second: str, tests: Sequence[Test]) -> float:
         """Two-sided, not yet corrected for many comparisons."""
@@ -258,17 +254,17 @@ class Scores:
         pairs, name = self.pairs(first, second, tests), f"{first} {second} {tests}"
         if not self.by_seed(first, second):
             return paired.compare(pairs, name, self.bounded(tests))
-        found, n = self._over_seeds(first, tests, minus=second), sum(len(a) for a, _ in pairs)
-        mean = found.estimate
+        over, n = self._over_seeds(first, tests, minus=second), sum(len(a) for a, _ in pairs)
+        mean = over.estimate
         if not mean.n:
             return replace(paired.compare(pairs, name, self.bounded(tests)), low=None, high=None, p=1.0)
-        if found.error == 0 and self.bounded(tests):
+        if over.error == 0 and self.bounded(tests):
             # All answers differ by the same: samples are the doubt that is left, each once where all seeds answer it.
             if self.same_samples(tests):
                 both = [self.seed_tables([first, second], [test]) for test in tests]
-                pairs = [(one[0][0], one[1][0]) for one in both]
+                pairs = [(tables_SN[0][0], tables_SN[1][0]) for tables_SN in both]
             return replace(paired.compare(pairs, name, True), n=n)
-        return Comparison(mean.mean, mean.low, mean.high, found.p, n, found.error, found.freedom)
+        return Comparison(mean.mean, mean.low, mean.high, over.p, n, over.error, over.freedom)
 
     def bounded(self, tests: Sequence[Test]) -> bool:
         """True for scores in [0, 1], False for losses."""

@@ -1,11 +1,15 @@
 """The answer in two sentences with their certainty: who leads at the target, and what it costs in short context."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reports.numbers.frame import Frames
-from reports.numbers.grid import Grid, interval, shown
-from reports.numbers.scores import SIGNIFICANT, Scores
-from reports.numbers.tables import ORIGINAL, SAME_PLAN, Summary, tokens
+from reports.numbers.grid import Grid, Line, interval, shown, tokens
+from reports.numbers.retention import ORIGINAL, SAME_PLAN
+from reports.numbers.scores import Scores
+from reports.numbers.summary import Summary
+from reports.statistics.intervals import SIGNIFICANT, Estimate
+from reports.statistics.paired import Comparison
 from reports.statistics.power import would_settle
 
 
@@ -19,97 +23,114 @@ class Verdict:
     leader: str = ""
 
 
-def verdict(scores: Scores, found: Summary, kept: Grid | None) -> Verdict:
-    frames = scores.frames
-    judged = [i for i in range(len(found.lengths)) if any(line.numbers[i].estimate for line in found.grid.lines)]
+def verdict(scores: Scores, summary: Summary, retention: Grid | None) -> Verdict:
+    """Judged at the target length, or else at the longest length with a result."""
+    frames, lengths = scores.frames, summary.lengths
+    judged = [i for i in range(len(lengths)) if any(line.numbers[i].estimate for line in summary.grid.lines)]
     if not judged:
         return Verdict("open", (_nothing(frames),))
-    at_target = [i for i in judged if found.lengths[i] == frames.target_length]
+    at_target = [i for i in judged if lengths[i] == frames.target_length]
     column = at_target[0] if at_target else judged[-1]
-    length, tests = found.lengths[column], found.tests[column]
-    means = {line.label: e for line in found.grid.lines if (e := line.numbers[column].estimate) is not None}
+    means = {line.label: e for line in summary.grid.lines if (e := line.numbers[column].estimate) is not None}
     order = sorted(means, key=lambda label: -means[label].mean)
-    leader = order[0]
-    where = f"At {tokens(length)} tokens"
-    if length != frames.target_length:
-        target = tokens(frames.target_length)
-        none_yet = "Nothing is finished at" if frames.target_length in found.lengths else "No long test is planned at"
-        where = f"{none_yet} the target of {target} tokens; at {tokens(length)} tokens"
+    where, value = _where(frames, summary, column), _value(scores, summary, column, means[order[0]])
+    if len(order) < 2:
+        alone = f"{where}, {order[0]} reaches {value}; no other method has a result to compare it with."
+        return Verdict("open", (alone,), column, order[0])
+    kind, sentence = _leader(scores, summary, column, order, where, value)
+    return Verdict(kind, (sentence, _short(scores, retention, order[0])), column, order[0])
+
+
+def _where(frames: Frames, summary: Summary, column: int) -> str:
+    """The length that is judged, and why it is not the target where it is another."""
+    length = summary.lengths[column]
+    if length == frames.target_length:
+        return f"At {tokens(length)} tokens"
+    none_yet = "Nothing is finished at" if frames.target_length in summary.lengths else "No long test is planned at"
+    return f"{none_yet} the target of {tokens(frames.target_length)} tokens; at {tokens(length)} tokens"
+
+
+def _value(scores: Scores, summary: Summary, column: int, best: Estimate) -> str:
+    """The leader's score with its interval, over which tests and how many samples."""
+    tests = summary.tests[column]
     many = f"{len(tests)} long-context test{'s' * (len(tests) != 1)}"
-    planned = sum(test[1] == length for test in scores.tests("score"))
+    planned = sum(test[1] == summary.lengths[column] for test in scores.tests("score"))
     if planned > len(tests):
         many += f" that all methods finished ({planned} planned)"
-    best = means[leader]
-    value = f"{shown(best.mean, 'percent')} % {interval(best, 'percent')} over {many} ({best.n} samples)"
-    if len(order) < 2:
-        return Verdict(
-            "open",
-            (f"{where}, {leader} reaches {value}; no other method has a result to compare it with.",),
-            column,
-            leader,
-        )
-    tied = [label for label in order[1:] if found.ranked.p(column, leader, label) >= SIGNIFICANT]
+    return f"{shown(best.mean, 'percent')} % {interval(best, 'percent')} over {many} ({best.n} samples)"
+
+
+def _leader(scores: Scores, summary: Summary, column: int, order: list[str], where: str, value: str) -> tuple[str, str]:
+    """(kind, sentence) on the first of `order` against the others; it is tied where one of them may be as good."""
+    leader = order[0]
+    tied = [label for label in order[1:] if summary.ranked.p(column, leader, label) >= SIGNIFICANT]
     second = tied[0] if tied else order[1]
-    difference = scores.compare(leader, second, tests)
-    p = found.ranked.p(column, leader, second)
+    difference = scores.compare(leader, second, summary.tests[column])
+    p, lead = _p(summary.ranked.p(column, leader, second)), _lead(difference)
+    if not tied:
+        return "clear", (
+            f"{where}, {leader} wins: {value}, ahead of {second} by {lead}, a real difference "
+            f"(paired test, corrected p = {p}) as against all others."
+        )
+    names = ", ".join(tied)
+    if difference.difference == 0:
+        sentence = f"{leader} and {second} score the same, {value}; tied at the top: {leader}, {names}."
+    else:
+        settled = would_settle(difference, len(summary.ranked.adjusted))
+        sentence = (
+            f"{leader} scores highest, {value}, but it is not significantly above {names} "
+            f"(lead over {second} {lead}, corrected p = {p}{'; ' * bool(settled)}{settled})."
+        )
+    return "tie", f"{where} there is no winner: {sentence}"
+
+
+def _lead(difference: Comparison) -> str:
     lead = f"{shown(difference.difference, 'points').lstrip('+')} points"
     if difference.low is not None and difference.high is not None:
         lead += f" [{shown(difference.low, 'points')}, {shown(difference.high, 'points')}]"
-    if tied:
-        kind = "tie"
-        names = ", ".join(tied)
-        if difference.difference == 0:
-            first = f"{leader} and {second} score the same, {value}; tied at the top: {leader}, {names}."
-        else:
-            settled = would_settle(difference, len(found.ranked.adjusted))
-            first = (
-                f"{leader} scores highest, {value}, but it is not significantly above {names} "
-                f"(lead over {second} {lead}, corrected p = {_p(p)}{'; ' * bool(settled)}{settled})."
-            )
-        first = f"{where} there is no winner: {first}"
-    else:
-        kind = "clear"
-        first = (
-            f"{where}, {leader} wins: {value}, ahead of {second} by {lead}, a real difference "
-            f"(paired test, corrected p = {_p(p)}) as against all others."
-        )
-    return Verdict(kind, (first, _short(scores, kept, leader)), column, leader)
+    return lead
 
 
 def _p(p: float) -> str:
     return "1" if p >= 0.995 else f"{p:.2f}" if p >= 0.095 else f"{p:.2g}" if p >= 0.001 else "<0.001"
 
 
-def _short(scores: Scores, kept: Grid | None, leader: str) -> str:
-    if kept is None:
+def _short(scores: Scores, retention: Grid | None, leader: str) -> str:
+    """What the leader costs in short context."""
+    if retention is None:
         return (
             "What that costs in short context was not measured: it needs a short-context test and the unextended "
             "model (none)."
         )
-    line = next(line for line in kept.lines if line.label == leader)
+    line = next(line for line in retention.lines if line.label == leader)
     if line.numbers[0].why == SAME_PLAN:
         return f"In short context {leader} runs with the plan of the unextended model, so it costs nothing there."
     if line.numbers[0].why == ORIGINAL:
         return f"{leader} is the unextended model itself, so it costs nothing in short context."
-    said = []
-    percent = next((i for i in range(len(kept.columns)) if kept.unit_of(i) == "percent"), None)
-    nats = next((i for i in range(len(kept.columns)) if kept.unit_of(i) != "percent"), None)
-    if percent is not None and (e := line.numbers[percent].estimate) is not None:
-        sure = _sure(e.low, e.high, 1.0)
-        if scores.trained_once(leader):
-            sure += ", of one training"
-        said.append(
+    parts = _parts(retention, line, scores.trained_once(leader))
+    if not parts:
+        return f"What {leader} costs in short context is not known yet: {line.numbers[0].why}."
+    return f"{leader} {' and '.join(parts)}."
+
+
+def _parts(retention: Grid, line: Line, trained_once: bool) -> list[str]:
+    """On the first column of scores and on the first of losses, where the method has a number there."""
+    first: Mapping[str, Estimate | None] = {
+        retention.unit_of(i): line.numbers[i].estimate for i in reversed(range(len(retention.columns)))
+    }
+    parts = []
+    if (e := first.get("percent")) is not None:
+        sure = _sure(e.low, e.high, 1.0) + (", of one training" if trained_once else "")
+        parts.append(
             f"keeps {shown(e.mean, 'percent')} % {interval(e, 'percent')} of the unextended model's short-context "
             f"score ({e.n} samples; {sure})"
         )
-    if nats is not None and (e := line.numbers[nats].estimate) is not None:
-        said.append(
+    if (e := first.get("nats difference")) is not None:
+        parts.append(
             f"its short-context loss moves by {shown(e.mean, 'nats difference')} nats per token"
             + (f" {interval(e, 'nats difference')}" if e.low is not None else "")
         )
-    if not said:
-        return f"What {leader} costs in short context is not known yet: {line.numbers[0].why}."
-    return f"{leader} {' and '.join(said)}."
+    return parts
 
 
 def _sure(low: float | None, high: float | None, neutral: float) -> str:

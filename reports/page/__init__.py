@@ -1,1 +1,1 @@
-"""The HTML page, the CSV, Markdown and LaTeX files, and the paper kit."""
+"""The page (sections.py: what stands on it), the tables as CSV, Markdown and LaTeX, and the paper kit."""

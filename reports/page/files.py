@@ -39,7 +39,7 @@ def _read(folder: Path) -> dict[str, list[str]]:
         content = json.loads((folder / LIST).read_text(encoding="utf-8"))
         listed = content["files"]
         return {
-            path: [str(one) for one in hashes]
+            path: [str(written) for written in hashes]
             for path, hashes in listed.items()
             if isinstance(path, str) and isinstance(hashes, list) and _ours(path)
         }

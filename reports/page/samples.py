@@ -9,7 +9,6 @@ of every sample; texts as many as fit into the budget, first those on which the 
 import base64
 import json
 import re
-import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,84 +17,38 @@ from typing import Any
 import pandas as pd
 
 from harness.store import Store
-from reports.numbers.scores import Scores, Test
+from reports.numbers.frame import Test
+from reports.numbers.scores import Scores
+from reports.page.visible_text import cut, excerpt, visible
 
 BUDGET = 18_500_000  # bytes of all packed blocks together; the rest of a large page takes less than 1 MB
-PROMPT = (150, 330, 240)  # characters of a prompt's head, the surroundings of the answer, and its tail
-GAP = " […] "
 ANSWER = 400  # characters of a generation or a reference
 LEVEL = 6  # of zlib
-SHOWN_AS_IT_IS = {"\n", "\t"}
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedSamples:
     """What the page's script reads: a small index at once, and the blocks when they are opened."""
 
     index: dict[str, Any]
     blocks: tuple[str, ...]  # base64 of raw deflate of JSON
 
 
-def visible(text: object) -> str:
-    """Text in which nothing hides: control characters become symbols, invisible and direction marks their code.
-
-    Line ends and tabs stay, because they shape the text; whoever shows it escapes it.
-    """
-    given = str(text)
-    if given.replace("\n", "").replace("\t", "").isprintable():  # nearly always, and quick
-        return given
-    return "".join(_visible(character) for character in given.replace("\r\n", "␍\n"))
-
-
-def _visible(character: str) -> str:
-    code = ord(character)
-    if character in SHOWN_AS_IT_IS:
-        return character
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-        return f"⟨U+{code:04X}⟩"
-    return character
-
-
-def cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def excerpt(prompt: str, references: Sequence[str], depth: float | None) -> str:
-    """Head, the surroundings of the first reference (or of the depth), and tail.
-
-    The last place of the reference counts: in a prompt with a worked example the first one is the example's.
-    """
-    head, middle, tail = PROMPT
-    if len(prompt) <= head + middle + tail + 2 * len(GAP):
-        return visible(prompt)
-    centre = prompt.rfind(references[0]) if references and references[0] else -1
-    if centre < 0 and depth is not None:
-        centre = int(depth * len(prompt))
-    if centre < 0:
-        return visible(f"{prompt[: head + middle // 2]}{GAP}{prompt[-(middle // 2 + tail) :]}")
-    start = max(head, min(centre - middle // 2, len(prompt) - tail - middle))
-    return visible(GAP.join((prompt[:head], prompt[start : start + middle], prompt[-tail:])))
-
-
-def collect(store: Store, scores: Scores, budget: int = BUDGET) -> Packed:
+def collect(store: Store, scores: Scores, budget: int = BUDGET) -> PackedSamples:
     """The index of all cells and one block for each test. Takes fewer texts until all blocks fit into the budget."""
     rows = scores.frames.rows.drop_duplicates(["key", "sample"])  # methods whose plans are equal share a cell
-    tests = [(place, own) for place, own in rows.groupby(["task", "length", "seed"], sort=False)]
+    tests = [(place, answers) for place, answers in rows.groupby(["task", "length", "seed"], sort=False)]
     order = {test: _disagreement_first(scores, test) for test in scores.matrix}
     read = _Prompts(store)
-    texts = max((own["sample"].nunique() for _, own in tests), default=0)
+    texts = max((answers["sample"].nunique() for _, answers in tests), default=0)
     while True:
-        blocks = tuple(_pack(_block(read, own, order[str(p[0]), int(p[1])], texts)) for p, own in tests)
+        blocks = tuple(_pack(_block(read, answers, order[str(p[0]), int(p[1])], texts)) for p, answers in tests)
         size = sum(map(len, blocks))
         if size <= budget or texts == 0:
             break
         texts = min(texts - 1, int(texts * budget / size * 0.97))
     places = {(str(task), int(length), int(seed)): i for i, ((task, length, seed), _) in enumerate(tests)}
-    return Packed({"methods": scores.frames.labels, "cells": _cells(scores, places), "texts": texts}, blocks)
+    return PackedSamples({"methods": scores.frames.labels, "cells": _cells(scores, places), "texts": texts}, blocks)
 
 
 def _disagreement_first(scores: Scores, test: Test) -> list[tuple[int, int]]:
@@ -125,14 +78,14 @@ def _block(read: _Prompts, rows: pd.DataFrame, order: list[tuple[int, int]], tex
     f failure classes, g generations, c places that ended by the token budget. null where there is none."""
     seed = int(rows["seed"].iloc[0])
     present = set(rows["sample"])
-    chosen = {sample for sample in [s for own, s in order if own == seed and s in present][:texts]}
+    chosen = {sample for sample in [s for of_seed, s in order if of_seed == seed and s in present][:texts]}
     samples = sorted(present)
     place = {sample: i for i, sample in enumerate(samples)}
     shared: dict[str, list[Any]] = {name: [None] * len(samples) for name in "ndpa"}
     cells: dict[str, dict[str, list[Any]]] = {}
     columns = ["key", "sample", "score", "prompt", "generation", "references", "prompt_tokens", "depth", "finished",
                "failure"]  # fmt: skip
-    for key, sample, score, prompt, said, references, tokens, depth, finished, failure in zip(
+    for key, sample, score, prompt, generation, references, tokens, depth, finished, failure in zip(
         *(rows[name].tolist() for name in columns), strict=True
     ):
         i = place[sample]
@@ -145,13 +98,13 @@ def _block(read: _Prompts, rows: pd.DataFrame, order: list[tuple[int, int]], tex
         if not finished:
             cell["c"].append(i)
         if sample in chosen:
-            cell["g"][i] = cut(visible(said), ANSWER)
+            cell["g"][i] = cut(visible(generation), ANSWER)
         if shared["n"][i] is None:
-            right = [str(one) for one in references] if isinstance(references, list | tuple) else []
+            right = [str(reference) for reference in references] if isinstance(references, list | tuple) else []
             deep = float(depth) if isinstance(depth, int | float) and depth == depth else None
             shared["n"][i], shared["d"][i] = int(tokens or 0), None if deep is None else round(deep, 4)
             if sample in chosen:
-                shared["a"][i] = [cut(visible(one), ANSWER) for one in right]
+                shared["a"][i] = [cut(visible(reference), ANSWER) for reference in right]
                 shared["p"][i] = read(str(prompt), right, deep) if prompt else ""
     return {"i": samples, **shared, "x": cells}
 

@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from reports.numbers.grid import Number
-from reports.numbers.profiles import complete
+from reports.numbers.grid import Number, tokens
+from reports.numbers.ruler_profiles import complete
 from reports.numbers.scores import Scores
-from reports.numbers.tables import Summary, tokens
+from reports.numbers.summary import Summary
 from reports.published import claims
 from reports.published.claims import Claim, Comparable, Conflict
 
@@ -45,9 +45,9 @@ class Published:
     conflicts: tuple[Conflict, ...]
 
 
-def published(scores: Scores, found: Summary) -> Published:
+def published(scores: Scores, summary: Summary) -> Published:
     """Rows of our own base model; where no paper used it, a few well-known rows of other models as orientation."""
-    base = claims.base_of(str(scores.frames.run.get("model", {}).get("name", "")))
+    base = claims.base_of(str(scores.frames.model.get("name", "")))
     ruler = complete(scores.tests("score"))
     cells = scores.frames.cells
     samples = sorted({int(n) for n in cells[cells["task"].isin([task for task, _ in ruler])]["samples"]})
@@ -70,8 +70,8 @@ def published(scores: Scores, found: Summary) -> Published:
 def _anchors() -> list[Claim]:
     rows = claims.select(RULER)
     order = {base: i for i, base in enumerate(ANCHORS)}
-    chosen = [one for one in rows if one.base in order and one.paper in ANCHOR_PAPERS]
-    return sorted(chosen, key=lambda one: order[one.base])  # stable: the papers' own order within a model
+    chosen = [claim for claim in rows if claim.base in order and claim.paper in ANCHOR_PAPERS]
+    return sorted(chosen, key=lambda claim: order[claim.base])  # stable: the papers' own order within a model
 
 
 def _ours(scores: Scores, ruler: list[tuple[str, int]]) -> dict[str, dict[int, Number]]:
@@ -91,8 +91,8 @@ def _table(
     version: str,
     ours: dict[str, dict[int, Number]],
 ) -> PublishedTable:
-    own = {length for numbers in ours.values() for length in numbers}
-    columns = sorted({*own, *(int(c) for row in rows for c in row.scores if c.isdigit())})
+    our_lengths = {length for numbers in ours.values() for length in numbers}
+    columns = sorted({*our_lengths, *(int(c) for row in rows for c in row.scores if c.isdigit())})
     short = any("short" in row.scores for row in rows)
     names = ("short",) * short + tuple(tokens(length) for length in columns)
     keys = ("short",) * short + tuple(str(length) for length in columns)

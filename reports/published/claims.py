@@ -35,7 +35,7 @@ BASES = (
 
 
 @dataclass(frozen=True)
-class Paper:
+class PublishedPaper:
     id: str
     name: str
     year: int
@@ -47,8 +47,8 @@ class Paper:
 class Conflict:
     id: int
     what: str
-    one: str
-    other: str
+    first: str
+    second: str
     consequence: str
 
 
@@ -90,7 +90,7 @@ class Comparable:
 
     @property
     def words(self) -> str:
-        return "; ".join([*(f"same {one}" for one in self.alike), *self.unlike])
+        return "; ".join([*(f"same {condition}" for condition in self.alike), *self.unlike])
 
 
 @cache
@@ -103,17 +103,19 @@ def claims() -> tuple[Claim, ...]:
             Claim(
                 **{name: line[name] for name in names[: names.index(FIRST_LENGTH)]},
                 scores={length: line[length] for length in lengths if line[length]},
-                conflicts=tuple(int(one) for one in line[LAST_COLUMN].split()),
+                conflicts=tuple(int(number) for number in line[LAST_COLUMN].split()),
             )
             for line in reader
         )
 
 
 @cache
-def papers() -> dict[str, Paper]:
+def papers() -> dict[str, PublishedPaper]:
     with (FOLDER / "papers.csv").open(encoding="utf-8", newline="") as file:
         return {
-            line["id"]: Paper(line["id"], line["name"], int(line["year"]), line["source"], line["test_version"])
+            line["id"]: PublishedPaper(
+                line["id"], line["name"], int(line["year"]), line["source"], line["test_version"]
+            )
             for line in csv.DictReader(file)
         }
 
@@ -122,7 +124,7 @@ def papers() -> dict[str, Paper]:
 def conflicts() -> dict[int, Conflict]:
     with (FOLDER / "conflicts.csv").open(encoding="utf-8", newline="") as file:
         return {
-            int(line["id"]): Conflict(int(line["id"]), line["what"], line["one"], line["other"], line["consequence"])
+            int(line["id"]): Conflict(int(line["id"]), line["what"], line["first"], line["second"], line["consequence"])
             for line in csv.DictReader(file)
         }
 
@@ -136,7 +138,7 @@ def base_of(model: str) -> str:
 
 def select(benchmark: str, base: str = "") -> list[Claim]:
     """Rows of one benchmark, of one base model or of all. A row without any number is left out."""
-    return [one for one in claims() if one.benchmark == benchmark and base in ("", one.base) and one.scores]
+    return [claim for claim in claims() if claim.benchmark == benchmark and base in ("", claim.base) and claim.scores]
 
 
 def comparable(claim: Claim, base: str, samples: Sequence[int], version: str) -> Comparable:

@@ -61,13 +61,13 @@ class Ablation:
 
 def task_scores(paper: str, base: str, method: str, length: int) -> dict[str, float]:
     """The 13 RULER scores that a paper prints for one method at one length, in percent."""
-    found = {}
+    scores = {}
     for task in RULER_13:
-        for one in claims():
-            if (one.paper, one.base, one.method, one.benchmark) == (paper, base, method, f"RULER {task}"):
-                if (value := one.number(length)) is not None:
-                    found[task] = value
-    return found
+        for claim in claims():
+            if (claim.paper, claim.base, claim.method, claim.benchmark) == (paper, base, method, f"RULER {task}"):
+                if (value := claim.number(length)) is not None:
+                    scores[task] = value
+    return scores
 
 
 def left_out(first: str = "NTK-32K", second: str = "PI", length: int = 32768) -> LeftOut:
@@ -93,9 +93,9 @@ def ablations(length: int = 131072, n: int = 100) -> list[Ablation]:
         "search below the critical dimension only, instead of all": "LongRoPE2 (search all dims)",
         "mixed context window training": "LongRoPE2 w/o mixed context window training",
     }
-    found = []
+    listed = []
     for base, name in (("llama-3-8b", "LLaMA3-8B"), ("phi-3-mini", "Phi3-mini")):
-        averages = {one.method: one for one in select("RULER-13", base) if one.paper == "longrope2"}
+        averages = {claim.method: claim for claim in select("RULER-13", base) if claim.paper == "longrope2"}
         tasks = task_scores("longrope2", base, "LongRoPE2", length)
         variance = sum(p / 100 * (1 - p / 100) / n for p in tasks.values()) / 13**2
         error = 100 * math.sqrt(2 * variance)
@@ -103,8 +103,8 @@ def ablations(length: int = 131072, n: int = 100) -> list[Ablation]:
         for what, method in arms.items():
             ablated = averages[method].number(length)
             assert full is not None and ablated is not None
-            found.append(Ablation(what, name, full, ablated, error))
-    return found
+            listed.append(Ablation(what, name, full, ablated, error))
+    return listed
 
 
 def markdown() -> str:
@@ -124,10 +124,10 @@ def markdown() -> str:
         "|--:|--:|:--|--:|",
     ]
     for length in LCEG_LENGTHS:
-        found = left_out(length=length)
-        flips = ", ".join(found.flips) or "none"
-        then = ", ".join(f"{value:+.2f}" for value in found.flips.values()) or "–"
-        lines.append(f"| {length:,} | {found.all_tasks:+.2f} | {flips} | {then} |".replace("-", "−"))
+        leads = left_out(length=length)
+        flips = ", ".join(leads.flips) or "none"
+        then = ", ".join(f"{value:+.2f}" for value in leads.flips.values()) or "–"
+        lines.append(f"| {length:,} | {leads.all_tasks:+.2f} | {flips} | {then} |".replace("-", "−"))
     lines += [
         "",
         "Only NTK had its scale searched, and NTK ran on another engine than PI, so the lead at 32k, one task wide,",
@@ -142,12 +142,12 @@ def markdown() -> str:
         "| part | model | with | without | difference | standard error | z | p | |",
         "|:--|:--|--:|--:|--:|--:|--:|--:|:--|",
     ]
-    for one in ablations():
-        word = "clear" if one.p < 0.05 else "within noise"
-        p = "<0.001" if one.p < 0.001 else f"{one.p:.3f}"
+    for ablation in ablations():
+        word = "clear" if ablation.p < 0.05 else "within noise"
+        p = "<0.001" if ablation.p < 0.001 else f"{ablation.p:.3f}"
         lines.append(
-            f"| {one.what} | {one.model} | {one.full:.2f} | {one.ablated:.2f} | {one.difference:+.2f} "
-            f"| {one.error:.2f} | {one.z:.1f} | {p} | {word} |"
+            f"| {ablation.what} | {ablation.model} | {ablation.full:.2f} | {ablation.ablated:.2f} "
+            f"| {ablation.difference:+.2f} | {ablation.error:.2f} | {ablation.z:.1f} | {p} | {word} |"
         )
     lines += [
         "",

@@ -1,1 +1,1 @@
-"""Intervals, differences and ranks: numbers in, numbers out."""
+"""Intervals, differences and ranks: arrays in, numbers out. The interval of a mean over trained seeds: seeds.py."""

@@ -7,9 +7,9 @@ Pharmacokinetics and Biopharmaceutics 15, p. 657), which is when the 90 % interv
 
 from dataclasses import dataclass
 
+from reports.statistics.intervals import SIGNIFICANT
 from reports.statistics.paired import Pairs, difference, p_value
 
-SIGNIFICANT = 0.05
 TIE_MARGIN = 0.02  # two points
 
 
@@ -45,10 +45,10 @@ def relation(
     if not margin > 0:
         raise ValueError(f"a margin must be above 0, got {margin}; two methods are never equal to the last digit")
     p = p_value(tests, name, bounded) if adjusted_p is None else adjusted_p
-    found = difference(tests, name, bounded, level=1 - 2 * SIGNIFICANT)
-    plain = Relation("open", found.mean, found.low, found.high, margin)
-    if p < SIGNIFICANT and found.mean != 0:
-        word = "better" if (found.mean > 0) != lower_is_better else "worse"
+    gap = difference(tests, name, bounded, level=1 - 2 * SIGNIFICANT)
+    plain = Relation("open", gap.mean, gap.low, gap.high, margin)
+    if p < SIGNIFICANT and gap.mean != 0:
+        word = "better" if (gap.mean > 0) != lower_is_better else "worse"
     else:
         word = "same" if plain.small else "open"
-    return Relation(word, found.mean, found.low, found.high, margin)
+    return Relation(word, gap.mean, gap.low, gap.high, margin)

@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
+SIGNIFICANT = 0.05  # a p-value below it is called real
 Z = float(ndtri(0.5 + LEVEL / 2))
 RESAMPLES = 2_000  # of an interval
 

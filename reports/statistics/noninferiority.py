@@ -18,13 +18,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from reports.statistics.intervals import Estimate, is_binary, z_of
+from reports.statistics.intervals import SIGNIFICANT, Estimate, is_binary, z_of
 from reports.statistics.multiplicity import holm
 from reports.statistics.paired import Pairs, difference, p_value, standard_error
 from reports.statistics.seeds import TwoLevel
 
 LEVEL = 0.90  # two-sided, so 95 % on the one side that counts
-SIGNIFICANT = 0.05
 PASS, DROP, NOT_SHOWN, NO_SIGNAL = "pass", "drop", "not shown", "no signal"
 
 
@@ -39,10 +38,6 @@ class Group:
     tests: Pairs
     names: tuple[str, ...] = ()
     of_seeds: TwoLevel | None = None  # candidate minus base over the seeds of a training, where there are several
-
-    @property
-    def margin_unit(self) -> str:
-        return "points" if self.unit == "score" else "nats"
 
 
 @dataclass(frozen=True)
@@ -78,9 +73,9 @@ def decide(groups: Sequence[Group], points: float) -> list[Decision]:
         raise ValueError(f"the margin must be above 0 and below 100 points, got {points:g}")
     if not groups:
         raise ValueError("there is nothing to compare: no test is finished on both sides")
-    found = [_decide(group, margin_of(group.unit, points)) for group in groups]
-    adjusted = holm([one.p for one in found])
-    return [_named(one, p) for one, p in zip(found, adjusted, strict=True)]
+    decisions = [_decide(group, margin_of(group.unit, points)) for group in groups]
+    adjusted = holm([decision.p for decision in decisions])
+    return [_named(decision, p) for decision, p in zip(decisions, adjusted, strict=True)]
 
 
 def _decide(group: Group, margin: float) -> Decision:
@@ -89,9 +84,9 @@ def _decide(group: Group, margin: float) -> Decision:
     name = f"gate {group.label} {group.category} {group.length}"
     bounded = group.unit == "score"
     base, candidate = (float(np.mean([pair[side].mean() for pair in group.tests])) for side in (1, 0))
-    found: Estimate = difference(tests, name, bounded, LEVEL)
+    gap: Estimate = difference(tests, name, bounded, LEVEL)
     p = p_value(tests, name, bounded)
-    low = found.low
+    low = gap.low
     alike = len({len(a) for a, _ in tests}) == 1  # then all tests are one
     if low is not None and alike and all(is_binary(scores) for pair in tests for scores in pair):
         apart = np.concatenate([a - b for a, b in tests])
@@ -103,7 +98,7 @@ def _decide(group: Group, margin: float) -> Decision:
         mean = sign * several.estimate.mean
         low = min(low, mean - float(stdtrit(several.freedom, 0.5 + LEVEL / 2)) * several.error)
         p = max(p, several.p) if several.error > 0 else p
-    return Decision(group, "", found.mean, low, p, found.n, margin, base, candidate)
+    return Decision(group, "", gap.mean, low, p, gap.n, margin, base, candidate)
 
 
 def lowest(won: int, lost: int, n: int) -> float:
@@ -125,23 +120,23 @@ def lowest(won: int, lost: int, n: int) -> float:
     return float(brentq(beyond, -1.0, seen / n)) if seen > -n else -1.0
 
 
-def _named(one: Decision, p: float) -> Decision:
+def _named(decision: Decision, p: float) -> Decision:
     """The decision in a word, with its corrected p-value."""
-    if one.group.unit == "score" and one.base == 0 and one.candidate == 0:
-        return replace(one, word=NO_SIGNAL, p=p)
-    if one.low is not None and one.low > -one.margin:
-        return replace(one, word=PASS, p=p)
-    if one.difference < 0 and p < SIGNIFICANT:
-        return replace(one, word=DROP, p=p)
-    return replace(one, word=NOT_SHOWN, p=p, needed=_needed(one))
+    if decision.group.unit == "score" and decision.base == 0 and decision.candidate == 0:
+        return replace(decision, word=NO_SIGNAL, p=p)
+    if decision.low is not None and decision.low > -decision.margin:
+        return replace(decision, word=PASS, p=p)
+    if decision.difference < 0 and p < SIGNIFICANT:
+        return replace(decision, word=DROP, p=p)
+    return replace(decision, word=NOT_SHOWN, p=p, needed=_needed(decision))
 
 
-def _needed(one: Decision) -> int:
+def _needed(decision: Decision) -> int:
     """Samples of this group for a lower limit above -margin in 19 of 20 runs without a change, the spread being as it
     was seen, and at least one differing sample each way."""
     z = z_of(LEVEL)
-    tests = one.group.tests
+    tests = decision.group.tests
     error = standard_error(tests)
-    if one.group.unit == "score":
-        error = max(error, math.sqrt(2) / (one.n + 2))
-    return max(one.n + 1, math.ceil(one.n * (2 * z * error / one.margin) ** 2))
+    if decision.group.unit == "score":
+        error = max(error, math.sqrt(2) / (decision.n + 2))
+    return max(decision.n + 1, math.ceil(decision.n * (2 * z * error / decision.margin) ** 2))

@@ -88,17 +88,17 @@ def sign_flip(differences: Array, name: str, mid_p: bool = True) -> float:
     slack = 1e-9 * float(np.abs(moved).sum())  # sums in another order may differ in the last digit
     if len(moved) <= EXACT_UP_TO:
         signs = 1.0 - 2.0 * ((np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1)
-        sums, own = np.abs(signs @ moved), 0
+        sums, seen_pattern = np.abs(signs @ moved), 0
     else:
         sizes, counts = np.unique(np.round(np.abs(moved), 12), return_counts=True)
         if len(sizes) == 1:
             return mcnemar_counts(int(np.sum(moved > 0)), int(np.sum(moved < 0)), mid_p)
         heads = generator(f"sign flip {name}").binomial(counts, 0.5, size=(PERMUTATIONS, len(counts)))
-        sums, own = np.abs((2 * heads - counts) @ sizes), 1  # the pattern that was seen belongs to the drawn ones
-    beyond, alike = int(np.sum(sums > seen + slack)), int(np.sum(np.abs(sums - seen) <= slack)) + own
-    if own and beyond + alike < ENOUGH:
+        sums, seen_pattern = np.abs((2 * heads - counts) @ sizes), 1  # which belongs to the drawn ones
+    beyond, alike = int(np.sum(sums > seen + slack)), int(np.sum(np.abs(sums - seen) <= slack)) + seen_pattern
+    if seen_pattern and beyond + alike < ENOUGH:
         return _flipped_tail(np.abs(moved), seen, mid_p)
-    return (beyond + alike * (0.5 if mid_p and seen > slack else 1.0)) / (len(sums) + own)
+    return (beyond + alike * (0.5 if mid_p and seen > slack else 1.0)) / (len(sums) + seen_pattern)
 
 
 def _flipped_tail(sizes: Array, seen: float, mid_p: bool) -> float:
@@ -228,9 +228,9 @@ def ratio_interval(tests: Pairs, level: float = LEVEL) -> tuple[float | None, fl
         scores = np.concatenate([pair, np.eye(2)], axis=1)
         weights = np.append(np.ones(len(pair[0])), [added, added])
         n = len(pair[0]) + 2 * added
-        own = scores @ weights / n
-        apart = scores - own[:, None]
-        means += own
+        sums = scores @ weights / n
+        apart = scores - sums[:, None]
+        means += sums
         spread += (apart * weights) @ apart.T / (n * (n - 1))
     z2 = z_of(level) ** 2
     square, middle, rest = means[1] ** 2 - z2 * spread[1, 1], means.prod() - z2 * spread[0, 1], means[0] ** 2

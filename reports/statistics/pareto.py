@@ -15,14 +15,14 @@ def membership(points: Mapping[str, tuple[Value, Value]]) -> dict[str, str]:
     Higher is better on both axes: give costs negated. A plain number, or an estimate without an interval, has no doubt
     of its own, so ties on it do not save a method.
     """
-    found = {}
+    places = {}
     for label, point in points.items():
         others = [other for name, other in points.items() if name != label]
         if not any(_beats(other, point) for other in others):
-            found[label] = FRONT
+            places[label] = FRONT
         else:
-            found[label] = DOMINATED if any(_surely_beats(other, point) for other in others) else POSSIBLE
-    return found
+            places[label] = DOMINATED if any(_surely_beats(other, point) for other in others) else POSSIBLE
+    return places
 
 
 def _beats(first: tuple[Value, Value], second: tuple[Value, Value]) -> bool:

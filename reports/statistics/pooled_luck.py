@@ -40,11 +40,11 @@ class PooledLuck:
         Its degrees of freedom are at least the S - 1 that the pair's own seeds have.
         """
         trained = (first_SN, second_SN) if both_trained else (first_SN,)
-        own = sum(within_seeds(table_SN, self.same_samples) for table_SN in trained)
-        value = within_seeds(first_SN - second_SN, self.same_samples) + self.ratio * own
-        unsure = (self.seen * own) ** 2 / self.freedom
+        within = sum(within_seeds(table_SN, self.same_samples) for table_SN in trained)
+        value = within_seeds(first_SN - second_SN, self.same_samples) + self.ratio * within
+        unsure = (self.seen * within) ** 2 / self.freedom
         if not both_trained:
-            value += max(self.common_excess, self.ratio * own)
+            value += max(self.common_excess, self.ratio * within)
             unsure += self.common.value**2 / self.common.freedom
         seeds, samples = first_SN.shape
         most = seeds * (samples - 1.0)
@@ -63,7 +63,7 @@ def pooled_luck(trained_MSN: Array, untrained_USN: Array, same_samples: bool) ->
     if methods < 3 or seeds < 2 or samples < 2:
         return None
     apart_MSN = trained_MSN - trained_MSN.mean(axis=0)
-    own = sum(within_seeds(table_SN, same_samples) for table_SN in trained_MSN)
+    within_each = sum(within_seeds(table_SN, same_samples) for table_SN in trained_MSN)
     within = sum(within_seeds(table_SN, same_samples) for table_SN in apart_MSN)
     between = sum(between_seeds(table_SN) for table_SN in apart_MSN)
     if within <= 0:
@@ -71,7 +71,7 @@ def pooled_luck(trained_MSN: Array, untrained_USN: Array, same_samples: bool) ->
     flat = rest(apart_MSN, same_samples).reshape(methods, -1)
     covariance_MM = flat @ flat.T  # but for a factor, which Box's ratio does not need
     alone = float(np.trace(covariance_MM)) ** 2 / float(np.sum(covariance_MM**2))
-    scale = methods / (methods - 1) / own  # taking out the mean of all takes 1 / M of a method's own luck away
+    scale = methods / (methods - 1) / within_each  # taking out the mean of all takes 1 / M of a method's own luck away
     common, excess = 0.0, 0.0
     if len(untrained_USN):
         all_SN = trained_MSN.mean(axis=0) - untrained_USN.mean(axis=0)

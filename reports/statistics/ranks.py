@@ -51,8 +51,8 @@ class Stability:
             return f"There is no winner: {self.winner} and {self.second} have the same average."
         if self.stable:
             return f"{self.winner} stays first when {ways}." if self.tests > 1 else f"{self.winner} leads on one test."
-        said = ", ".join(f"{flip.winner} leads {flip.how}" for flip in self.flips)
-        return f"The winner flips: {self.winner} leads over all tests, but {said}."
+        flips = ", ".join(f"{flip.winner} leads {flip.how}" for flip in self.flips)
+        return f"The winner flips: {self.winner} leads over all tests, but {flips}."
 
 
 def stability(means: pd.DataFrame, categories: Mapping[str, str] | None = None) -> Stability:

@@ -1,4 +1,4 @@
-"""Two levels of luck: the samples of a test, and the seeds of trainings or searches.
+"""The interval of a mean over seeds: two levels of luck, the samples of a test and the seeds of trainings or searches.
 
 Three trained models that answer the same questions are not three times as many questions. For seeds of evaluation,
 which only draw more samples for the same weights, pool the samples instead.
@@ -67,7 +67,9 @@ def two_level(
     elif not same_samples:
         within = within_seeds(scores, same_samples)
         levels = [(of_seed / scores.size, freedom_of_seed), (within / scores.size, float(seeds * (samples - 1)))]
-        variance, freedom = max(levels, key=lambda one: float(stdtrit(one[1], 0.5 + LEVEL / 2)) * math.sqrt(one[0]))
+        variance, freedom = max(
+            levels, key=lambda level: float(stdtrit(level[1], 0.5 + LEVEL / 2)) * math.sqrt(level[0])
+        )
     else:
         of_sample = seeds * float(np.var(scores.mean(axis=0), ddof=1))
         of_rest = within_seeds(scores, same_samples)

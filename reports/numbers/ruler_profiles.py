@@ -7,19 +7,20 @@ exact profile may be set beside published averages.
 
 from collections.abc import Sequence
 
-Test = tuple[str, int]  # name, length in tokens
+from reports.numbers.frame import Test
+
 ROWS = 13
 EXACT = ("ruler-head", "ruler-paper")  # prompts as published
 
 
 def by_profile(tests: Sequence[Test]) -> dict[str, list[Test]]:
     """RULER's tests by profile, without stand-ins."""
-    found: dict[str, list[Test]] = {}
+    profiles: dict[str, list[Test]] = {}
     for task, length in tests:
         profile, slash, _ = task.partition("/")
         if slash and profile.startswith("ruler") and "+" not in profile:
-            found.setdefault(profile, []).append((task, length))
-    return found
+            profiles.setdefault(profile, []).append((task, length))
+    return profiles
 
 
 def complete(tests: Sequence[Test]) -> list[Test]:

@@ -49,11 +49,11 @@ def to_csv(grid: Grid) -> str:
     writer.writerow(["line", "group", "column", "unit", "value", "low", "high", "n", "mark", "status", "why"])
     for line in grid.lines:
         for i, (column, number) in enumerate(zip(grid.columns, line.numbers, strict=True)):
-            unit, found = grid.unit_of(i), number.estimate
+            unit, estimate = grid.unit_of(i), number.estimate
             scale = 100 if unit == "percent" else 1
-            values = ("", "", "") if found is None else (found.mean, found.low, found.high)
+            values = ("", "", "") if estimate is None else (estimate.mean, estimate.low, estimate.high)
             cells = ["" if v in ("", None) else f"{scale * float(v):.6g}" for v in values]
-            n = "" if found is None else found.n
+            n = "" if estimate is None else estimate.n
             writer.writerow([line.label, line.group, column, unit, *cells, n, number.mark, number.status, number.why])
     return out.getvalue()
 
