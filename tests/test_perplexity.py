@@ -245,9 +245,37 @@ def test_a_folder(tmp_path):
         rows(length=5000, folder=str(tmp_path))
     with pytest.raises(ValueError, match="is not a folder"):
         rows(length=100, folder=str(tmp_path / "d"))
+    with pytest.raises(ValueError, match="not_there, which is not installed: pip install --no-deps not_there"):
+        rows(length=100, folder="package:not_there/texts")
     (tmp_path / "a.md").write_bytes(b"caf\xe9 " * 100)
     with pytest.raises(ValueError, match="a.md is not UTF-8 text"):
         rows(length=100, folder=str(tmp_path))
+
+
+def test_short_texts_are_joined_into_documents_that_are_the_same_at_every_length(tmp_path):
+    for name in "abcde":
+        (tmp_path / f"{name}.txt").write_text(f"\n{name} says something else. " * 10)
+    alone = len(fakes.FakeLM().encode((tmp_path / "a.txt").read_text()))
+    given = {"folder": str(tmp_path), "joined": True, "at_least": 2 * alone - 10}
+    long = rows(length=2 * alone - 10, samples=2, **given)
+    short = rows(length=100, samples=2, **given)
+    assert [row.extra["document"] for row in long] == ["a.txt … b.txt", "c.txt … d.txt"]
+    assert [row.extra["document"] for row in short] == [row.extra["document"] for row in long]
+    assert all(whole.prompt.startswith(part.prompt) for whole, part in zip(long, short, strict=True))
+    assert "else.\n\nb says" in long[0].prompt
+    with pytest.raises(ValueError, match="2 documents of at least .* 3 were asked for"):
+        rows(length=100, samples=3, **given)
+    with pytest.raises(ValueError, match="joined needs at_least"):
+        rows(length=100, folder=str(tmp_path), joined=True)
+
+
+def test_a_folder_inside_an_installed_package(monkeypatch, tmp_path):
+    (tmp_path / "has_texts" / "essays").mkdir(parents=True)
+    (tmp_path / "has_texts" / "__init__.py").write_text("raise RuntimeError('a package with texts is not imported')")
+    (tmp_path / "has_texts" / "essays" / "a.txt").write_text("one says something. " * 40)
+    monkeypatch.syspath_prepend(tmp_path)
+    [row] = rows(length=100, samples=1, folder="package:has_texts/essays")
+    assert row.extra["document"] == "a.txt"
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])

@@ -290,10 +290,20 @@ def test_users_files_are_split_between_search_and_check(tmp_path: Path, fitness:
 def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a folder"):
         documents(folder=str(tmp_path / "none"))
-    with pytest.raises(ValueError, match="holds 1 .txt and .md files and a search needs at least two"):
+    with pytest.raises(ValueError, match="holds 1 .txt and .md files, joined 1 documents of 400 tokens, and .* two"):
         documents(folder=str(write_files(tmp_path / "one", 1)))
-    with pytest.raises(ValueError, match=r"0.txt has \d+ tokens and a search at 40000 needs as many"):
+    with pytest.raises(ValueError, match="holds 3 .txt and .md files, joined 0 documents of 40000 tokens"):
         documents(folder=str(write_files(tmp_path / "short", 3)), length=40000)
+
+
+def test_short_files_are_joined_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """Each file alone is too short for the length, and all sources together hold every file once."""
+    folder = write_files(tmp_path / "short", 9)
+    length = 2 * len(FakeLM().encode(min(folder.glob("*.txt"), key=lambda path: path.stat().st_size).read_text()))
+    made = documents(folder=str(folder), length=length, fitness="perplexity")
+    sources = {made[sample].source for sample in (*range(12), *range(HELD_OUT, HELD_OUT + 12))}
+    assert len(sources) >= 2 and all(" … " in source for source in sources)
+    assert len(made[0].ids) == length
 
 
 def test_passages_find_common_text_and_not_common_sentences() -> None:

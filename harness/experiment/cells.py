@@ -8,7 +8,6 @@ methods counts where a plan varies with the prompt's length: see `harness.experi
 import dataclasses
 import hashlib
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from harness.experiment.file import PATHS, Experiment, Method, Test
 from harness.experiment.method_code import code_of
 from harness.store import PlannedCell, canonical, key_of
 from tasks.base import Task
+from tasks.documents import path_of
 
 PROBES = 65
 VARIES = "varies-"  # how the signature of a plan begins that depends on the prompt's length
@@ -172,7 +172,7 @@ def place_of(name: str, value: Any) -> Path | None:
     """The folder or file that a parameter names, with ~ for the home folder; None where it names none that exists."""
     if name not in PATHS or not isinstance(value, str) or not value:
         return None
-    path = Path(os.path.expanduser(value))  # Path's own raises for a user that is unknown
+    path = path_of(value)
     return path if path.exists() else None
 
 

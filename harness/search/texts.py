@@ -20,6 +20,7 @@ from harness.prompts.recorder import Recorder
 from tasks import needle, text
 from tasks.base import LM
 from tasks.corpora import world
+from tasks.documents import joined, path_of, read_text, text_files
 from tasks.ruler import niah
 
 PASSAGE = 50  # words
@@ -191,36 +192,24 @@ def _pieces(words: list[str], start: int) -> Iterator[str]:
         start = 0
 
 
-def _files(lm: LM, folder: str, length: int) -> list[tuple[Path, list[str]]]:
-    place = Path(folder).expanduser()
-    if not place.is_dir():
+def _files(lm: LM, folder: str, length: int) -> list[tuple[str, list[str]]]:
+    """(names, words) of every document; short files in a row are joined until they are long enough."""
+    if not path_of(folder).is_dir():
         raise ValueError(f"documents: {folder} is not a folder; give one with .txt or .md files")
-    files = []
-    for path in _documents_in(folder):
-        try:
-            content = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it") from None
-        tokens = len(lm.encode(content))
-        if tokens < length:
-            raise ValueError(
-                f"{path} has {tokens} tokens and a search at {length} needs as many; give longer documents"
-            )
-        files.append((path, content.split()))
-    if len(files) < 2:
+    paths = _documents_in(folder)
+    texts = ((str(path), read_text(path)) for path in paths)
+    documents = list(joined(texts, lambda text: len(lm.encode(text)) >= length))
+    if len(documents) < 2:
         raise ValueError(
-            f"documents: {folder} holds {len(files)} .txt and .md files and a search needs at least two, "
-            "so that the winner is checked on text that was not searched on"
+            f"documents: {folder} holds {len(paths)} .txt and .md files, joined {len(documents)} documents of {length} "
+            "tokens, and a search needs at least two, so that the winner is checked on text that was not searched on"
         )
-    return files
+    return [(name, text.split()) for name, text in documents]
 
 
 def _documents_in(folder: str) -> list[Path]:
     """The files that a search reads, none where there is no such folder."""
-    place = Path(folder).expanduser()
-    if not place.is_dir():
-        return []
-    return sorted(path for path in place.iterdir() if path.suffix in (".txt", ".md") and path.is_file())
+    return text_files(folder) if path_of(folder).is_dir() else []
 
 
 def passages(string: str, size: int = PASSAGE) -> set[int]:

@@ -27,6 +27,7 @@ from extenders.training.recipe import Portion
 from extenders.training.schedule import Place, Schedule
 from harness.model.tokens import added_before
 from harness.training.packing import Document, Packed, batch, pack, skip
+from tasks.documents import path_of
 
 GENERATED: dict[str, dict[str, float]] = {  # kinds of harness.pocket.data with their weights
     "pocket": {"retrieval": 3, "several": 2, "exact": 1, "lines": 1, "codes": 2, "tracked": 1, "chains": 1,
@@ -247,11 +248,10 @@ def _hash(texts: Sequence[str]) -> str:
 
 @lru_cache(maxsize=1)  # read for the key, and again for the training
 def _texts(name: str) -> list[str]:
-    return _dataset(name.removeprefix("dataset:")) if name.startswith("dataset:") else _files(Path(name))
+    return _dataset(name.removeprefix("dataset:")) if name.startswith("dataset:") else _files(path_of(name))
 
 
 def _files(path: Path) -> list[str]:
-    path = path.expanduser()
     if not path.exists():
         known = ", ".join(GENERATED)
         raise ValueError(f"corpus {path} does not exist; name {known}, a folder, a .jsonl file or dataset:NAME")
