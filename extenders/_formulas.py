@@ -41,3 +41,11 @@ def fading(inv_freq: Sequence[float], by_frequency: bool = False) -> list[float]
     if by_frequency:
         shares = [(inv_freq[0] - value) / (inv_freq[0] - inv_freq[-1]) for value in inv_freq]
     return [0.5 * (1 + math.cos(math.pi * share)) for share in shares]
+
+
+def base_of(inv_freq: Sequence[float]) -> float | None:
+    """θ where all frequencies are θ^(-2i/d) to nine digits, else None."""
+    if len(inv_freq) < 2 or not 0 < inv_freq[1] < 1:
+        return None
+    geometric = all(math.isclose(value, inv_freq[1] ** i, rel_tol=1e-9) for i, value in enumerate(inv_freq))
+    return inv_freq[1] ** -len(inv_freq) if geometric else None

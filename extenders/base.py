@@ -175,6 +175,11 @@ class Extender:
         return {}
 
     @property
+    def training_length(self) -> int:
+        """The target of a training under this method, in tokens; a method that is tested further overrides it."""
+        return self.target_length
+
+    @property
     def name(self) -> str:
         """The file's name, which is the method's name in an experiment file."""
         return type(self).__module__.rpartition(".")[2]

@@ -19,7 +19,9 @@ from transformers.models.hunyuan_v1_dense.modeling_hunyuan_v1_dense import HunYu
 
 from extenders import base
 from extenders._curves import EXPONENTS, transition
+from extenders._formulas import base_of
 from extenders.base import RopePlan, RopeSpec
+from extenders.composite import Composite
 from extenders.cope import Cope
 from extenders.curve_tuned import CurveTuned
 from extenders.dynamic_yarn import DynamicYarn
@@ -33,9 +35,12 @@ from extenders.ntk_hunyuan import HunyuanNtk
 from extenders.p_rope import PRope
 from extenders.ramp import TransitionRamp
 from extenders.resonance import Resonance
+from extenders.training.recipe import RECIPES
 from extenders.yarn import Yarn
 from extenders.yarn_deepseek import DeepSeekYarn
 from extenders.yarn_gpt_oss import GptOssYarn
+from harness.experiment.trainings import Settings, Training
+from harness.training.job import job_of
 
 __all__ = ["precision"]  # a fixture that this file shares
 
@@ -381,3 +386,69 @@ def test_wrong_parameters(name: str, parameters: dict[str, Any], message: str) -
     with pytest.raises(ValueError, match=message) as caught:
         base.load(name)(**{"target_length": 8192, **parameters})
     assert "\n" not in str(caught.value)
+
+
+# --- one method on top of another -----------------------------------------------------------------------------------
+
+
+def test_a_larger_base_then_yarn() -> None:
+    """LLaMA3-8B with a base of 1e7 and 64k trained tokens, tested at four times that: ProLong's and CoPE's rows."""
+    given: dict[str, Any] = {"first": "abf base_factor=20", "then": "yarn", "length": 65536}
+    extender = Composite(target_length=262144, **given)
+    prolong = textbook(128, 1e7, 65536)
+    for length in (100, 8192, 65536):
+        assert extender.plan(LLAMA3, length).inv_freq == pytest.approx(prolong.inv_freq, rel=1e-12)
+        assert extender.plan(LLAMA3, length).attention_factor == 1
+    beyond, yarn = extender.plan(LLAMA3, 65537), Yarn(target_length=262144).plan(prolong, 65537)
+    assert beyond.inv_freq == pytest.approx(yarn.inv_freq, rel=1e-12)
+    assert beyond.attention_factor == yarn.attention_factor == pytest.approx(0.1 * math.log(4) + 1)
+    plain = Composite(target_length=131072, first="none", then="yarn", length=8192)
+    assert plain.plan(LLAMA3, 9000) == Yarn(target_length=131072).plan(LLAMA3, 9000)
+    assert (extender.training_length, extender.target_length) == (65536, 262144)
+    assert DynamicYarn(target_length=9).training_length == 9
+
+
+def test_yarn_on_yarn_keeps_the_trained_base_and_temperature() -> None:
+    """A model that was trained with YaRN is one whose frequencies are scaled already."""
+    extender = Composite(target_length=65536, first="yarn", then="pi", length=16384)
+    under = Yarn(target_length=16384).plan(LLAMA2, 1)
+    beyond = extender.plan(LLAMA2, 65536)
+    assert beyond.inv_freq == pytest.approx([value / 4 for value in under.inv_freq])
+    assert beyond.attention_factor == under.attention_factor
+    assert base_of(under.inv_freq) is None and base_of(LLAMA2.inv_freq) == pytest.approx(1e4)
+
+
+def test_a_composite_is_trained_with_its_first_method() -> None:
+    training = Training("full", RECIPES["plain"], Settings(tokens=1_000_000))
+    composite = Composite(target_length=4096, first="abf base_factor=8", then="yarn", length=1024)
+    first = base.load("abf")(target_length=1024, base_factor=8)  # type: ignore[call-arg]
+    jobs = [job_of(training, "x", method, "weights", POCKET, 0, {}) for method in (composite, first)]
+    assert jobs[0].identity == jobs[1].identity and jobs[0].key == jobs[1].key  # one training serves both
+    assert jobs[0].identity["target"] == 1024
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"first": "abf"}, "first: abf is searched on a model, which is not done here; give its base_factor"),
+        ({"first": ""}, "first must be a method and its parameters in one text"),
+        ({"then": "yran"}, "then: no method is named 'yran'; did you mean 'yarn'"),
+        ({"then": "yarn factor=4"}, "then: yarn has no parameter 'factor'; it has beta_fast, "),
+        ({"then": "yarn beta_fast"}, "then: yarn has no parameter 'beta_fast'"),
+        ({"then": "yarn beta_fast=-1"}, "then: beta_fast must be a number above 0, got -1"),
+        ({"then": "factors"}, "then: factors needs its parameters: factors, "),
+        ({"length": 1.5}, "length must be a whole number, 0 or more, got 1.5"),
+    ],
+)
+def test_wrong_composites(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Composite(**{"target_length": 8192, "first": "ntk", "then": "yarn", "length": 4096, **parameters})
+    assert "\n" not in str(caught.value)
+
+
+def test_composites_without_a_plan() -> None:
+    with pytest.raises(ValueError, match="length must be at least the trained length 512, got 256"):
+        Composite(target_length=4096, first="ntk", then="yarn", length=256).plan(POCKET, 4096)
+    keeping = "longrope keep_first=4 factors=" + json.dumps([2.0] * 32, separators=(",", ":"))
+    with pytest.raises(ValueError, match="a composite keeps no first tokens"):
+        Composite(target_length=4096, first="ntk", then=keeping, length=1024).plan(POCKET, 4096)

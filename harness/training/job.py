@@ -70,7 +70,7 @@ def job_of(
 
     Raises ValueError for what cannot be trained: a budget under one step, a method without a plan for a stage.
     """
-    settings, target = training.settings, extender.target_length
+    settings, target = training.settings, extender.training_length
     per_step = settings.tokens_per_step or max(TOKENS_PER_STEP, target)
     plan = schedule(training.recipe, settings.tokens, per_step, rope.trained_length, target)
     stages = stages or {}
@@ -104,7 +104,7 @@ def plans_of(extender: Extender, rope: RopeSpec, plan: Schedule, stages: Mapping
             continue
         if place.portion.rope == "original":
             found[place.rope] = RopePlan.as_trained(rope)
-        elif place.target == extender.target_length:
+        elif place.target == extender.training_length:
             found[place.rope] = extender.plan(rope, place.target)
         else:
             found[place.rope] = _towards(extender, place.target, stages, rope).plan(rope, place.target)
