@@ -4,7 +4,7 @@ The wavelength 2π/ω of each pair is rounded, of YaRN's frequencies (the paper'
 (`extend: none`, its Resonance RoPE, which reaches no further by itself). Equal to the authors' code.
 
 Known trap: the fastest pair goes from 6.28 to 6 tokens, 4.7 %, so after 100 tokens it is 4.7 radians off what the
-model was trained with. The paper trains with it; without training it must fail.
+model was trained with. The paper trains with it.
 """
 
 import math
