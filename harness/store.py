@@ -48,6 +48,9 @@ from harness.store_rows import TrainingProof as TrainingProof
 from harness.store_rows import TrainingRecord as TrainingRecord
 from harness.store_rows import is_ended, is_training
 from harness.store_rows import is_search as is_search
+from harness.study_rows import Study as Study
+from harness.study_rows import StudyRow as StudyRow
+from harness.study_rows import StudyWinner as StudyWinner
 
 FORMAT = 1  # raised when a reader of the old format would misread the new one
 

@@ -31,6 +31,7 @@ FLOORS = {
         ("experiment", "pocket"),
         ("model", "records"),
         ("rope", "store"),
+        ("study_rows",),
         ("files_on_disk", "store_rows", "__version__"),
     ),
     "reports": (("page",), ("figures", "gate", "published"), ("numbers",), ("statistics",)),

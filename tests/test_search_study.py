@@ -12,7 +12,8 @@ from test_search_stage import SearchEngine, SearchSession
 
 from harness.tools import study as search_study
 from harness.tools.study import procedures, study
-from harness.tools.study_table import difference, markdown, own_mean
+from reports.numbers.search_study import StudyContent, files, markdown, own_mean, summary
+from reports.statistics.seeds import difference_of_searches
 
 
 @pytest.fixture
@@ -30,8 +31,16 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[SearchEngine]:
 ROWS = ("fast, a tenth", "ntk_rcd, a tenth", "released code")
 
 
-def run(folder: Path) -> dict[str, Any]:
-    return study("fake", 256, folder, Quiet(), forwards=150, seeds=(0, 1), texts=6, samples=4, only=ROWS)
+def studied(target: int, folder: Path, reference: str | None = None, **more: Any) -> StudyContent:
+    """A study and its files, as the command line makes them."""
+    content = summary(study("fake", target, folder, Quiet(), reference=reference, **more), reference)
+    for name, text in files(content).items():
+        (folder / name).write_text(text)
+    return content
+
+
+def run(folder: Path) -> StudyContent:
+    return studied(256, folder, forwards=150, seeds=(0, 1), texts=6, samples=4, only=ROWS)
 
 
 def test_a_study_compares_on_texts_that_no_search_has_seen(tmp_path: Path, engines: list[SearchEngine]) -> None:
@@ -88,7 +97,7 @@ def test_losses_of_another_target_length_are_kept_apart(tmp_path: Path, engines:
     """The plan of `none` is the same at both, and its losses are not: texts have other lengths."""
 
     def none(target: int, folder: Path) -> Any:
-        content = study("fake", target, folder, Quiet(), forwards=20, seeds=(0,), texts=2, only=("ntk_rcd, a tenth",))
+        content = studied(target, folder, forwards=20, seeds=(0,), texts=2, only=("ntk_rcd, a tenth",))
         return {line["row"]: line["losses_of_texts"] for line in content["rows"]}["none"]
 
     short, long = none(256, tmp_path / "both"), none(512, tmp_path / "both")
@@ -108,7 +117,7 @@ def test_procedures_have_the_budgets_that_they_are_compared_at() -> None:
 
 def test_the_table_shows_all_rows_and_seeds_that_were_searched(tmp_path: Path, engines: list[SearchEngine]) -> None:
     def seeds(only: str, *wanted: int) -> dict[str, list[int]]:
-        content = study("fake", 256, tmp_path, Quiet(), forwards=150, seeds=wanted, texts=2, samples=4, only=(only,))
+        content = studied(256, tmp_path, forwards=150, seeds=wanted, texts=2, samples=4, only=(only,))
         return {line["row"]: line["seeds"] for line in content["rows"] if line["seeds"]}
 
     assert seeds("fast, a tenth", 0, 1) == {"fast, a tenth": [0, 1]}
@@ -118,7 +127,7 @@ def test_the_table_shows_all_rows_and_seeds_that_were_searched(tmp_path: Path, e
 
 def test_any_row_can_be_what_others_are_compared_with(tmp_path: Path, engines: list[SearchEngine]) -> None:
     def gaps(reference: str | None) -> dict[str, Any]:
-        content = study("fake", 256, tmp_path, Quiet(), 150, (0, 1), 6, 4, ROWS[:2], reference=reference)
+        content = studied(256, tmp_path, reference, forwards=150, seeds=(0, 1), texts=6, samples=4, only=ROWS[:2])
         return {line["row"]: line["behind_reference"] for line in content["rows"]}
 
     usual, other = gaps(None), gaps("ntk_rcd, a tenth")
@@ -134,20 +143,22 @@ def test_any_row_can_be_what_others_are_compared_with(tmp_path: Path, engines: l
 
 def test_differences_are_paired_by_text() -> None:
     shared = [5.0, 1.0, 9.0, 3.0] * 8
-    gap = difference([[value + 0.5 for value in shared]], [shared])
-    assert gap == pytest.approx([0.5, 0.5, 0.5])
-    assert difference([[1.0, float("inf")]], [[1.0, 1.0]]) is None
+    gap = difference_of_searches([[value + 0.5 for value in shared]], [shared])
+    assert gap == pytest.approx((0.5, 0.5, 0.5))
+    assert difference_of_searches([[1.0, float("inf")]], [[1.0, 1.0]]) is None
 
 
 def test_differences_know_texts_and_seeds_by_hand() -> None:
     """Gaps of texts 1, 2, 3, of seeds 1.5 and 2.5: variance 1/3 of texts, 0.5/2 of seeds."""
-    gap = difference([[0.5, 1.5, 2.5], [1.5, 2.5, 3.5]], [[0.0, 0.0, 0.0]])
+    gap = difference_of_searches([[0.5, 1.5, 2.5], [1.5, 2.5, 3.5]], [[0.0, 0.0, 0.0]])
     assert gap is not None and gap[0] == 2.0
     freedom = (7 / 12) ** 2 / ((1 / 3) ** 2 / 2 + (1 / 4) ** 2 / 1)
     assert gap[2] - 2 == pytest.approx(t.ppf(0.975, freedom) * (7 / 12) ** 0.5) == pytest.approx(2 - gap[1])
-    back = difference([[0.0, 0.0, 0.0]], [[0.5, 1.5, 2.5], [1.5, 2.5, 3.5]])  # the reference's seeds count as well
-    assert back == pytest.approx([-gap[0], -gap[2], -gap[1]])
-    assert difference([[0.5]], [[0.0]]) is None  # one text, one seed: nothing is known
+    back = difference_of_searches(
+        [[0.0, 0.0, 0.0]], [[0.5, 1.5, 2.5], [1.5, 2.5, 3.5]]
+    )  # the reference's seeds count as well
+    assert back == pytest.approx((-gap[0], -gap[2], -gap[1]))
+    assert difference_of_searches([[0.5]], [[0.0]]) is None  # one text, one seed: nothing is known
 
 
 def test_intervals_of_differences_hold_the_truth() -> None:
@@ -157,7 +168,7 @@ def test_intervals_of_differences_hold_the_truth() -> None:
     for _ in range(400):
         hard_N = rng.exponential(0.3, 24)
         rows = [hard_N * 0.3 * rng.exponential(1, (1, 24)) + rng.normal(0, 0.05, (5, 1)) for _ in range(2)]
-        gap = difference(rows[0].tolist(), rows[1].tolist())
+        gap = difference_of_searches(rows[0].tolist(), rows[1].tolist())
         assert gap is not None
         held += gap[1] <= 0 <= gap[2]
     assert 0.925 * 400 < held < 400  # some miss: not as wide as can be

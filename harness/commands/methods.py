@@ -111,11 +111,11 @@ def search_study(
     from harness.progress import progress
     from harness.store import write_whole
     from harness.tools.study import study
-    from harness.tools.study_table import markdown
     from reports.figures.study import study_figure
+    from reports.numbers.search_study import files, markdown, summary
 
     seeds = seed or [0, 1, 2, 3, 4]
-    content = study(
+    measured = study(
         model,
         target_length,
         out,
@@ -129,7 +129,9 @@ def search_study(
         dtype,
         reference,
     )
-    write_whole(out / "figure.svg", study_figure(content))
+    content = summary(measured, reference)
+    for name, text in {**files(content), "figure.svg": study_figure(content)}.items():
+        write_whole(out / name, text)
     print(clean_lines(markdown(content)))
 
 

@@ -8,12 +8,12 @@ numbers of seeds.
 
     DIR/searches/…            results and trajectories, as in a result store
     DIR/held-out.WEIGHTS.DTYPE.LENGTH.jsonl   losses on the held-out texts by plan
-    DIR/study.json, table.md, table.csv       and, by the command line, figure.svg
+    DIR/study.json, table.md, table.csv, figure.svg   by the command line, from `reports`
 """
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,7 @@ from harness.search import stage as searching
 from harness.search.progress_line import search_progress
 from harness.search.texts import SearchTexts
 from harness.search.work import Measures
-from harness.store import canonical, read_search, write_whole
-from harness.tools.study_table import Found, Procedure, comma_separated, markdown, summary
+from harness.store import Study, StudyRow, StudyWinner, canonical, read_search
 
 TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
 FULL = 14_080  # forwards of the released code as published: 1,408 candidates on 10 texts
@@ -40,7 +39,18 @@ SEEDS = range(20)  # whose finished searches are looked for
 CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3")
 
 
-def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
+@dataclass(frozen=True)
+class StudyEntry:
+    """What a row searches: a method with settings, and its budget in prompts of the target length."""
+
+    name: str
+    extender: str
+    forwards: int
+    parameters: Mapping[str, Any]
+    only_named: bool = False  # left out of a study that names no rows
+
+
+def procedures(forwards: int, samples: int | None = None) -> list[StudyEntry]:
     """The rows: ours at a tenth and at the whole of `forwards`, the official procedures at the whole, tuned baselines
     at a tenth (what ours has there), the ablations at a tenth, CMA-ES, and last the official procedures at full size.
 
@@ -49,37 +59,36 @@ def procedures(forwards: int, samples: int | None = None) -> list[Procedure]:
     tenth = max(1, forwards // 10)
     official = {} if samples is None else {"search_samples": samples}
     rows = [
-        Procedure("fast, a tenth", "longrope2", tenth, {}),
-        *(Procedure(f"{name}, a tenth", name, tenth, {}) for name in
+        StudyEntry("fast, a tenth", "longrope2", tenth, {}),
+        *(StudyEntry(f"{name}, a tenth", name, tenth, {}) for name in
           ("curve_tuned", "yarn_tuned", "yarn_rcd", "ntk_rcd", "abf", "pi_tuned")),
-        Procedure("fast, plain perplexity, a tenth", "longrope2", tenth, {"fitness": "perplexity"}),
-        Procedure("fast, four needles, a tenth", "longrope2", tenth, {"needles": 4}),
-        Procedure("fast, all pairs, a tenth", "longrope2", tenth, {"search_all": True}),
-        Procedure("longrope fast, a tenth", "longrope", tenth, {"fitness": "needle"}),
-        Procedure("fast", "longrope2", forwards, {}),
-        Procedure("released code", "longrope2", forwards, {"searcher": "released", **official}),
-        Procedure("paper", "longrope2", forwards, {"searcher": "paper", **official}),
-        Procedure("released code, plain perplexity", "longrope2", forwards,
+        StudyEntry("fast, plain perplexity, a tenth", "longrope2", tenth, {"fitness": "perplexity"}),
+        StudyEntry("fast, four needles, a tenth", "longrope2", tenth, {"needles": 4}),
+        StudyEntry("fast, all pairs, a tenth", "longrope2", tenth, {"search_all": True}),
+        StudyEntry("longrope fast, a tenth", "longrope", tenth, {"fitness": "needle"}),
+        StudyEntry("fast", "longrope2", forwards, {}),
+        StudyEntry("released code", "longrope2", forwards, {"searcher": "released", **official}),
+        StudyEntry("paper", "longrope2", forwards, {"searcher": "paper", **official}),
+        StudyEntry("released code, plain perplexity", "longrope2", forwards,
                   {"searcher": "released", "fitness": "perplexity", **official}),
     ]  # fmt: skip
-    rows.append(
-        Procedure("cma, a tenth", "longrope2", tenth, {"searcher": "cma"}, only_named=True)
-    )  # a further package
+    rows.append(StudyEntry("cma, a tenth", "longrope2", tenth, {"searcher": "cma"}, True))  # a further package
     full = [
-        Procedure("released code, full size", "longrope2", FULL, {"searcher": "released"}, only_named=True),
-        Procedure("paper, full size", "longrope2", FULL, {"searcher": "paper"}, only_named=True),
+        StudyEntry("released code, full size", "longrope2", FULL, {"searcher": "released"}, only_named=True),
+        StudyEntry("paper, full size", "longrope2", FULL, {"searcher": "paper"}, only_named=True),
     ]
     return sorted(rows, key=lambda row: row.forwards) + full
 
 
-def methods(rows: Sequence[Procedure], seeds: Sequence[int], target_length: int) -> list[Method]:
-    found = []
-    for row in rows:
+def methods(entries: Sequence[StudyEntry], seeds: Sequence[int], target_length: int) -> list[Method]:
+    """The searched method of every row and seed, rows first."""
+    listed = []
+    for entry in entries:
         for seed in seeds:
-            settings = {"budget": row.forwards * target_length, "search_seed": seed, **row.parameters}
-            cls = extenders.base.load(row.extender)
-            found.append(Method(f"{row.name} · seed {seed}", cls(target_length=target_length, **settings)))
-    return found
+            settings = {"budget": entry.forwards * target_length, "search_seed": seed, **entry.parameters}
+            cls = extenders.base.load(entry.extender)
+            listed.append(Method(f"{entry.name} · seed {seed}", cls(target_length=target_length, **settings)))
+    return listed
 
 
 def study(
@@ -95,21 +104,15 @@ def study(
     trained_length: int | None = None,
     dtype: str = "auto",
     reference: str | None = None,
-) -> dict[str, Any]:
-    """Run what is missing of the study and write its table; returns study.json's content.
+) -> Study:
+    """Run what is missing of the study; returns all that its folder holds.
 
     `forwards` is the budget of the official procedures in prompts of the target length, `only` names the rows to search
     (all but CMA-ES and those of full size unless given), `texts` is the number of held-out texts, `reference` the row
-    that all others are compared with.
+    that all others will be compared with: it is refused before anything runs.
     """
-    rows = procedures(forwards, samples)
-    names = [row.name for row in rows]
-    unknown = [name for name in only if name not in names]
-    unknown += [] if reference is None or reference in (*names, *CLOSED, "flat") else [reference]
-    if unknown:
-        raise ValueError(f"no row of the study is named {unknown[0]!r}; there are {', '.join(names)}")
-    wanted = [row for row in rows if (row.name in only if only else not row.only_named)]
-    listed = sorted({*SEEDS, *seeds})
+    entries = procedures(forwards, samples)
+    wanted = _wanted(entries, only, reference)
     experiment = Experiment(
         name="search study",
         model=model,
@@ -123,40 +126,58 @@ def study(
     engine = LocalEngine(experiment, progress)
     base = engine.base()
     check(experiment, base.rope)
-    searches = searching.planned(experiment.methods, base)
     place = folder / "searches"
     with engine.open() as session_of:
-        for one in searches:
-            if not searching.finished(place, one.key):
-                with search_progress(one.method.label) as shown:
-                    record = searching.run_search(one, base, session_of(one.method), place, progress=shown)
-                progress.say(f"{one.method.label}: {record['error'] or record['loss']}")
+        for search in searching.planned(experiment.methods, base):
+            if not searching.finished(place, search.key):
+                with search_progress(search.method.label) as shown:
+                    record = searching.run_search(search, base, session_of(search.method), place, progress=shown)
+                progress.say(f"{search.method.label}: {record['error'] or record['loss']}")
         losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.{target_length}.jsonl"
         held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, texts)
-        everything = searching.planned(methods(rows, listed, target_length), base)
-        found = list(_found(rows, everything, listed, place, base))
-        closed = _closed(base.rope, target_length)
-        losses = {name: held_out.losses(plan) for name, plan in closed.items()}
-        winners = [(one, held_out.losses(one.plan)) for one in found]
-    content = summary(rows, winners, losses, base, target_length, reference)
-    write_whole(folder / "study.json", json.dumps(content, indent=1, sort_keys=True) + "\n")
-    write_whole(folder / "table.md", markdown(content))
-    write_whole(folder / "table.csv", comma_separated(content))
-    return content
+        closed = list(_closed_rows(base.rope, target_length, held_out))
+        rows = [_row(entry, sorted({*SEEDS, *seeds}), target_length, base, place, held_out) for entry in entries]
+    return Study(
+        weights=base.weights_hash,
+        dtype=base.dtype,
+        target_length=target_length,
+        trained_length=base.rope.trained_length,
+        critical_pair=base.rope.critical_pair,
+        rows=(*(row for row in rows if row.winners), *closed),
+    )
 
 
-def _found(
-    rows: Sequence[Procedure], searches: Sequence[searching.Search], seeds: Sequence[int], place: Path, base: Base
-) -> Iterator[Found]:
-    names = [(row.name, seed) for row in rows for seed in seeds]
-    for (name, seed), search in zip(names, searches, strict=True):
-        content = read_search(place, search.key)
-        if content is not None and content["status"] == "done":
+def _wanted(entries: Sequence[StudyEntry], only: Sequence[str], reference: str | None) -> list[StudyEntry]:
+    """The rows to search. Raises ValueError for a name that no row has."""
+    names = [entry.name for entry in entries]
+    unknown = [name for name in only if name not in names]
+    unknown += [] if reference is None or reference in (*names, *CLOSED, "flat") else [reference]
+    if unknown:
+        raise ValueError(f"no row of the study is named {unknown[0]!r}; there are {', '.join(names)}")
+    return [entry for entry in entries if (entry.name in only if only else not entry.only_named)]
+
+
+def _row(
+    entry: StudyEntry, seeds: Sequence[int], target_length: int, base: Base, place: Path, held_out: "HeldOut"
+) -> StudyRow:
+    """A row with all its finished searches."""
+    winners, losses_SN = [], []
+    for seed, search in zip(seeds, searching.planned(methods([entry], seeds, target_length), base), strict=True):
+        record = read_search(place, search.key)
+        if record is not None and record["status"] == "done":
             method = search.method.extender
             assert isinstance(method, SearchedExtender)
-            plan = method.with_found(content["found"]).plan(base.rope, method.target_length)
-            own_loss = content["loss"] if method.fitness == "needle" else None
-            yield Found(name, seed, plan, content["found"].get("critical_pair"), content["cost"], own_loss)
+            plan = method.with_found(record["found"]).plan(base.rope, target_length)
+            own_loss = record["loss"] if method.fitness == "needle" else None
+            winners.append(StudyWinner(seed, plan.hash, record["found"].get("critical_pair"), record["cost"], own_loss))
+            losses_SN.append(tuple(held_out.losses(plan)))
+    return StudyRow(entry.name, entry.extender, entry.parameters, entry.forwards, tuple(winners), tuple(losses_SN))
+
+
+def _closed_rows(rope: RopeSpec, target_length: int, held_out: "HeldOut") -> Iterator[StudyRow]:
+    """Plans that need no search."""
+    for name, plan in _closed(rope, target_length).items():
+        yield StudyRow(name, name, {}, 0, (), (tuple(held_out.losses(plan)),))
 
 
 def _closed(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:

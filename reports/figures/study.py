@@ -1,14 +1,12 @@
 """The picture of a search study: every row's held-out loss by seed, and how far it is behind the reference."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from reports.figures import style
+from reports.numbers.search_study import StudyContent, StudyLine, own_mean
 
 KINDS = {
     "ours": ("LongRoPE, LongRoPE2", style.SERIES[0]),
@@ -19,7 +17,7 @@ KINDS = {
 NEAR = 0.6  # nats; a row further from the reference is beyond the right panel's edge
 
 
-def kind(line: Mapping[str, Any]) -> str:
+def kind(line: StudyLine) -> str:
     if not line["seeds"]:
         return "closed"
     if line["parameters"].get("searcher") in ("released", "paper"):
@@ -27,15 +25,15 @@ def kind(line: Mapping[str, Any]) -> str:
     return "ours" if line["extender"] in ("longrope", "longrope2") else "tuned"
 
 
-def study_figure(content: Mapping[str, Any]) -> str:
+def study_figure(content: StudyContent) -> str:
     """An SVG file of a study's content, as `search-study` writes it to study.json."""
     with style.drawing("search study"):
         return style.to_svg(drawn(content), style.PAPER)
 
 
-def drawn(content: Mapping[str, Any]) -> Figure:
+def drawn(content: StudyContent) -> Figure:
     """The figure, inside `style.drawing`. Lowest loss first; rows whose loss is not finite are left to the table."""
-    lines = sorted((line for line in content["rows"] if line["loss"] is not None), key=lambda line: line["loss"])
+    lines = sorted((line for line in content["rows"] if line["loss"] is not None), key=_loss)
     names = [f"{line['row']} ({round(line['token_forwards'] / content['target_length']):,})" for line in lines]
     height = 1.35 + 0.2 * len(lines)
     figure = Figure(figsize=(style.WIDE, height))
@@ -74,20 +72,24 @@ def drawn(content: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _losses(axes: Axes, place: int, line: Mapping[str, Any]) -> None:
+def _loss(line: StudyLine) -> float:
+    assert line["loss"] is not None
+    return line["loss"]
+
+
+def _losses(axes: Axes, place: int, line: StudyLine) -> None:
     colour = KINDS[kind(line)][1]
-    own_texts = [loss for loss in line.get("losses_on_own_texts", []) if loss is not None]
-    if own_texts:
-        mean = sum(own_texts) / len(own_texts)
-        axes.plot([mean, line["loss"]], [place, place], color=colour, linewidth=0.8, alpha=0.6)
+    loss, mean = _loss(line), own_mean(line)
+    if mean is not None:
+        axes.plot([mean, loss], [place, place], color=colour, linewidth=0.8, alpha=0.6)
         axes.plot([mean], [place], "o", color=colour, markerfacecolor=style.PAPER, markeredgewidth=1)
     seeds = [loss for loss in line.get("losses_of_seeds", []) if loss is not None]
     if len(seeds) > 1:
         axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=7, markeredgewidth=1, alpha=0.7)
-    axes.plot([line["loss"]], [place], "o", color=colour)
+    axes.plot([loss], [place], "o", color=colour)
 
 
-def _behind(axes: Axes, place: int, line: Mapping[str, Any]) -> None:
+def _behind(axes: Axes, place: int, line: StudyLine) -> None:
     if line["behind_reference"] is None:
         return
     colour = KINDS[kind(line)][1]

@@ -3,6 +3,9 @@
 Three trained models that answer the same questions are not three times as many questions. For seeds of evaluation,
 which only draw more samples for the same weights, pool the samples instead.
 
+`two_level` is for one table of seeds and samples, also of paired differences; `difference_of_searches` for two tables
+whose seeds are not the same.
+
 Letters: S seeds, N samples.
 """
 
@@ -98,6 +101,34 @@ def rest(scores_SN: Array, same_samples: bool) -> Array:
     return rest_SN - rest_SN.mean(axis=-2, keepdims=True) if same_samples else rest_SN
 
 
+def difference_of_searches(losses_SN: ArrayLike, reference_SN: ArrayLike) -> tuple[float, float, float] | None:
+    """(mean, low, high) of the first table less the second: the same samples, but each table has seeds of its own.
+
+    A 95 % interval of Student's t. Samples are paired, seeds are not; the squared standard errors of samples (mean over
+    seeds) and of both tables' seeds (mean over samples) are added, with Satterthwaite's degrees of freedom. What
+    depends on seed and sample together counts in both, which is on the safe side. A table with one seed adds nothing of
+    its own: its luck is not in the interval. None where a value is infinite, or for a single sample and seed.
+    """
+    first_SN, second_SN = np.asarray(losses_SN, dtype=np.float64), np.asarray(reference_SN, dtype=np.float64)
+    if not (np.isfinite(first_SN).all() and np.isfinite(second_SN).all()):
+        return None
+    gap_N = first_SN.mean(axis=0) - second_SN.mean(axis=0)
+    levels = [gap_N, *(table_SN.mean(axis=1) for table_SN in (first_SN, second_SN))]
+    parts = [(float(level.var(ddof=1)) / len(level), len(level) - 1.0) for level in levels if len(level) > 1]
+    if not parts:
+        return None
+    mean, variance = float(gap_N.mean()), sum(square for square, _ in parts)
+    if variance == 0:
+        return mean, mean, mean
+    half = _half(variance, satterthwaite(parts))
+    return mean, mean - half, mean + half
+
+
+def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a sum of variances, each with its own (1946, Biometrics Bulletin 2, p. 110)."""
+    return sum(value for value, _ in parts) ** 2 / sum(value**2 / freedom for value, freedom in parts)
+
+
 def _crossed(
     of_seed: float, of_sample: float, of_rest: float, freedom: float, seeds: int, samples: int
 ) -> tuple[float, float]:
@@ -106,14 +137,19 @@ def _crossed(
     if total <= max(of_seed, of_sample):
         larger, freedom = max((of_seed, freedom), (of_sample, samples - 1.0))
         return larger / (seeds * samples), freedom
-    parts = of_seed**2 / freedom + of_sample**2 / (samples - 1) + of_rest**2 / ((seeds - 1) * (samples - 1))
-    return total / (seeds * samples), total**2 / parts
+    parts = [(of_seed, freedom), (of_sample, samples - 1.0), (-of_rest, (seeds - 1.0) * (samples - 1))]
+    return total / (seeds * samples), satterthwaite(parts)
+
+
+def _half(variance: float, freedom: float) -> float:
+    """Half the width of an interval of Student's t."""
+    return float(stdtrit(freedom, 0.5 + LEVEL / 2)) * math.sqrt(variance)
 
 
 def _interval(mean: float, variance: float, freedom: float, n: int, bounded: bool) -> Estimate:
     if variance == 0:
         return Estimate(mean, None, None, n)  # nothing varies: no interval rather than one of width 0
-    half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * math.sqrt(variance)
+    half = _half(variance, freedom)
     low, high = mean - half, mean + half
     return Estimate(mean, max(0.0, low), min(1.0, high), n) if bounded else Estimate(mean, low, high, n)
 
