@@ -11,7 +11,7 @@ import typer
 def method_names() -> list[str]:
     """For the shell. Files are completed by the shell itself."""
     from extenders.base import names
-    from harness.experiment.file import user_folders
+    from harness.experiment.naming import user_folders
 
     return names(user_folders())
 

@@ -1,4 +1,4 @@
-"""Strict reading of names, keys and parameters: a typo is one line that names the nearest right word.
+"""Do names, keys and parameters fit what takes them? A typo is one line that names the nearest right word.
 
 Used wherever a user writes a word that must exist: keys of an experiment file, parameters of a method, names of
 experiments.
@@ -41,8 +41,8 @@ def make(where: str, cls: type[Made], given: Mapping[str, Any], fixed: Mapping[s
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init and f.name not in fixed}  # type: ignore[arg-type]
     check_keys(where, given, fields, "parameter")
-    for name, one in fields.items():
-        required = one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in given:
             raise ValueError(f"{where}: parameter {name!r} is missing; {_described(cls, name)}")
     types_of = _hints(cls)
@@ -59,9 +59,9 @@ def fit(where: str, value: Any, kind: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in inner:
             return None
-        for one in (k for k in inner if k is not type(None)):
+        for option in (k for k in inner if k is not type(None)):
             try:
-                return fit(where, value, one)
+                return fit(where, value, option)
             except ValueError:
                 continue
         raise ValueError(f"{where} must be {_spelled(kind)}, got {value!r}")
@@ -99,11 +99,11 @@ def summary(cls: type[Any]) -> str:
 
 
 def _described(cls: type[Any], name: str) -> str:
-    one = next(f for f in dataclasses.fields(cls) if f.name == name)
+    field = next(f for f in dataclasses.fields(cls) if f.name == name)
     kind = _spelled(_hints(cls).get(name, Any))
-    if one.default is not dataclasses.MISSING:
-        return f"{kind}, {one.default!r} unless given"
-    return kind if one.default_factory is dataclasses.MISSING else f"{kind}, optional"
+    if field.default is not dataclasses.MISSING:
+        return f"{kind}, {field.default!r} unless given"
+    return kind if field.default_factory is dataclasses.MISSING else f"{kind}, optional"
 
 
 def _hints(cls: type[Any]) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _spelled(kind: Any) -> str:
         return plain[kind]
     inner = typing.get_args(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return " or ".join("nothing" if one is type(None) else _spelled(one) for one in inner)
+        return " or ".join("nothing" if option is type(None) else _spelled(option) for option in inner)
     if typing.get_origin(kind) is tuple or kind is tuple:
         return "a list"
     if typing.get_origin(kind) is typing.Literal:

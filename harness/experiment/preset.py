@@ -1,10 +1,11 @@
-"""Running a preset for the gate: two methods, given by name or file, in one store."""
+"""Which experiment does the gate run? A preset with two methods, each given by its name or its file."""
 
 import dataclasses
 from pathlib import Path
 
 from harness.experiment import file as experiments
-from harness.experiment.file import Experiment, label_of
+from harness.experiment.file import Experiment
+from harness.experiment.naming import label_of
 
 
 def preset_experiment(preset: str, base: str, candidate: str, model: str | None = None) -> Experiment:

@@ -1,4 +1,4 @@
-"""YAML that hides no mistake: a key given twice is an error, and 5e5 is a number.
+"""What does a YAML text say, with no mistake hidden? A key given twice is an error, and 5e5 is a number.
 
 Plain PyYAML keeps the last of two equal keys without a word and reads 5e5 (no dot) as a text.
 """

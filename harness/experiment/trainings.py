@@ -1,4 +1,4 @@
-"""The trainings of an experiment: a recipe with its budget and data, as a file or a command line gives it."""
+"""What are methods trained with? A recipe with its budget and data, as a file or a command line gives it."""
 
 import dataclasses
 from collections.abc import Mapping

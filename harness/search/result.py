@@ -12,7 +12,7 @@ from typing import Any
 
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import plain
-from harness.experiment.file import label_of, load_method, user_folders
+from harness.experiment.naming import label_of, load_method, user_folders
 from harness.store import is_search
 
 

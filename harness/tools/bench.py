@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from harness.experiment import parameters
-from harness.experiment.file import label_of, load_method, user_folders
+from harness.experiment.naming import label_of, load_method, user_folders
 from harness.model.load import load_model
 from harness.model.logits import head, hidden_states
 from harness.rope.applied import applied

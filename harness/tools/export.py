@@ -14,7 +14,8 @@ from typing import Any
 from extenders._factor_file import STOPPED
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness.experiment.cells import probes
-from harness.experiment.file import load_method, named_method, user_folders
+from harness.experiment.file import named_method
+from harness.experiment.naming import load_method, user_folders
 from harness.model.spec import load_config, spec_from_config
 from harness.search import result
 

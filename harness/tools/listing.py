@@ -10,6 +10,7 @@ from extenders._published import published, published_names
 from extenders.training.recipe import RECIPES
 from harness.experiment import file as experiment
 from harness.experiment import parameters
+from harness.experiment.naming import user_folders
 from harness.model.files import shipped_models
 from harness.rope.configuration import read_spec
 
@@ -17,7 +18,7 @@ Entry = tuple[str, str, list[str]]
 
 
 def methods() -> Iterator[Entry]:
-    folders = experiment.user_folders()
+    folders = user_folders()
     for name in extenders.base.names(folders):
         cls = extenders.base.load(name, folders)
         shown = parameters.described(cls, hidden=["target_length"])

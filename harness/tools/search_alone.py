@@ -13,7 +13,8 @@ from typing import Any
 from extenders.search.searched import SearchedExtender
 from harness.experiment import parameters
 from harness.experiment.cells import check, plain
-from harness.experiment.file import Experiment, Method, label_of, load_method, user_folders
+from harness.experiment.file import Experiment, Method
+from harness.experiment.naming import label_of, load_method, user_folders
 from harness.progress import Progress
 from harness.runner.engine import LocalEngine
 from harness.search import result as found
