@@ -188,6 +188,11 @@ class Extender:
         """All fields but the target length."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "target_length"}
 
+    def inside(self) -> "tuple[Extender, ...]":
+        """The methods that this one is made of, whose versions are in its keys too: those among its fields."""
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return tuple(value for value in values if isinstance(value, Extender))
+
     def plan_parameters(self) -> dict[str, Any]:
         """The parameters that a plan depends on; a searched method leaves out how its numbers were found."""
         return self.parameters()

@@ -36,6 +36,12 @@ class Composite(Extender):
     def training_length(self) -> int:
         return min(self.length, self.target_length)
 
+    def inside(self) -> tuple[Extender, ...]:
+        return (
+            named_method("first", self.first, self.training_length),
+            named_method("then", self.then, self.target_length),
+        )
+
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:
         if self.factor(rope) == 1:
             return RopePlan.as_trained(rope)

@@ -190,6 +190,19 @@ def test_a_comment_in_a_shipped_file_moves_no_key_and_a_version_moves_them(
     assert code_keys(name) == before
 
 
+def test_the_versions_of_the_methods_of_a_composite_are_in_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    cls = extenders.base.load("composite")
+    composite = cls(target_length=256, first="abf base_factor=8", then="dynamic_ntk", length=128)
+    trained = OriginalInside(target_length=256, inner=composite)
+    before = [signature(composite), signature(trained)]
+    assert all(key.startswith("varies-") for key in before)
+    for name in ("abf", "dynamic_ntk", "composite"):
+        with monkeypatch.context() as changed:
+            changed.setattr(extenders.base.load(name), "version", 2)
+            assert set(before).isdisjoint([signature(composite), signature(trained)])
+    assert before == [signature(composite), signature(trained)]
+
+
 def test_a_version_of_a_static_plan_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys()
     monkeypatch.setattr(type(methods("pi")[0].extender), "version", 2)

@@ -129,9 +129,8 @@ def probes(length: int, trained_length: int) -> list[int]:
 
 
 def _classes(extender: Extender) -> list[type[Extender]]:
-    """A method's class, and that of the method inside it where one wraps another."""
-    values = [getattr(extender, field.name) for field in dataclasses.fields(extender)]
-    return [type(extender), *(type(value) for value in values if isinstance(value, Extender))]
+    """A method's class, and those of the methods that it is made of."""
+    return [type(extender), *(cls for inner in extender.inside() for cls in _classes(inner))]
 
 
 def plain(value: Any) -> Any:
