@@ -104,7 +104,7 @@ class Fading(Extender):
 def test_a_plan_that_stops_pairs_passes(loaded: Any) -> None:
     result = examine(loaded, Method("fading", Fading(target_length=TARGET)))
     assert failed(result) == {}
-    assert "rescale factors 1 to 200, 1 of 32 pairs stopped" in result.checks[0].found
+    assert "rescale factors 1 to 200, 1 of 32 pairs stopped" in result.checks[0].measured
 
 
 @pytest.mark.usefixtures("without_passkeys", "theta_read_once")
