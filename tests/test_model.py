@@ -46,7 +46,7 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 
 
 def test_load(saved: Path) -> None:
-    loaded = load_model(str(saved), device="cpu")
+    loaded = load_model(str(saved), dtype="float32", device="cpu")
     assert (loaded.dtype, loaded.attention, loaded.source) == ("float32", "sdpa", str(saved.resolve()))
     assert (loaded.spec.trained_length, loaded.spec.rotary_dims) == (64, 16)
     assert loaded.tokenizer.encode("a d") == [4, 7]
@@ -54,6 +54,15 @@ def test_load(saved: Path) -> None:
     assert loaded.weights_hash == weights_hash(saved)
     assert load_model(str(saved), dtype="bfloat16", attention="eager", device="cpu").attention == "eager"
     assert load_model(str(saved), trained_length=32, device="cpu").spec.trained_length == 32
+
+
+@pytest.mark.parametrize(("amx", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_asks_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch, amx: bool, dtype: str) -> None:
+    """A checkpoint in bf16 runs in it where the CPU is fast in it; a shipped model never does."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
+    assert load_model(str(saved), device="cpu").dtype == dtype
+    assert load_model(str(saved), dtype="float32", device="cpu").dtype == "float32"
+    assert load_model("pocket-llama", device="cpu").dtype == "float32"
 
 
 def test_hash_covers_contents_and_nothing_else(folder: Path) -> None:

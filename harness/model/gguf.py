@@ -7,6 +7,8 @@ loader (5.22) gets wrong on the way, and what is done about it:
 - The configuration keeps a quantisation block, with which the model can be neither saved nor loaded again: removed.
 - `tokenizer.ggml.pre`, the rule that cuts text before byte pairs are merged, is ignored: set from a table here
   ("\\n\\n1" is three tokens for SmolLM2 otherwise, and llama.cpp has two). A rule that the table lacks is refused.
+- Quantised weights would run in float32 where nothing else is asked for: the configuration says bfloat16, as it does in
+  the checkpoints that were quantised.
 - Factor tensors and scaling fields of RoPE are ignored: a file that has them is refused: its numbers would be wrong.
 
 Converted folders lie in `models/` of the cache folder, named after the file's content and this module's VERSION.
@@ -156,6 +158,9 @@ def _write(file: Path, reader: Any, folder: Path) -> None:
         )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if any(tensor.tensor_type.name not in ("F32", "F64") for tensor in reader.tensors):
+        config = folder / "config.json"  # what `dtype: auto` runs in; float32 of the same numbers can be asked for
+        config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "bfloat16"}, indent=2) + "\n")
 
 
 def _write_origin(file: Path, reader: Any, digest: str, folder: Path) -> None:
