@@ -52,8 +52,8 @@ def load_model(
 ) -> LoadedModel:
     """Load a folder, a shipped model ("pocket-llama") or a hub id (downloaded only without `local_files_only`).
 
-    `dtype` "auto" is the checkpoint's own on a GPU. On a CPU it is bfloat16 for a checkpoint in half precision where the
-    CPU multiplies it in hardware (AMX: 3 times as fast), else float32, and for shipped models always float32.
+    `dtype` "auto" is the checkpoint's own on a GPU. On a CPU it is bfloat16 for a checkpoint in half precision where
+    the CPU multiplies it in hardware (AMX: 3 times as fast), else float32, and for shipped models always float32.
     `attention` "sdpa" becomes "eager" for the few models that cannot run it (Gemma 2, GPT-OSS).
     `device` "auto" is the first CUDA device, else the CPU. `trained_length` (tokens) overrides the configuration.
     Raises ValueError in one line for whatever is missing or impossible.
