@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from extenders.base import RopePlan, RopeSpec
 from harness.model.spec import spec_from_config
-from harness.rope.applied import NotApplied, applied
+from harness.rope.applied import applied
+from harness.rope.proof import NotApplied
 from harness.rope.rotation import PlannedForward
 
 WINDOW = 64

@@ -1,1 +1,1 @@
-"""RoPE on a live model: what a checkpoint says, the rotation, a plan applied and taken off."""
+"""RoPE: what a configuration says about it, rotation in a live model, a plan applied, proved and taken off."""

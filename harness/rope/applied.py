@@ -1,4 +1,4 @@
-"""Applying a RoPE plan to a loaded transformers model, in place, and proving that it is applied.
+"""A RoPE plan applied to a loaded transformers model, in place, and taken off again.
 
     with applied(model, spec) as rotary:
         rotary.use(plan)             # or one plan for each row of the batch
@@ -21,18 +21,13 @@ block keeps the plan that was pinned then, for good.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
 from extenders.base import RopePlan, RopeSpec
-from harness.rope.rotation import PlannedForward, find, rotate, spread
-
-PROOF_ALL = 8192  # up to this length the proof reads every position, beyond it a spread of as many
-
-
-class NotApplied(RuntimeError):
-    """The model's live cos and sin are not those of the plan."""
+from harness.rope.modules import rotary_modules
+from harness.rope.proof import proved
+from harness.rope.rotation import PlannedForward
 
 
 @contextmanager
@@ -42,7 +37,7 @@ def applied(model: torch.nn.Module, spec: RopeSpec) -> Iterator["Applied"]:
     Leaving the block restores the model, also after an exception. Raises ValueError for a model whose RoPE is
     not where or what `spec` says, RuntimeError when the model is inside such a block already.
     """
-    forwards = find(model, spec)
+    forwards = rotary_modules(model, spec)
     before = [(module, module.__dict__.get("forward")) for module, _ in forwards]
     try:
         for module, forward in forwards:
@@ -83,84 +78,11 @@ class Applied:
         for _, forward in self._forwards:
             forward.rotations[self.spec.layer_type].pin(rows, self.spec, each_row=not isinstance(plans, RopePlan))
 
-    @torch.no_grad()
     def prove(self, length: int, plan: RopePlan | Sequence[RopePlan]) -> float:
-        """Read cos and sin back from the model and compare them with the plan that it should run with.
+        """Read cos and sin back and compare them with the plan that the model should run with, up to `length` tokens.
 
-        Positions 0 … length-1 (a spread of them beyond 8,192). The reference is the plan in float64. The live
-        values are read in float32 and in the model's dtype; the largest difference in float32 is returned.
-
-        Tolerance, for each position p and pair i: the phase p·ω_i is formed in float32, so its error grows
-        with the phase, by 2^-23 for rounding ω and the product, doubled for safety, and by what the
-        checkpoint's own float32 ω is off from the formula; 1e-6 is for cos and sin themselves. At p = 131,072
-        this is 0.03 for the fastest pair and under 1e-5 for the slowest. Raises NotApplied beyond it.
+        Returns the largest difference in float32; raises NotApplied where it is beyond what rounding explains. See
+        `harness.rope.proof`.
         """
-        rows = [plan] if isinstance(plan, RopePlan) else list(plan)
-        worst = 0.0
-        for module, forward in self._forwards:
-            rotation = forward.rotations[self.spec.layer_type]
-            device = next(module.buffers()).device
-            positions = _spread(length, max(row.keep_first for row in rows), device)
-            phase, factor = self._reference(rows, positions)
-            slack = phase * (rotation.deviation.to(device) + 2.0**-22) + 1e-6
-            for dtype in dict.fromkeys((torch.float32, self._dtype)):
-                x = torch.zeros(len(rows), 1, 8, dtype=dtype, device=device)
-                live = self._live(module, x, positions[None])
-                rounding = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2  # to nearest
-                excess, difference = _compare(live, rotation.layout, phase, factor, factor * (slack + rounding))
-                if excess > 0:
-                    raise NotApplied(
-                        f"{type(module).__name__} does not run with the plan: cos/sin differ by {difference:.3g} "
-                        f"within {length} positions ({dtype})"
-                    )
-                if dtype == torch.float32:
-                    worst = max(worst, difference)
-        return worst
-
-    def _live(self, module: torch.nn.Module, x: torch.Tensor, positions: torch.Tensor) -> Any:
-        if self.spec.layer_type:
-            return module(x, positions, self.spec.layer_type)
-        return module(x, positions)
-
-    def _reference(self, rows: list[RopePlan], positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Phases (rows, positions, pairs) and factors (rows, positions, 1) of the plans, in float64."""
-        phases, factors = [], []
-        for plan in rows:
-            place = positions.double()[:, None]
-            early = place < plan.keep_first
-            phases.append(
-                place * torch.where(early, place.new_tensor(self.spec.inv_freq), place.new_tensor(plan.inv_freq))
-            )
-            factors.append(
-                torch.where(
-                    early, place.new_tensor(self.spec.attention_factor), place.new_tensor(plan.attention_factor)
-                )
-            )
-        return torch.stack(phases), torch.stack(factors)
-
-
-def _compare(
-    live: Any, layout: str, phase: torch.Tensor, factor: torch.Tensor, allowed: torch.Tensor
-) -> tuple[float, float]:
-    """How far live cos/sin go beyond what is allowed (above 0 is wrong), and their largest difference."""
-    wanted = rotate(layout, phase, factor)
-    limits = spread(layout, allowed) * (2**0.5 if layout == "polar" else 1.0)  # a complex number errs in two parts
-    excess, difference = -1.0, 0.0
-    parts = live if isinstance(live, tuple) else (live,)
-    if len(parts) != len(wanted) or any(got.shape != want.shape for got, want in zip(parts, wanted, strict=True)):
-        return float("inf"), float("inf")
-    for got, want in zip(parts, wanted, strict=True):
-        gap = (got.to(want.dtype) - want).abs()
-        excess = max(excess, float((gap - limits).max().nan_to_num(nan=float("inf"))))
-        difference = max(difference, float(gap.max().nan_to_num(nan=float("inf"))))
-    return excess, difference
-
-
-def _spread(length: int, keep_first: int, device: torch.device) -> torch.Tensor:
-    """Positions to read: all of a short prompt; of a long one an even spread, its start, its end and the seam."""
-    if length <= PROOF_ALL:
-        return torch.arange(max(length, 1), device=device)
-    even = torch.linspace(0, length - 1, PROOF_ALL, dtype=torch.float64, device=device).long()
-    ends = torch.arange(64, device=device)
-    seam = torch.arange(max(keep_first - 2, 0), min(keep_first + 2, length), device=device)
-    return torch.cat((even, ends, length - 1 - ends, seam))
+        plans = [plan] if isinstance(plan, RopePlan) else list(plan)
+        return max(proved(module, forward, self.spec, plans, length, self._dtype) for module, forward in self._forwards)

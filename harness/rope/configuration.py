@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from extenders.base import RopeSpec
-from harness.rope.checkpoint import SWITCHING, scaled
+from harness.rope.rope_types import SWITCHING, trained_frequencies
 
 COVERED = "full_attention"  # the layer type that a plan covers where types rotate differently
 OTHER_NAMES = {
@@ -49,21 +49,27 @@ def read_spec(config: Any, trained_length: int | None = None) -> RopeSpec:
         raise ValueError(f"{name} rotates, but its configuration names no rope_theta, so its frequencies are unknown")
 
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
-    maximum = get("max_position_embeddings")
+    length = trained_length or _trained_length(get, parameters, kind, name)
+    maximum = get("max_position_embeddings") or length
     original = parameters.get("original_max_position_embeddings") or get("original_max_position_embeddings")
-    length = trained_length or (kind in SWITCHING and original) or maximum
-    if not length:
-        raise ValueError(f"{name}: the configuration names no max_position_embeddings; give the trained length")
-    parameters.setdefault("original_max_position_embeddings", original or maximum or length)
+    parameters.setdefault("original_max_position_embeddings", original or maximum)
 
     # DeepSeek names the rotated dimensions; transformers turns rotary_dim into a share and reads it no more
-    named = get("qk_rope_head_dim") or (get("rotary_dim") if isinstance(config, Mapping) else None)
-    dims = int(named) if named else _rotary_dims(get, parameters, kind, name)
+    rotated = get("qk_rope_head_dim") or (get("rotary_dim") if isinstance(config, Mapping) else None)
+    dims = int(rotated) if rotated else _rotary_dims(get, parameters, kind, name)
     try:
-        inv_freq, attention_factor = scaled(kind, parameters, dims, float(theta), maximum or length)
+        inv_freq, attention_factor = trained_frequencies(kind, parameters, dims, float(theta), maximum)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     return RopeSpec(dims, float(theta), int(length), tuple(inv_freq), float(attention_factor), layer_type)
+
+
+def _trained_length(get: Callable[[str], Any], parameters: Mapping[str, Any], kind: str, name: str) -> int:
+    original = parameters.get("original_max_position_embeddings") or get("original_max_position_embeddings")
+    length = (kind in SWITCHING and original) or get("max_position_embeddings")
+    if not length:
+        raise ValueError(f"{name}: the configuration names no max_position_embeddings; give the trained length")
+    return int(length)
 
 
 def _reader(config: Any) -> Callable[[str], Any]:

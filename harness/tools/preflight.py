@@ -29,7 +29,8 @@ from harness.experiment.file import Method, named_method
 from harness.model.lm import BrokenModel, ExtendedLM
 from harness.model.load import LoadedModel, load_model
 from harness.model.spec import load_config, spec_from_config
-from harness.rope.applied import NotApplied, applied
+from harness.rope.applied import applied
+from harness.rope.proof import NotApplied
 from tasks.base import make
 from tasks.corpora.world import story
 

@@ -1,8 +1,8 @@
-"""The frequencies of checkpoints that already carry a scaling, in float64 and without torch.
+"""The rope types of transformers (yarn, llama3, …) → the frequencies that a checkpoint was trained with.
 
-A released checkpoint may have been trained with scaled frequencies (Llama 3.1, DeepSeek, Phi-3-128k). What it
-was trained with is our zero point, so it has to be known exactly, on every machine to the same bits, and
-without loading weights. The formulas are those of transformers' `modeling_rope_utils`, defaults included.
+A released checkpoint may have been trained with scaled frequencies (Llama 3.1, DeepSeek, Phi-3-128k). What it was
+trained with is our zero point, so it has to be known exactly, on every machine to the same bits: in float64, without
+torch and without loading weights. The formulas are those of transformers' `modeling_rope_utils`, defaults included.
 Methods that scale a model further are in `extenders`, not here.
 """
 
@@ -15,7 +15,7 @@ Frequencies = tuple[list[float], float]  # radians per token for every pair; fac
 SWITCHING = ("dynamic", "longrope")  # types that change their frequencies with the length of the prompt
 
 
-def scaled(kind: str, parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+def trained_frequencies(kind: str, parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
     """Frequencies (`dims / 2` values) and attention factor of a checkpoint of rope type `kind`.
 
     `parameters` is the checkpoint's RoPE dictionary and `maximum` its max_position_embeddings (tokens). The
