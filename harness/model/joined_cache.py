@@ -17,7 +17,7 @@ class RoomyLayer(DynamicLayer):
 
     def __init__(self, keys: Sequence[Tensor], values: Sequence[Tensor], room: int) -> None:
         super().__init__()
-        longest = max(one.shape[2] for one in keys)
+        longest = max(key.shape[2] for key in keys)
         self._keys_BKSD, self._values_BKSD = (_padded(parts, longest, room) for parts in (keys, values))
         self.dtype, self.device = keys[0].dtype, keys[0].device
         self.is_initialized = True
@@ -42,13 +42,13 @@ def can_join(config: Any) -> bool:
 
 def joined(caches: Sequence[Any], new_tokens: int) -> DynamicCache:
     """One cache of a row for each given one, with room for new tokens. The given ones are emptied on the way."""
-    cache = DynamicCache()
-    for parts in zip(*(one.layers for one in caches), strict=True):
-        keys, values = [one.keys for one in parts], [one.values for one in parts]
-        cache.layers.append(RoomyLayer(keys, values, new_tokens))
-        for one in parts:
-            one.keys = one.values = None  # type: ignore[assignment]
-    return cache
+    together = DynamicCache()
+    for layers in zip(*(cache.layers for cache in caches), strict=True):
+        keys, values = [layer.keys for layer in layers], [layer.values for layer in layers]
+        together.layers.append(RoomyLayer(keys, values, new_tokens))
+        for layer in layers:
+            layer.keys = layer.values = None
+    return together
 
 
 def mask_of(lengths: Sequence[int], device: Any) -> Tensor:
@@ -61,7 +61,7 @@ def mask_of(lengths: Sequence[int], device: Any) -> Tensor:
 
 def _padded(parts: Sequence[Tensor], longest: int, room: int) -> Tensor:
     _, K, _, D = parts[0].shape
-    found_BKSD = parts[0].new_zeros(len(parts), K, longest + room, D)
-    for row, part in zip(found_BKSD, parts, strict=True):
+    padded_BKSD = parts[0].new_zeros(len(parts), K, longest + room, D)
+    for row, part in zip(padded_BKSD, parts, strict=True):
         row[:, longest - part.shape[2] : longest] = part[0]
-    return found_BKSD
+    return padded_BKSD

@@ -101,15 +101,15 @@ class ExtendedLM(Tokens):
             starts.append(start)
         # Longest first, so that rows of one batch need little padding.
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-        found: dict[int, tuple[float, bool]] = {}
+        answers: dict[int, tuple[float, bool]] = {}
         while order:
             most = max(1, self.batch_tokens // len(rows[order[0]]))
             batch, order = order[:most], order[most:]
             lengths = [len(rows[i]) for i in batch]
             spans = self._span_losses([rows[i] for i in batch], [starts[i] for i in batch], lengths)
-            found.update({i: (sum(losses), all(hits)) for i, (losses, hits) in zip(batch, spans, strict=True)})
+            answers.update({i: (sum(losses), all(hits)) for i, (losses, hits) in zip(batch, spans, strict=True)})
         for i in range(len(rows)):
-            yield found[i]
+            yield answers[i]
 
     def _joined(self, context: str, continuation: str) -> tuple[list[int], int]:
         """Tokens of the two texts as one, and where the continuation begins.
@@ -147,7 +147,7 @@ class ExtendedLM(Tokens):
         started = time.perf_counter()
         sizes = [len(row) for row in rows]
         needed = [size + new_tokens for size in sizes]
-        lengths = needed if longest is None else [min(one, longest) for one in needed]
+        lengths = needed if longest is None else [min(tokens, longest) for tokens in needed]
         window = self.spec.trained_length
         switches = self.recompute and sizes[0] <= window < lengths[0] and self.plan(window) != self.plan(lengths[0])
         cache, logits, hashes = self._read(rows, [window] if switches else lengths, new_tokens)
@@ -164,7 +164,7 @@ class ExtendedLM(Tokens):
                 break
             if switches and sizes[0] + len(written) > window:
                 switches = False
-                longer = rows[0] + [int(one) for one in written]
+                longer = rows[0] + [int(token) for token in written]
                 cache, logits, hashes = self._read([longer], lengths, new_tokens, again=True)
                 continue
             if mask is not None:
@@ -180,13 +180,15 @@ class ExtendedLM(Tokens):
             cache, logits = output.past_key_values, output.logits
             self.token_forwards += int((~ended).sum())
         seconds = (time.perf_counter() - started) / len(rows)
-        answers = []
-        for row, plan_hash in zip(torch.stack(written, dim=1).tolist(), hashes, strict=True):
-            size = next((i for i, token in enumerate(row) if token in self._ends), None)
-            own = row if size is None else row[:size]
-            tokens = len(row) if size is None else size + 1
-            answers.append(Generation(self.decode(own), tokens, size is not None, seconds, plan_hash))
-        return answers
+        answers = zip(torch.stack(written, dim=1).tolist(), hashes, strict=True)
+        return [self._generation(ids, plan_hash, seconds) for ids, plan_hash in answers]
+
+    def _generation(self, ids: list[int], plan_hash: str, seconds: float) -> Generation:
+        """The answer in the ids that a row wrote: up to its first end token, after which other rows went on."""
+        size = next((i for i, token in enumerate(ids) if token in self._ends), None)
+        if size is None:
+            return Generation(self.decode(ids), len(ids), False, seconds, plan_hash)
+        return Generation(self.decode(ids[:size]), size + 1, True, seconds, plan_hash)
 
     def _read(
         self, rows: Sequence[Sequence[int]], lengths: Sequence[int], new_tokens: int, again: bool = False
@@ -240,9 +242,9 @@ def _check(values: Tensor, lengths: Sequence[int], plan_hashes: Sequence[str]) -
 
 def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
     """Every token that ends an answer."""
-    found: set[int] = set()
+    ends: set[int] = set()
     generation = getattr(model, "generation_config", None)
     for value in (getattr(generation, "eos_token_id", None), tokenizer.eos_token_id):
         tokens = value if isinstance(value, list | tuple) else [value]
-        found |= {int(token) for token in tokens if token is not None}
-    return found
+        ends |= {int(token) for token in tokens if token is not None}
+    return ends

@@ -67,9 +67,7 @@ def load_model(
     weight_files(folder)
     tokenizer_files(folder)
 
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device here; use device cpu")
+    place = _device(device)
     dtype, attention = resolved(folder, config, dtype, attention, place.type)
     if attention == "flash_attention_2":
         _refuse_flash_attention(place, dtype)
@@ -107,6 +105,13 @@ def fast_in_bfloat16() -> bool:
     """Whether this CPU has matrix units for bfloat16 (AMX). Without them half precision is slower than float32."""
     capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.13
     return bool(capabilities().get("amx_bf16", False))
+
+
+def _device(name: str) -> torch.device:
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, but torch sees no CUDA device here; use device cpu")
+    return device
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -34,9 +34,9 @@ def version(package: str) -> str | None:
 
 @cache
 def versions() -> dict[str, str]:
-    found = {package: version(package) for package in PACKAGES}
-    own = {"ropebench": version("ropebench") or "not installed", "python": platform.python_version()}
-    return own | {package: number for package, number in found.items() if number is not None}
+    installed = {package: version(package) for package in PACKAGES}
+    ours = {"ropebench": version("ropebench") or "not installed", "python": platform.python_version()}
+    return ours | {package: number for package, number in installed.items() if number is not None}
 
 
 @cache
