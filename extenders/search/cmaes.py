@@ -9,8 +9,6 @@ import math
 import warnings
 from typing import Any
 
-import numpy
-
 from extenders.search.family import Family, Point
 from extenders.search.fast import fidelity_of
 from extenders.search.problem import Candidate, Problem
@@ -20,6 +18,8 @@ PENALTY = 1e3  # nats; what an infinite loss counts as, because the library rank
 
 def search(problem: Problem, family: Family, samples: int | None = None) -> Candidate:
     """The best candidate when the budget is spent. Raises ValueError where the library is missing."""
+    import numpy  # here, because every searched method imports this file, also where only names are listed
+
     cma = _library()
     full = fidelity_of(problem, samples)
     problem.require(full)

@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
 from extenders.search.problem import Report
 from harness.progress import spoken
 
@@ -33,9 +36,6 @@ def search_progress(name: str) -> Iterator[Callable[[Report, bool], None]]:
     """A reporter: (report, whether something was measured and not just read from the store)."""
     clock, shown_at, bar = Clock(), 0.0, None
     if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
         columns = (BarColumn(bar_width=24), TextColumn("{task.description}", markup=False))
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
         task = bar.add_task(f"searching {name}", total=None)

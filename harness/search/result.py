@@ -1,27 +1,26 @@
-"""What a search found, as a method: for an experiment file, and for commands that take a method.
+"""A search's result as a method: for an experiment file, and for commands that take a method.
 
-The parameters are those that the plans depend on: what was found, and what the user had given. Settings of the search
-are left out, so nothing is searched again.
+The parameters are those that the plans depend on: what the search set, and what the user had given. Settings of the
+search are left out, so nothing is searched again.
 """
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import plain
 from harness.experiment.naming import label_of, load_method, user_folders
-from harness.store import is_search
+from harness.store import SearchRecord, is_search
 
 
-def parameters_of(content: Mapping[str, Any], method: str) -> dict[str, Any]:
+def parameters_of(record: SearchRecord, method: str) -> dict[str, Any]:
     """The parameters, in JSON's types, that give the found plan at every length for the same target length.
 
     `method`: the searched method as a command names it, a name or the path of its file.
     """
-    identity = content["identity"]
+    identity = record["identity"]
     cls = load_method("search", method, user_folders())
     assert issubclass(cls, SearchedExtender)
     settings = {field.name for field in dataclasses.fields(SearchedExtender)} | set(cls.SETTINGS)
@@ -29,12 +28,12 @@ def parameters_of(content: Mapping[str, Any], method: str) -> dict[str, Any]:
     fields = dataclasses.fields(cls)
     defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
     changed = {name: value for name, value in given.items() if name not in defaults or value != plain(defaults[name])}
-    return {**changed, **content["found"]}
+    return {**changed, **record["found"]}
 
 
-def entry_of(content: Mapping[str, Any], method: str) -> str:
+def entry_of(record: SearchRecord, method: str) -> str:
     """The searched method, named as a command does, as an entry of an experiment's `extenders`."""
-    given = ", ".join(f"{name}: {json.dumps(value)}" for name, value in parameters_of(content, method).items())
+    given = ", ".join(f"{name}: {json.dumps(value)}" for name, value in parameters_of(record, method).items())
     name = str(Path(method).resolve()) if method.endswith(".py") else method
     return f"{{{name}: {{{given}}}}}"
 

@@ -6,7 +6,7 @@ lies beside the results, in DIR/<key>.model, and what was found is for that mode
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from harness.experiment.file import Experiment, Method
 from harness.experiment.naming import label_of, load_method, user_folders
 from harness.progress import Progress
 from harness.runner.engine import LocalEngine
-from harness.search import result as found
 from harness.search import stage as searching
 from harness.search.progress_line import search_progress
+from harness.search.result import entry_of
 from harness.search.work import Measures
 from harness.store import SearchRecord, key_of, read_search
 from harness.tools.train_alone import train_alone
@@ -45,21 +45,12 @@ def search(
     `given` are the method's parameters as a user writes them; `search_seed` comes from `seeds`. `fine_tune` is the
     recipe of the training between two searches and its settings, as in an experiment.
     """
-    cls = load_method("search", extender, user_folders())
-    if not issubclass(cls, SearchedExtender):
-        raise ValueError(f"{extender} has nothing to search; its plan follows from the model's configuration")
-    made, label = [], label_of(extender)
-    for seed in seeds:
-        method = parameters.make(label, cls, {"search_seed": seed, **given}, {"target_length": target_length})
-        made.append(Method(label if len(seeds) == 1 else f"{label} seed {seed}", method))
-    if method.searched:
-        raise ValueError(f"{extender} has all its numbers already; leave out those that are to be searched")
     experiment = Experiment(
         name="search",
         model=model,
         target_length=target_length,
         lengths=(target_length,),
-        methods=tuple(made),
+        methods=_methods(extender, given, target_length, seeds),
         tests=(),
         dtype=dtype,
         attention=attention,
@@ -70,21 +61,35 @@ def search(
     check(experiment, base.rope)
     planned = searching.planned(experiment.methods, base)
     if fine_tune is not None:
-        planned = [_with_fine_tuning(one, fine_tune) for one in planned]
-    waiting = [one for one in planned if not searching.finished(folder, one.key)]
-    if waiting:
-        with engine.open() as session_of:
-            for one in waiting:
-                with search_progress(one.method.label) as shown, ExitStack() as trained:
-                    tune = None
-                    if fine_tune is not None:
-                        tune = _tuner(one, extender, experiment, folder, fine_tune, progress, trained)
-                    session = session_of(one.method)
-                    content = searching.run_search(one, base, session, folder, progress=shown, tune=tune)
-                if content["error"]:
-                    raise ValueError(f"{one.method.label}: {content['error']}")
-    results = [read_search(folder, one.key) for one in planned]
-    return [one for one in results if one is not None]
+        planned = [_with_fine_tuning(search, fine_tune) for search in planned]
+    waiting = [search for search in planned if not searching.finished(folder, search.key)]
+    with engine.open() if waiting else nullcontext() as session_of:
+        for search in waiting:
+            assert session_of is not None
+            with search_progress(search.method.label) as shown, ExitStack() as trained:
+                tune = None
+                if fine_tune is not None:
+                    tune = _tuner(search, extender, experiment, folder, fine_tune, progress, trained)
+                session = session_of(search.method)
+                record = searching.run_search(search, base, session, folder, progress=shown, tune=tune)
+            if record["error"]:
+                raise ValueError(f"{search.method.label}: {record['error']}")
+    records = [read_search(folder, search.key) for search in planned]
+    return [record for record in records if record is not None]
+
+
+def _methods(extender: str, given: Mapping[str, Any], target_length: int, seeds: Sequence[int]) -> tuple[Method, ...]:
+    """The method once for every seed. Raises ValueError when there is nothing to search."""
+    cls = load_method("search", extender, user_folders())
+    if not issubclass(cls, SearchedExtender):
+        raise ValueError(f"{extender} has nothing to search; its plan follows from the model's configuration")
+    methods, label = [], label_of(extender)
+    for seed in seeds:
+        method = parameters.make(label, cls, {"search_seed": seed, **given}, {"target_length": target_length})
+        if method.searched:
+            raise ValueError(f"{extender} has all its numbers already; leave out those that are to be searched")
+        methods.append(Method(label if len(seeds) == 1 else f"{label} seed {seed}", method))
+    return tuple(methods)
 
 
 def _with_fine_tuning(search: searching.Search, fine_tune: tuple[str, Mapping[str, Any]]) -> searching.Search:
@@ -133,32 +138,28 @@ def _tuner(
     return tune
 
 
-def table(content: Mapping[str, Any], folder: Path, extender: str) -> list[str]:
-    """What a search of that method, a name or a path, found, in lines for a terminal."""
-    cost = content["cost"]
-    loss = "unknown" if content["loss"] is None else f"{content['loss']:.4f} nats per scored token"
+def table(record: SearchRecord, folder: Path, extender: str) -> list[str]:
+    """What the search of that method, a name or a path, ended at, in lines for a terminal."""
+    cost = record["cost"]
+    loss = "unknown" if record["loss"] is None else f"{record['loss']:.4f} nats per scored token"
     lines = [
-        f"{content['label']}: {cost['candidates']} candidates, {cost['evaluations']} forward passes, "
+        f"{record['label']}: {cost['candidates']} candidates, {cost['evaluations']} forward passes, "
         f"{cost['token_forwards']:,} token-forwards, {cost['seconds']:.0f} s; loss {loss}"
     ]
-    lines += [f"  {name} = {_short(value)}" for name, value in content["found"].items()]
-    if content["held_out"]:
-        parts = [f"{name} {'NaN' if x is None else f'{x:.4f}'}" for name, x in content["held_out"].items()]
-        lines.append(f"  on {content['held_out_samples']} held-out texts: {', '.join(parts)}")
-    path = folder / f"{content['key']}.json"
-    lines.append(f"  {path}")
-    target = content["identity"]["target_length"]
-    lines.append(
-        f"  use it in an experiment with target_length {target}: extenders: [{found.entry_of(content, extender)}]"
-    )
-    if "fine_tune" in content["identity"]:
-        lines.append(
-            f"  they are for the model that was trained on the way: model: {model_folder(folder, content['key'])}"
-        )
+    lines += [f"  {name} = {_short(value)}" for name, value in record["found"].items()]
+    if record["held_out"]:
+        parts = [f"{name} {'NaN' if x is None else f'{x:.4f}'}" for name, x in record["held_out"].items()]
+        lines.append(f"  on {record['held_out_samples']} held-out texts: {', '.join(parts)}")
+    lines.append(f"  {folder / record['key']}.json")
+    target, entry = record["identity"]["target_length"], entry_of(record, extender)
+    lines.append(f"  use it in an experiment with target_length {target}: extenders: [{entry}]")
+    if "fine_tune" in record["identity"]:
+        trained = model_folder(folder, record["key"])
+        lines.append(f"  they are for the model that was trained on the way: model: {trained}")
     return lines
 
 
 def _short(value: Any) -> str:
     if isinstance(value, list) and value and isinstance(value[0], int | float):
-        return "[" + ", ".join(f"{one:.4g}" for one in value) + "]"
+        return "[" + ", ".join(f"{number:.4g}" for number in value) + "]"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
