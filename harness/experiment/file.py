@@ -114,9 +114,17 @@ def find(name: str) -> Path:
     raise ValueError(f"no experiment is named {name!r}; {parameters.hint(name, shipped())}")
 
 
-def named_method(where: str, name: str, given: Mapping[str, Any], target_length: int) -> Method:
-    """A method as a command names it, with what the user gave for its parameters. Raises ValueError, one line."""
-    cls, label = load_method(where, name, user_folders()), label_of(name)
+def named_method(where: str, name: str | type[Extender], given: Mapping[str, Any], target_length: int) -> Method:
+    """A method as a command names it, or its class, with what the user gave for its parameters.
+
+    Raises ValueError, one line.
+    """
+    if isinstance(name, type):
+        if not issubclass(name, Extender):
+            raise ValueError(f"{where}: {name.__name__} is no method; a method's class is made from Extender")
+        cls, label = name, name.__name__
+    else:
+        cls, label = load_method(where, name, user_folders()), label_of(name)
     return Method(label, parameters.make(label, cls, given, {"target_length": target_length}))
 
 

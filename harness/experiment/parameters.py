@@ -6,15 +6,18 @@ experiments.
 
 import dataclasses
 import difflib
+import functools
+import inspect
 import math
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 Made = TypeVar("Made")
+Given = ParamSpec("Given")
 
 
 def hint(word: object, allowed: Iterable[str]) -> str:
@@ -32,6 +35,29 @@ def check_keys(where: str, given: Mapping[Any, Any], allowed: Iterable[str], wha
     for key in given:
         if key not in allowed:
             raise ValueError(f"{where}: unknown {what} {key!r}; {hint(key, allowed)}")
+
+
+def strict(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """The same function, for which a wrong keyword or a missing argument is a ValueError of one line, as all else."""
+    signature = inspect.signature(function)
+    named = [
+        name for name, parameter in signature.parameters.items() if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    open_ended = len(named) < len(signature.parameters)
+
+    @functools.wraps(function)
+    def strictly(*args: Given.args, **given: Given.kwargs) -> Made:
+        where = function.__name__
+        if not open_ended:
+            check_keys(where, given, named, "keyword")
+        try:
+            signature.bind(*args, **given)
+        except TypeError as error:
+            meant = [f"; unknown is {key!r}, {hint(key, named)}" for key in given if key not in named]
+            raise ValueError(f"{where}: {error}{''.join(meant)}") from None
+        return function(*args, **given)
+
+    return strictly
 
 
 def make(where: str, cls: type[Made], given: Mapping[str, Any], fixed: Mapping[str, Any]) -> Made:

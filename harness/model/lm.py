@@ -52,6 +52,7 @@ class ExtendedLM(Tokens):
     ) -> None:
         super().__init__(loaded.tokenizer)
         self.model: Any = loaded.model
+        self.loaded = loaded
         self.spec = loaded.spec
         self.extender = extender
         self.rotary = rotary

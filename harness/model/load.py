@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging
 
 from extenders.base import RopeSpec
-from harness.model.files import shipped_models, tokenizer_files, weight_files, weights_hash
+from harness.model.files import shipped_models, tokenizer_files, tokenizer_hash, weight_files, weights_hash
 from harness.model.locate import model_folder
 from harness.model.options import ATTENTION, DTYPES
 from harness.model.packaged import PACKAGED
@@ -39,6 +39,7 @@ class LoadedModel:
     dtype: str  # "float32", "bfloat16" or "float16"
     attention: str  # the kernel that really runs, which may differ from the one asked for
     source: str  # name of a shipped model, folder, or hub id with its commit
+    tokenizer_hash: str = ""  # over the tokenizer's files; "": unknown, and prompts are not kept
 
 
 def load_model(
@@ -84,6 +85,7 @@ def load_model(
         dtype,
         str(model.config._attn_implementation),
         _source(name, folder),
+        tokenizer_hash(folder),
     )
 
 

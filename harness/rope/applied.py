@@ -63,6 +63,11 @@ class Applied:
         self._dtype = dtype
         self.use(RopePlan.as_trained(spec))
 
+    @property
+    def live(self) -> bool:
+        """False once the block is left: the model is as loaded, and plans that are pinned here reach it no more."""
+        return all(module.__dict__.get("forward") is forward for module, forward in self._forwards)
+
     def use(self, plans: RopePlan | Sequence[RopePlan]) -> None:
         """Pin a plan for all following forward passes; a sequence is one plan for each row of the batch.
 

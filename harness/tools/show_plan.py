@@ -4,15 +4,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from extenders.base import Extender, RopeSpec
 from harness.experiment.cells import plain, plan_of, rope_fields
 from harness.experiment.file import named_method
+from harness.model.load import LoadedModel
 from harness.model.spec import load_config, spec_from_config
 
 
 def planned(
-    extender: str,
+    extender: str | type[Extender],
     given: Mapping[str, Any],
-    model: str,
+    model: str | LoadedModel,
     target_length: int,
     length: int | None = None,
     trained_length: int | None = None,
@@ -22,10 +24,11 @@ def planned(
     Raises ValueError for an unknown method, parameter or model, or a target not above the trained length.
     """
     method = named_method("plan", extender, given, target_length)
-    rope = spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
+    rope = model.spec if isinstance(model, LoadedModel) else spec_of(model, trained_length)
+    source = model.source if isinstance(model, LoadedModel) else model
     if target_length <= rope.trained_length:
         raise ValueError(
-            f"target length {target_length} must be above the trained length {rope.trained_length} of {model}"
+            f"target length {target_length} must be above the trained length {rope.trained_length} of {source}"
         )
     length = target_length if length is None else length
     if not 1 <= length <= target_length:
@@ -34,7 +37,7 @@ def planned(
     return {
         "extender": method.label,
         "parameters": plain(method.extender.parameters()),
-        "model": model,
+        "model": source,
         "target_length": target_length,
         "length": length,
         "trained": rope_fields(rope),
@@ -46,6 +49,10 @@ def planned(
             "hash": plan.hash,
         },
     }
+
+
+def spec_of(model: str, trained_length: int | None) -> RopeSpec:
+    return spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
 
 
 def table(content: Mapping[str, Any]) -> tuple[str, list[list[str]]]:
