@@ -40,7 +40,7 @@ def test_a_search_is_read_with_its_trajectory(store: Store) -> None:
 def test_the_best_so_far_is_among_those_measured_on_the_most_texts() -> None:
     """A loss of 0.1 on one easy text is no record, and neither is 0.5 on half of the texts."""
     rows = [(2.0, 1, 10), (0.1, 1, 20), (1.5, 8, 30), (0.5, 4, 40), (1.2, 8, 50), (1.4, 8, 60)]
-    candidates = tuple(TriedCandidate(i, None, "seed", *row) for i, row in enumerate(rows))
+    candidates = tuple(TriedCandidate(i, *row) for i, row in enumerate(rows))
     search = SearchHistory("x", "longrope2", "done", "", candidates=candidates)
     assert search.best == [(10, 2.0), (20, 0.1), (30, 1.5), (50, 1.2)]
 

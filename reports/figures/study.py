@@ -54,7 +54,12 @@ def drawn(content: StudyContent) -> Figure:
     right.set_xlim(-NEAR, NEAR)
     right.axvline(0, color=style.MUTED, linewidth=0.8)
     right.set_title(f"Behind “{content['reference']}”, nats [95 %]")
-    present = {kind(line) for line in lines}
+    _legend(figure, {kind(line) for line in lines})
+    figure.text(0.985, 0.13 / height, "in brackets: forward passes", ha="right", color=style.MUTED, fontsize=8)
+    return figure
+
+
+def _legend(figure: Figure, present: set[str]) -> None:
     marks = [
         Line2D([], [], color=colour, marker="o", linestyle="", label=words)
         for name, (words, colour) in KINDS.items()
@@ -68,8 +73,6 @@ def drawn(content: StudyContent) -> Figure:
         handles=marks, loc="lower left", ncols=len(marks), frameon=False, fontsize=8, bbox_to_anchor=(0, 0),
         columnspacing=1.0, handletextpad=0.1,
     )  # fmt: skip
-    figure.text(0.985, 0.13 / height, "in brackets: forward passes", ha="right", color=style.MUTED, fontsize=8)
-    return figure
 
 
 def _loss(line: StudyLine) -> float:

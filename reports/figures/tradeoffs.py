@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures import style
@@ -71,18 +72,28 @@ def scatter(
         )  # fmt: skip
         for part in (bars.lines[0], *bars.lines[2]):
             style.tag(part, point.method)
-    sign = -1.0 if cheaper else 1.0
-    ranked = pareto.membership({p.label: (_signed(p.x, sign), p.y) for p in points})
-    front = sorted((p for p in points if ranked[p.label] == pareto.FRONT), key=lambda p: (p.x.mean, p.y.mean))
-    if len(front) > 1:
-        axes.plot([unit * p.x.mean for p in front], [100 * p.y.mean for p in front], color=style.MUTED, linewidth=0.8,
-                  linestyle=(0, (4, 3)), zorder=1)  # fmt: skip
+    _front(axes, points, unit, -1.0 if cheaper else 1.0)
     axes.set_xlabel(x_name)
     axes.set_ylabel(y_name)
     axes.margins(0.12)
     style.margins(figure, 0.5, style.label_room([p.label for p in points]), 0.42, 0.12)
     axes.autoscale_view()
-    places = [axes.transData.transform((unit * p.x.mean, 100 * p.y.mean)) * 72 / figure.dpi for p in points]
+    _names(axes, points, unit)
+    return figure
+
+
+def _front(axes: Axes, points: Sequence[Point], unit: float, sign: float) -> None:
+    """Join the methods that nothing beats on both axes; `sign` is -1 where less is better on the x axis."""
+    ranked = pareto.membership({p.label: (_signed(p.x, sign), p.y) for p in points})
+    front = sorted((p for p in points if ranked[p.label] == pareto.FRONT), key=lambda p: (p.x.mean, p.y.mean))
+    if len(front) > 1:
+        axes.plot([unit * p.x.mean for p in front], [100 * p.y.mean for p in front], color=style.MUTED, linewidth=0.8,
+                  linestyle=(0, (4, 3)), zorder=1)  # fmt: skip
+
+
+def _names(axes: Axes, points: Sequence[Point], unit: float) -> None:
+    """Write the methods' names beside their points, moved apart where they would overlap."""
+    places = [axes.transData.transform((unit * p.x.mean, 100 * p.y.mean)) * 72 / axes.figure.dpi for p in points]
     heights = [float(place[1]) for place in places]
     for point, height, moved in zip(points, heights, style.spread(heights, 11), strict=True):
         where: dict[str, Any] = {"xytext": (7, moved - height + 6), "textcoords": "offset points", "fontsize": 8.5}
@@ -90,7 +101,6 @@ def scatter(
             axes.annotate(point.label, (unit * point.x.mean, 100 * point.y.mean), color=style.INK, **where),
             point.method,
         )
-    return figure
 
 
 def _signed(value: Estimate, sign: float) -> Estimate:

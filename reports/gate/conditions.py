@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.store import Store, canonical
+from harness.store import CellRecord, Run, Store, canonical
 from reports.numbers import frame
 from reports.numbers.frame import CONTROL
 
@@ -36,13 +36,38 @@ CONDITIONS = {
 
 
 @dataclass(frozen=True)
+class CellOrigin:
+    """How a cell was made. `identity` is what its key was hashed from; empty where the cell does not say."""
+
+    identity: Mapping[str, Any]
+    engine: str | None
+
+
+UNKNOWN_ORIGIN = CellOrigin({}, None)
+
+
+@dataclass(frozen=True)
+class ComparedCell:
+    """A planned cell with what became of it, and how it was made."""
+
+    key: str
+    category: str
+    unit: str
+    samples: int
+    seeded: bool  # False where every seed asks the same samples
+    status: str  # done, failed, missing
+    reason: str  # why there is no result
+    origin: CellOrigin
+
+
+@dataclass(frozen=True)
 class Side:
     """One method in one store."""
 
     name: str  # of the folder, as the user wrote it
     label: str
-    run: Mapping[str, Any]
-    cells: Mapping[CellPlace, Mapping[str, Any]]  # planned line, with identity and provenance of the cell
+    run: Run
+    cells: Mapping[CellPlace, ComparedCell]
     rows: Mapping[CellPlace, pd.DataFrame]  # sample → score, prompt
 
     @property
@@ -56,10 +81,10 @@ class Side:
     def absent(self) -> list[str]:
         """Cells without a result."""
         return [
-            f"{self.name}: {task} at {length} tokens, seed {seed} is {cell['status']}"
-            + (f" ({cell['reason']})" if cell["status"] == "failed" else "")
+            f"{self.name}: {task} at {length} tokens, seed {seed} is {cell.status}"
+            + (f" ({cell.reason})" if cell.status == "failed" else "")
             for (task, length, seed), cell in self.cells.items()
-            if cell["status"] != "done"
+            if cell.status != "done"
         ]
 
 
@@ -88,7 +113,7 @@ class OpenedStore:
 
     name: str
     frames: frame.Frames
-    contents: Mapping[str, Mapping[str, Any]]  # cell key → identity and engine
+    origins: Mapping[str, CellOrigin]  # by cell key
 
     @property
     def labels(self) -> list[str]:
@@ -104,12 +129,12 @@ class OpenedStore:
             )
         }
         planned = {
-            (str(cell["task"]), int(cell["length"]), int(cell["seed"])): {
-                **cell,
-                **self.contents.get(str(cell["key"]), {"identity": {}, "engine": None}),
-            }
-            for cell in mine.to_dict("records")
-        }
+            (str(cell.task), int(cell.length), int(cell.seed)): ComparedCell(
+                str(cell.key), str(cell.category), str(cell.unit), int(cell.samples), bool(cell.seeded),
+                str(cell.status), str(cell.reason), self.origins.get(str(cell.key), UNKNOWN_ORIGIN),
+            )
+            for cell in mine.itertuples()
+        }  # fmt: skip
         return Side(self.name, label, self.frames.run, planned, by_place)
 
 
@@ -117,20 +142,20 @@ def opened(folder: Path) -> OpenedStore:
     """Raises ValueError when the folder holds no store, or one that describes no run."""
     store = Store.open(Path(folder))
     frames = frame.read(store)
-    contents = {}
-    for planned, content in store.cells():
-        if content is not None:
-            identity, where = content.get("identity"), content.get("provenance")
-            contents[str(planned["key"])] = {
-                "identity": identity if isinstance(identity, dict) else {},
-                "engine": where.get("engine") if isinstance(where, dict) else None,
-            }
-    return OpenedStore(str(folder), frames, contents)
+    origins = {str(planned["key"]): _origin(record) for planned, record in store.cells() if record is not None}
+    return OpenedStore(str(folder), frames, origins)
+
+
+def _origin(record: CellRecord) -> CellOrigin:
+    identity, where = record.get("identity"), record.get("provenance")
+    return CellOrigin(
+        identity if isinstance(identity, dict) else {}, where.get("engine") if isinstance(where, dict) else None
+    )
 
 
 def unequal_conditions(base: Side, candidate: Side) -> Iterator[UnequalCondition]:
     """Everything that differs between two methods' stores and should not."""
-    models = [side.run.get("model") or {} for side in (base, candidate)]
+    models: list[Mapping[str, Any]] = [side.run.get("model") or {} for side in (base, candidate)]
     yield from _unequal("model", "base model", "", *(model.get("weights_hash") for model in models))
     windows = [(model.get("rope") or {}).get("trained_length") for model in models]
     yield from _unequal("window", "trained length", "", *windows)
@@ -158,12 +183,12 @@ def _only(place: CellPlace, here: Side, there: Side) -> UnequalCondition:
 def _cell(place: CellPlace, base: Side, candidate: Side) -> Iterator[UnequalCondition]:
     first, second = base.cells[place], candidate.cells[place]
     where = f"{place[0]} at {place[1]} tokens"
-    for name in ("category", "unit"):
-        yield from _unequal("kind", f"{name} of the test", where, first[name], second[name])
-    yield from _unequal("samples", "samples", where, first["samples"], second["samples"])
-    if first["status"] != "done" or second["status"] != "done":
+    yield from _unequal("kind", "category of the test", where, first.category, second.category)
+    yield from _unequal("kind", "unit of the test", where, first.unit, second.unit)
+    yield from _unequal("samples", "samples", where, first.samples, second.samples)
+    if first.status != "done" or second.status != "done":
         return  # said elsewhere
-    mine, other = dict(first["identity"]), dict(second["identity"])
+    mine, other = first.origin.identity, second.origin.identity
     if not mine or not other:
         yield UnequalCondition("results", "a cell does not say how it was made; run it again", where)
         return
@@ -174,7 +199,7 @@ def _cell(place: CellPlace, base: Side, candidate: Side) -> Iterator[UnequalCond
     yield from _unequal("decoding", "budget of new tokens", where, *decoding)
     for name in sorted((task.keys() | other_task.keys()) - {"unit"}):
         yield from _unequal("tests", f"{name} of the test", where, task.get(name), other_task.get(name))
-    yield from _unequal("engine", "engine", where, first["engine"], second["engine"])
+    yield from _unequal("engine", "engine", where, first.origin.engine, second.origin.engine)
     yield from _prompts(where, base.rows[place], candidate.rows[place])
 
 

@@ -135,7 +135,7 @@ def _notes(
     for base, candidate in sides:
         changed = same = 0
         for place, cell in base.cells.items():
-            if place in candidate.cells and cell["key"] == candidate.cells[place]["key"]:
+            if place in candidate.cells and cell.key == candidate.cells[place].key:
                 same += 1
                 changed += not base.rows[place]["score"].equals(candidate.rows[place]["score"])
         if changed:

@@ -35,8 +35,8 @@ def groups(base: Side, candidate: Side) -> list[Group]:
         ours, theirs = base.rows[place]["score"], candidate.rows[place]["score"]
         shared = ours.index.intersection(theirs.index)
         pair = (theirs.loc[shared].to_numpy(dtype=np.float64), ours.loc[shared].to_numpy(dtype=np.float64))
-        key = (str(cell["category"]), str(cell["unit"]), length)
-        paired = PairedScores(seed, bool(cell.get("seeded", True)), tuple(shared), *pair)
+        key = (cell.category, cell.unit, length)
+        paired = PairedScores(seed, cell.seeded, tuple(shared), *pair)
         tests.setdefault(key, {}).setdefault(task, []).append(paired)
     label = base.label if base.label == candidate.label else f"{candidate.label} against {base.label}"
     trained = base.trained or candidate.trained

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.store import canonical
+from harness.store import Condition, Ledger, canonical
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ConditionValue:
 
 
 @dataclass(frozen=True)
-class Condition:
+class AuditedCondition:
     name: str
     colour: str
     word: str
@@ -34,19 +34,19 @@ class Condition:
 
 @dataclass(frozen=True)
 class Audit:
-    conditions: tuple[Condition, ...]
+    conditions: tuple[AuditedCondition, ...]
     controlled: bool
     sentence: str
     remarks: tuple[str, ...] = ()  # what breaks no condition and has to be known all the same
     tag: str = ""  # the verdict in a few words, with what limits it
 
 
-def audit(ledger: Mapping[str, Any], labels: Sequence[str]) -> Audit:
+def audit(ledger: Ledger | None, labels: Sequence[str]) -> Audit:
     """'Controlled' has to be earned: two methods or more, and every condition that must be equal is recorded and is.
 
     Some conditions are judged within groups of methods, as the ledger says; the sentence and the tag then say so too.
     """
-    conditions = tuple(_condition(entry, labels) for entry in ledger.get("conditions") or [])
+    conditions = tuple(_condition(entry, labels) for entry in (ledger.get("conditions") if ledger else None) or [])
     must = [condition for condition in conditions if condition.must_be_equal]
     broken = [condition.name for condition in must if condition.colour != "green"]
     differ = [condition.name for condition in conditions if condition.colour == "amber"]
@@ -63,14 +63,14 @@ def audit(ledger: Mapping[str, Any], labels: Sequence[str]) -> Audit:
         sentence = f"Controlled: all {len(must)} conditions that must be equal are{narrower}."
     if differ:
         sentence += f" Different between methods, as may be: {', '.join(differ)}."
-    remarks = [remark for remark in ledger.get("remarks") or [] if isinstance(remark, Mapping)]
+    remarks = [remark for remark in (ledger.get("remarks") if ledger else None) or [] if isinstance(remark, Mapping)]
     limits = [str(remark["tag"]) for remark in remarks if remark.get("tag")]
     words = "✓ controlled comparison" if controlled else "✗ not a controlled comparison"
     tag = f"{words} ({', '.join(limits)})" if controlled and limits else words
     return Audit(conditions, controlled, sentence, tuple(str(remark.get("text", "")) for remark in remarks), tag)
 
 
-def _condition(entry: Mapping[str, Any], labels: Sequence[str]) -> Condition:
+def _condition(entry: Condition, labels: Sequence[str]) -> AuditedCondition:
     values, must = entry.get("values") or {}, bool(entry.get("must_be_equal"))
     written = {label: canonical(values[label]) for label in labels if values.get(label) is not None}
     groups = _groups(entry, labels)
@@ -101,10 +101,10 @@ def _condition(entry: Mapping[str, Any], labels: Sequence[str]) -> Condition:
         text = _rounded(value) or full
         shown.append(ConditionValue(text if len(text) <= 18 else f"{text[:12]}…", colours[label], full))
     name = str(entry.get("condition", ""))
-    return Condition(name, "green" if equal else wrong, word, must, tuple(shown), within)
+    return AuditedCondition(name, "green" if equal else wrong, word, must, tuple(shown), within)
 
 
-def _groups(entry: Mapping[str, Any], labels: Sequence[str]) -> list[list[str]]:
+def _groups(entry: Condition, labels: Sequence[str]) -> list[list[str]]:
     """Groups of methods within which a condition is judged: those of the ledger, else all methods together."""
     among = entry.get("among")
     if among is None:

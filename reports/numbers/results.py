@@ -118,7 +118,7 @@ class Results:
 
     @cached_property
     def audit(self) -> Audit:
-        return audit(self.frames.run.get("ledger") or {}, self.frames.labels)
+        return audit(self.frames.run.get("ledger"), self.frames.labels)
 
     @cached_property
     def failures(self) -> Failures:

@@ -17,8 +17,6 @@ class TriedCandidate:
     """A candidate of a search at its last and most exact evaluation. `spent` counts token-forwards up to then."""
 
     number: int
-    parent: int | None
-    operator: str
     loss: float  # nats per scored token
     samples: int
     spent: float
@@ -98,10 +96,7 @@ def _candidates(lines: list[Any]) -> tuple[TriedCandidate, ...]:
     for line in lines:
         if not isinstance(line, Mapping):
             continue
-        loss, candidate, parent = number(line.get("loss")), line.get("candidate"), line.get("parent")
+        loss, candidate = number(line.get("loss")), line.get("candidate")
         if isinstance(candidate, int) and not math.isnan(loss):
-            last[candidate] = TriedCandidate(
-                candidate, parent if isinstance(parent, int) else None, str(line.get("operator", "")), loss,
-                whole(line.get("samples")), number(line.get("spent")),
-            )  # fmt: skip
+            last[candidate] = TriedCandidate(candidate, loss, whole(line.get("samples")), number(line.get("spent")))
     return tuple(candidate for candidate in last.values() if not math.isnan(candidate.spent))

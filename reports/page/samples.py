@@ -122,12 +122,6 @@ def _pack(block: Mapping[str, Any]) -> str:
     return base64.b64encode(packed).decode("ascii")
 
 
-def unpack(block: str) -> dict[str, Any]:
-    """What the browser does with a block."""
-    content: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(block), -zlib.MAX_WBITS))
-    return content
-
-
 def _cells(scores: Scores, places: Mapping[tuple[str, int, int], int]) -> dict[str, Any]:
     """Every planned cell: its methods m, task t, length l, seed s, unit u, category k, status st, samples n, mean,
     block b, and how many answers failed in which way f."""

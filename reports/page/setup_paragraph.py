@@ -1,10 +1,10 @@
 """The paragraph on the experimental setup, written from the ledger: conditions, software, and how tests were made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from harness.store import canonical
-from reports.numbers.audit import Audit, Condition
+from harness.store import Run, StoredMethod, canonical
+from reports.numbers.audit import Audit, AuditedCondition
 from reports.numbers.frame import Frames
 from reports.numbers.grid import tokens
 from reports.numbers.scores import Scores
@@ -89,7 +89,7 @@ def _statistics(frames: Frames, audit: Audit, printed: Sequence[str]) -> str:
     return " ".join(sentences)
 
 
-def _method(method: Mapping[str, Any]) -> str:
+def _method(method: StoredMethod) -> str:
     given = {name: value for name, value in (method.get("parameters") or {}).items() if value is not None}
     parameters = ", ".join(f"{name} {_text(value)}" for name, value in sorted(given.items()))
     kind = method.get("extender", "")
@@ -97,7 +97,7 @@ def _method(method: Mapping[str, Any]) -> str:
     return f"{head} with {parameters}" if parameters else head
 
 
-def _listed(conditions: Sequence[Condition], run: Mapping[str, Any]) -> str:
+def _listed(conditions: Sequence[AuditedCondition], run: Run) -> str:
     """Every condition with its one value, or with the value of each method where they differ."""
     recorded = {str(entry.get("condition")): entry.get("values") or {} for entry in run["ledger"]["conditions"]}
     parts = []

@@ -38,7 +38,6 @@ BASES = (
 class PublishedPaper:
     id: str
     name: str
-    year: int
     source: str
     test_version: str
 
@@ -113,9 +112,7 @@ def claims() -> tuple[Claim, ...]:
 def papers() -> dict[str, PublishedPaper]:
     with (FOLDER / "papers.csv").open(encoding="utf-8", newline="") as file:
         return {
-            line["id"]: PublishedPaper(
-                line["id"], line["name"], int(line["year"]), line["source"], line["test_version"]
-            )
+            line["id"]: PublishedPaper(line["id"], line["name"], line["source"], line["test_version"])
             for line in csv.DictReader(file)
         }
 

@@ -123,11 +123,7 @@ def markdown() -> str:
         "| length | all 13 tasks | the other is ahead without | lead then |",
         "|--:|--:|:--|--:|",
     ]
-    for length in LCEG_LENGTHS:
-        leads = left_out(length=length)
-        flips = ", ".join(leads.flips) or "none"
-        then = ", ".join(f"{value:+.2f}" for value in leads.flips.values()) or "–"
-        lines.append(f"| {length:,} | {leads.all_tasks:+.2f} | {flips} | {then} |".replace("-", "−"))
+    lines += [_lead_line(left_out(length=length)) for length in LCEG_LENGTHS]
     lines += [
         "",
         "Only NTK had its scale searched, and NTK ran on another engine than PI, so the lead at 32k, one task wide,",
@@ -142,16 +138,25 @@ def markdown() -> str:
         "| part | model | with | without | difference | standard error | z | p | |",
         "|:--|:--|--:|--:|--:|--:|--:|--:|:--|",
     ]
-    for ablation in ablations():
-        word = "clear" if ablation.p < 0.05 else "within noise"
-        p = "<0.001" if ablation.p < 0.001 else f"{ablation.p:.3f}"
-        lines.append(
-            f"| {ablation.what} | {ablation.model} | {ablation.full:.2f} | {ablation.ablated:.2f} "
-            f"| {ablation.difference:+.2f} | {ablation.error:.2f} | {ablation.z:.1f} | {p} | {word} |"
-        )
+    lines += map(_ablation_line, ablations())
     lines += [
         "",
         "Paired by sample the same differences would be sharper, but the samples were not published. That is why this",
         "project stores every answer.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _lead_line(lead: LeftOut) -> str:
+    flips = ", ".join(lead.flips) or "none"
+    then = ", ".join(f"{value:+.2f}" for value in lead.flips.values()) or "–"
+    return f"| {lead.length:,} | {lead.all_tasks:+.2f} | {flips} | {then} |".replace("-", "−")
+
+
+def _ablation_line(ablation: Ablation) -> str:
+    word = "clear" if ablation.p < 0.05 else "within noise"
+    p = "<0.001" if ablation.p < 0.001 else f"{ablation.p:.3f}"
+    return (
+        f"| {ablation.what} | {ablation.model} | {ablation.full:.2f} | {ablation.ablated:.2f} "
+        f"| {ablation.difference:+.2f} | {ablation.error:.2f} | {ablation.z:.1f} | {p} | {word} |"
+    )

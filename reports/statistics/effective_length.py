@@ -137,7 +137,13 @@ def effective_length(
         return EffectiveLength(rule, threshold, note="the score that the rule compares with is 0")
     if rule.of == OWN and len(places) < 2:
         return EffectiveLength(rule, threshold, note="only one length was tested, and it is the rule's own reference")
+    return _reached(places, parts, rule, threshold, reference)
 
+
+def _reached(
+    places: list[int], parts: list[Estimate], rule: Rule, threshold: float, reference: Estimate | None
+) -> EffectiveLength:
+    """Where scores `parts` at tested lengths `places` pass the threshold, and how sure that is."""
     passes = [part.mean >= threshold for part in parts]
     good = passes.index(False) if False in passes else len(passes)
     grid, mean, low, high = _curve(places, parts, rule, reference)

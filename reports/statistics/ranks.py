@@ -31,7 +31,6 @@ class Stability:
     lead: float
     tests: int
     without: tuple[Flip, ...]  # other winners when one test is left out
-    categories: Mapping[str, tuple[str, float]]  # winner inside each category, and its lead
     balanced: tuple[str, float]  # winner when categories weigh alike, and its lead
 
     @property
@@ -79,11 +78,10 @@ def stability(means: pd.DataFrame, categories: Mapping[str, str] | None = None) 
         if rest[other] > rest[winner]:
             without.append(Flip(f"without {test}", other, float(rest[other] - rest[winner])))
     by_category = means.groupby(pd.Series(groups), sort=False).mean()
-    inside = {str(name): _lead(line)[::2] for name, line in by_category.iterrows()}
     balanced = by_category.mean()
     name = winner if balanced[winner] >= balanced.max() else _lead(balanced)[0]
     ahead = float(balanced[name] - balanced.drop(name).max())
-    return Stability(winner, second, lead, len(means), tuple(without), inside, (name, ahead))
+    return Stability(winner, second, lead, len(means), tuple(without), (name, ahead))
 
 
 def _lead(means: pd.Series) -> tuple[str, str, float]:

@@ -62,25 +62,27 @@ def two_level(
         error = float(scores.std(ddof=1)) / math.sqrt(samples) if samples > 1 else 0.0
         return TwoLevel(estimate(scores[0], name, bounded), error, float(samples - 1), paired_t(scores[0]))
     mean = float(scores.mean())
-    of_seed, freedom_of_seed = between_seeds(scores), seeds - 1.0
-    if pooled is not None:
-        of_seed, freedom_of_seed = max(of_seed, pooled.value), pooled.freedom
-    if samples < 2:
-        variance, freedom = of_seed / seeds, freedom_of_seed
-    elif not same_samples:
-        within = within_seeds(scores, same_samples)
-        levels = [(of_seed / scores.size, freedom_of_seed), (within / scores.size, float(seeds * (samples - 1)))]
-        variance, freedom = max(
-            levels, key=lambda level: float(stdtrit(level[1], 0.5 + LEVEL / 2)) * math.sqrt(level[0])
-        )
-    else:
-        of_sample = seeds * float(np.var(scores.mean(axis=0), ddof=1))
-        of_rest = within_seeds(scores, same_samples)
-        variance, freedom = _crossed(of_seed, of_sample, of_rest, freedom_of_seed, seeds, samples)
+    variance, freedom = _of_mean(scores, same_samples, pooled)
     error = math.sqrt(variance)
     # Nothing varies: then the seeds' signs are all there is.
     p = min(1.0, 2 * float(stdtr(freedom, -abs(mean) / error))) if error > 0 else paired_t(scores.mean(axis=1))
     return TwoLevel(_interval(mean, variance, freedom, scores.size, bounded), error, freedom, p)
+
+
+def _of_mean(scores_SN: Array, same_samples: bool, pooled: MeanSquare | None) -> tuple[float, float]:
+    """(variance of the mean, degrees of freedom) over several seeds."""
+    seeds, samples = scores_SN.shape
+    of_seed, freedom = between_seeds(scores_SN), seeds - 1.0
+    if pooled is not None:
+        of_seed, freedom = max(of_seed, pooled.value), pooled.freedom
+    if samples < 2:
+        return of_seed / seeds, freedom
+    of_rest = within_seeds(scores_SN, same_samples)
+    if same_samples:
+        of_sample = seeds * float(np.var(scores_SN.mean(axis=0), ddof=1))
+        return _crossed(of_seed, of_sample, of_rest, freedom, seeds, samples)
+    levels = [(of_seed / scores_SN.size, freedom), (of_rest / scores_SN.size, float(seeds * (samples - 1)))]
+    return max(levels, key=lambda level: float(stdtrit(level[1], 0.5 + LEVEL / 2)) * math.sqrt(level[0]))
 
 
 def between_seeds(scores_SN: Array) -> float:
