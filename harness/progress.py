@@ -43,7 +43,7 @@ def work(cell: Cell) -> float:
 
 
 def spoken(seconds: float | None) -> str:
-    """A duration as one says it."""
+    """A duration in words."""
     if seconds is None:
         return "time left unknown yet"
     if seconds < 90:
@@ -62,9 +62,6 @@ class Progress(Protocol):
         """Before the first cell: what is to be computed, out of how many, and how many cells together."""
 
     def begin(self, cell: Cell) -> None: ...
-
-    def sample(self) -> None:
-        """One sample of the current cell is done."""
 
     def end(self, cell: Cell, seconds: float, error: str) -> None:
         """The cell is stored; `error` is "" or one line."""
@@ -89,9 +86,6 @@ class Lines:
     def begin(self, cell: Cell) -> None:
         pass
 
-    def sample(self) -> None:
-        pass
-
     def end(self, cell: Cell, seconds: float, error: str) -> None:
         self._left.finished(cell, seconds)
         self._done += 1
@@ -103,7 +97,7 @@ class Lines:
 
 
 class Bar:
-    """A bar over all cells and the samples within them. Failed cells are printed above it and stay."""
+    """A bar over all cells. Failed cells are printed above it and stay."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -117,7 +111,6 @@ class Bar:
         self._left = TimeLeft(())
         self._base = 0.0
         self._started = time.monotonic()
-        self._current: Cell | None = None
 
     def say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
@@ -128,12 +121,7 @@ class Bar:
         self._bar.start()
 
     def begin(self, cell: Cell) -> None:
-        self._current = cell
         self._bar.update(self._task, description=cell.words)
-
-    def sample(self) -> None:
-        assert self._current is not None
-        self._bar.advance(self._task, 1 / (self._current.samples + 1))  # the last part is the cell's own end
 
     def end(self, cell: Cell, seconds: float, error: str) -> None:
         self._left.finished(cell, seconds)

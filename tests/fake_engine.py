@@ -64,9 +64,6 @@ class Quiet:
     def begin(self, cell: Any) -> None:
         self.current = cell
 
-    def sample(self) -> None:
-        pass
-
     def end(self, cell: Any, seconds: float, error: str) -> None:
         self.ended.append((cell.method.label, error))
 
@@ -75,7 +72,7 @@ class Quiet:
 
 
 class FakeSession:
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, trained: Path | None = None) -> None:
         self.lm = FakeLM()
         self.token_forwards = 0
         self._method = method

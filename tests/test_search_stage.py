@@ -39,7 +39,7 @@ class SearchSession(FakeSession):
     stop_after: int | None = None
     broken = False
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, trained: Path | None = None) -> None:
         super().__init__(method)
         self.passes = 0
 

@@ -252,7 +252,7 @@ def run(recipe: Recipe = QUICK, made: Any = None, kill: int = -1, adapters: bool
     spec = spec_from_config(model.config)
     saved: list[Any] = []
 
-    def report(now: loop.Progress) -> None:
+    def report(now: loop.TrainingProgress) -> None:
         if now.step == kill:
             raise Killed
 

@@ -11,7 +11,8 @@ import pytest
 
 from extenders.training.recipe import MIXED, PLAIN, POSE, Recipe
 from extenders.training.schedule import schedule
-from harness.training.corpus import Encoder, Generated, Texts, TrainingBatches, corpus, identity, ngrams
+from harness.training.batches import TrainingBatches
+from harness.training.corpus import Encoder, Generated, Texts, corpus, identity, ngrams
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,15 @@ import fakes
 import torch
 
 from extenders.base import RopePlan
-from extenders.training.loop import train, whole
+from extenders.training.loop import train
+from extenders.training.processes import whole
 from extenders.training.recipe import MIXED
 from extenders.training.schedule import schedule
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
+from harness.training.batches import TrainingBatches
 from harness.training.context_parallel import split_of
-from harness.training.corpus import Encoder, Texts, TrainingBatches
+from harness.training.corpus import Encoder, Texts
 from harness.training.distributed import decoder_layers, shard, world
 from harness.training.objective import Objective, Plans, document_kernel
 

@@ -8,20 +8,22 @@ weights as one that was not. Under torch.distributed every process runs this loo
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from extenders.training.batch import Batch
+from extenders.training.processes import Processes, like, whole
 from extenders.training.recipe import Recipe
 
 STREAK = 50  # steps in a row with a loss above the first step's before a run counts as diverged (our choice)
 State = dict[str, Any]
+Prepare = Callable[[Batch], AbstractContextManager[Any] | None]
 
 
 class Diverged(ValueError):
@@ -40,7 +42,7 @@ class StepData:
     digests: Mapping[int, str]  # by the sequence's place in the step
 
 
-class Batches(Protocol):
+class BatchSource(Protocol):
     """All data of a run, by step."""
 
     steps: int
@@ -53,7 +55,7 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """What is reported after every step."""
 
     step: int
@@ -64,115 +66,177 @@ class Progress:
     seconds_left: float
 
 
+class CurveStep(TypedDict):
+    step: int
+    tokens: int  # so far
+    loss: dict[str, float]  # nats per token, by sequence class
+    learning_rate: float
+    gradient_norm: float
+
+
 @dataclass
-class Outcome:
+class TrainingOutcome:
     steps: int = 0
     tokens: int = 0
     scored: float = 0.0  # total weight of the targets
     seconds: float = 0.0  # over all sittings
     order: str = ""  # hash over the data in the order in which they were trained on
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[CurveStep] = field(default_factory=list)
 
 
 def train(
     objective: nn.Module,
-    batches: Batches,
+    batches: BatchSource,
     recipe: Recipe,
     *,
-    prepare: Callable[[Batch], AbstractContextManager[Any] | None],
+    prepare: Prepare,
     state: State | None = None,
     save: Callable[[State], None] | None = None,
     every_seconds: float = 30.0,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[TrainingProgress], None] = lambda _: None,
     half: bool = True,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train what requires a gradient in `objective`, a module that maps a Batch to the sum of its weighted losses.
 
     `prepare(batch)` pins the batch's RoPE plan before its forward pass; a context that it returns holds for forward
     and backward (context parallelism). `half`: bf16 autocast. `state` continues a run, `save` is given the state every
     `every_seconds` (0: every step), more seldom where saving is slow. Raises Diverged.
     """
-    device = next(objective.parameters()).device
-    world = _World(device)
-    reshard = getattr(objective, "reshard", None)
-    if reshard is not None:  # FSDP2 leaves weights whole after a forward pass without a backward one
-        reshard()
-    trained = {name: parameter for name, parameter in objective.named_parameters() if parameter.requires_grad}
-    if not trained:
-        raise ValueError("nothing of this model is to be trained; name parameters or adapters that train")
-    optimiser = torch.optim.AdamW(
-        list(trained.values()), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
-    )
-    outcome = Outcome()
+    world = Processes(next(objective.parameters()).device)
+    trained, optimiser = _optimiser(objective, recipe)
+    outcome = TrainingOutcome()
     if state is not None:
         _restore(state, trained, optimiser, outcome)
-    began, before = time.monotonic(), outcome.tokens
-    sat = outcome.seconds
-    saved_at, took = began, 0.0
-    streak = 0
-    starts = {kind: value for point in reversed(outcome.curve) for kind, value in point["loss"].items()}
+    watch, saving, clock = _Watch(outcome.curve), _Saving(every_seconds), _Clock(outcome)
     total = batches.tokens_until(batches.steps)
-    with ThreadPoolExecutor(1) as maker:  # makes the next step's data while this one is learned
-        upcoming = maker.submit(batches.at, outcome.steps) if outcome.steps < batches.steps else None
-        while upcoming is not None:
-            step = outcome.steps
-            data = upcoming.result()
-            upcoming = maker.submit(batches.at, step + 1) if step + 1 < batches.steps else None
+    with ThreadPoolExecutor(1) as maker:
+        for step, data in _made_ahead(maker, batches, outcome.steps):
             rate = recipe.learning_rate * recipe.rate(batches.tokens_until(step) / total)
             # a state is of before this step, whose forward pass draws (dropout), so generators are noted before it
             generators = _generators() if save is not None else {}
-            losses, weights = _gradients(objective, data.batches, batches.kinds, prepare, world, device, half)
-            scored = sum(weights.values())
-            loss = sum(losses[kind] * weights[kind] for kind in losses) / scored
+            losses, weights = _gradients(objective, data.batches, batches.kinds, prepare, world, half)
             norm = _norm(trained.values(), recipe.clip)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise Diverged(step + 1, f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
-            for kind, value in losses.items():
-                starts.setdefault(kind, value)
-            above = all(value > starts[kind] + 0.1 + 0.25 * abs(starts[kind]) for kind, value in losses.items())
-            streak = streak + 1 if above else 0
-            if streak >= STREAK:
-                raise Diverged(step + 1, f"the loss was above its start of {loss_words(starts)} for {STREAK} steps")
+            watch.check(step + 1, losses, weights, norm)
             # weights are kept once a loss has shown that they are good, so before this step changes them
-            wait = max(every_seconds, 20 * took) if every_seconds else 0.0  # at most a twentieth of the time
-            due = time.monotonic() - saved_at > wait
-            if save is not None and streak == 0 and world.any(due):
-                outcome.seconds = sat + time.monotonic() - began
-                saved_at = time.monotonic()
-                save({**_state(trained, optimiser, outcome), **generators})
-                took = time.monotonic() - saved_at
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            if save is not None and watch.above == 0 and world.any(saving.due):
+                outcome.seconds = clock.seconds
+                with saving:
+                    save({**_state(trained, optimiser, outcome), **generators})
+            _update(optimiser, rate)
             outcome.steps = step + 1
             outcome.tokens = batches.tokens_until(step + 1)
-            outcome.scored += scored
+            outcome.scored += sum(weights.values())
             outcome.order = _chained(outcome.order, world.gather(data.digests))
-            now = time.monotonic()
-            outcome.seconds = sat + now - began
-            outcome.curve.append(
-                {
-                    "step": outcome.steps,
-                    "tokens": outcome.tokens,
-                    "loss": {kind: round(value, 5) for kind, value in losses.items()},
-                    "learning_rate": rate,
-                    "gradient_norm": round(norm, 5),
-                }
-            )
-            speed = (outcome.tokens - before) / (now - began)
-            left = (total - outcome.tokens) / speed
-            report(Progress(outcome.steps, batches.steps, outcome.tokens, losses, speed, left))
+            outcome.seconds = clock.seconds
+            outcome.curve.append(_point(outcome, losses, rate, norm))
+            speed, left = clock.speed(outcome.tokens, total)
+            report(TrainingProgress(outcome.steps, batches.steps, outcome.tokens, losses, speed, left))
     return outcome
+
+
+def _optimiser(objective: nn.Module, recipe: Recipe) -> tuple[dict[str, Tensor], torch.optim.Optimizer]:
+    """What is trained, by name, and its optimiser. Raises ValueError when nothing is."""
+    reshard = getattr(objective, "reshard", None)
+    if reshard is not None:  # FSDP2 leaves weights whole after a forward pass without a backward one
+        reshard()
+    trained: dict[str, Tensor] = {name: weight for name, weight in objective.named_parameters() if weight.requires_grad}
+    if not trained:
+        raise ValueError("nothing of this model is to be trained; name parameters or adapters that train")
+    return trained, torch.optim.AdamW(
+        list(trained.values()), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
+    )
+
+
+def _made_ahead(maker: ThreadPoolExecutor, batches: BatchSource, first: int) -> Iterator[tuple[int, StepData]]:
+    """Every step from `first` on with its data; the next step's are made while this one is learned."""
+    upcoming = maker.submit(batches.at, first) if first < batches.steps else None
+    for step in range(first, batches.steps):
+        assert upcoming is not None
+        data = upcoming.result()
+        upcoming = maker.submit(batches.at, step + 1) if step + 1 < batches.steps else None
+        yield step, data
+
+
+def _update(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+
+
+def _point(outcome: TrainingOutcome, losses: Mapping[str, float], rate: float, norm: float) -> CurveStep:
+    """The step's point of the curve."""
+    return {
+        "step": outcome.steps,
+        "tokens": outcome.tokens,
+        "loss": {kind: round(value, 5) for kind, value in losses.items()},
+        "learning_rate": rate,
+        "gradient_norm": round(norm, 5),
+    }
+
+
+class _Watch:
+    """Sees when a run diverges. `curve` is what was trained so far. `above`: steps in a row above the start."""
+
+    def __init__(self, curve: Sequence[CurveStep]) -> None:
+        self._starts = {kind: value for point in reversed(curve) for kind, value in point["loss"].items()}
+        self.above = 0
+
+    def check(self, step: int, losses: Mapping[str, float], weights: Mapping[str, float], norm: float) -> None:
+        """Raises Diverged."""
+        loss = sum(losses[kind] * weights[kind] for kind in losses) / sum(weights.values())
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise Diverged(step, f"the loss is {loss:.4g} and the gradient's norm {norm:.4g}")
+        for kind, value in losses.items():
+            self._starts.setdefault(kind, value)
+        starts = self._starts
+        higher = all(value > starts[kind] + 0.1 + 0.25 * abs(starts[kind]) for kind, value in losses.items())
+        self.above = self.above + 1 if higher else 0
+        if self.above >= STREAK:
+            raise Diverged(step, f"the loss was above its start of {loss_words(starts)} for {STREAK} steps")
+
+
+class _Saving:
+    """When a state is saved: every so many seconds, or more seldom where saving takes above a twentieth of the time."""
+
+    def __init__(self, every_seconds: float) -> None:
+        self._every = every_seconds
+        self._saved_at, self._took = time.monotonic(), 0.0
+
+    @property
+    def due(self) -> bool:
+        wait = max(self._every, 20 * self._took) if self._every else 0.0
+        return time.monotonic() - self._saved_at > wait
+
+    def __enter__(self) -> None:
+        self._saved_at = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._took = time.monotonic() - self._saved_at
+
+
+class _Clock:
+    """Seconds of all sittings, and the speed of this one."""
+
+    def __init__(self, outcome: TrainingOutcome) -> None:
+        self._began, self._before, self._tokens = time.monotonic(), outcome.seconds, outcome.tokens
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+    def speed(self, tokens: int, total: int) -> tuple[float, float]:
+        """(tokens per second, seconds left)."""
+        speed = (tokens - self._tokens) / (time.monotonic() - self._began)
+        return speed, (total - tokens) / speed
 
 
 def _gradients(
     objective: nn.Module,
     batches: Sequence[Batch],
     kinds: Sequence[str],
-    prepare: Callable[[Batch], AbstractContextManager[Any] | None],
-    world: "_World",
-    device: torch.device,
+    prepare: Prepare,
+    world: Processes,
     half: bool,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Gradients of the step's mean loss, and by sequence class its loss and its total weight over all processes."""
@@ -184,9 +248,9 @@ def _gradients(
     if not scored > 0:
         raise ValueError("no target of this step has a weight; the data hold nothing to learn")
     for given in batches:
-        batch = given.to(device)
+        batch = given.to(world.device)
         with prepare(batch) or nullcontext():
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            with torch.autocast(world.device.type, torch.bfloat16, enabled=half):
                 loss: Tensor = objective(batch)
             # processes average their gradients: times their number it is the gradient of the sum
             (loss * (world.size / scored)).backward()
@@ -203,7 +267,7 @@ def _norm(parameters: Any, clip: float) -> float:
 
 
 def loss_words(losses: Mapping[str, float]) -> str:
-    """Losses as one says them."""
+    """Losses in words."""
     return ", ".join(f"{kind} {value:.3f}" for kind, value in losses.items()) + " nats"
 
 
@@ -218,7 +282,7 @@ def _generators() -> State:
     return {"generator": torch.get_rng_state(), "generators_cuda": cuda}
 
 
-def _state(trained: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, outcome: Outcome) -> State:
+def _state(trained: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, outcome: TrainingOutcome) -> State:
     """What a run needs to go on beside its generators, whole tensors on the CPU also where processes hold parts."""
     moments = {name: {key: whole(value) for key, value in optimiser.state[p].items()} for name, p in trained.items()}
     return {
@@ -229,7 +293,9 @@ def _state(trained: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, outc
 
 
 @torch.no_grad()
-def _restore(state: State, trained: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, outcome: Outcome) -> None:
+def _restore(
+    state: State, trained: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, outcome: TrainingOutcome
+) -> None:
     if set(state["weights"]) != set(trained):
         raise ValueError("the state to continue from belongs to another training: it holds other parameters")
     for name, parameter in trained.items():
@@ -244,47 +310,3 @@ def _restore(state: State, trained: Mapping[str, Tensor], optimiser: torch.optim
     for name, value in state["outcome"].items():
         setattr(outcome, name, value)
     outcome.curve = list(outcome.curve)
-
-
-@torch.no_grad()
-def whole(tensor: Tensor) -> Tensor:
-    """A copy of the whole tensor on the CPU; every process that holds a part must take part."""
-    full: Any = getattr(tensor, "full_tensor", None)
-    return (full() if full is not None else tensor).detach().to("cpu", copy=True)
-
-
-def like(value: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor, spread over processes as the parameter is."""
-    if not hasattr(parameter, "full_tensor"):
-        return value.to(parameter.device, copy=True)
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    assert isinstance(parameter, DTensor)
-    return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
-
-
-class _World:
-    """All processes of this run; one without torch.distributed."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self.size = torch.distributed.get_world_size() if self.distributed else 1
-
-    def sum(self, values: Tensor) -> Tensor:
-        if not self.distributed:
-            return values
-        values = values.to(self.device)
-        torch.distributed.all_reduce(values)
-        return values.cpu()
-
-    def gather(self, digests: Mapping[int, str]) -> Mapping[int, str]:
-        if not self.distributed:
-            return digests
-        parts: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(parts, dict(digests))
-        return {place: digest for part in parts for place, digest in part.items()}
-
-    def any(self, flag: bool) -> bool:
-        """The same answer in every process, else one would wait for the others for ever."""
-        return bool(self.sum(torch.tensor([float(flag)])).item())

@@ -6,7 +6,7 @@ from extenders.training.recipe import Portion, Recipe
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainingSequence:
     """One sequence of a run: the index-th of its portion."""
 
     portion: Portion
@@ -20,7 +20,7 @@ class Place:
         return "original" if self.portion.rope == "original" else f"planned for {self.target}"
 
 
-Schedule = tuple[tuple[Place, ...], ...]
+Schedule = tuple[tuple[TrainingSequence, ...], ...]
 
 
 def schedule(recipe: Recipe, tokens: int, tokens_per_step: int, window: int, target: int) -> Schedule:
@@ -43,8 +43,8 @@ def schedule(recipe: Recipe, tokens: int, tokens_per_step: int, window: int, tar
         )
     given = [0] * len(portions)
     indices = [0] * len(portions)
-    steps: list[tuple[Place, ...]] = []
-    step: list[Place] = []
+    steps: list[tuple[TrainingSequence, ...]] = []
+    step: list[TrainingSequence] = []
     total = in_step = 0
     while True:
         reach = _reach(recipe, total / tokens)
@@ -61,7 +61,7 @@ def schedule(recipe: Recipe, tokens: int, tokens_per_step: int, window: int, tar
             step, in_step = [], 0
         if full:
             return tuple(steps)
-        step.append(Place(portions[chosen], indices[chosen], size, goal))
+        step.append(TrainingSequence(portions[chosen], indices[chosen], size, goal))
         indices[chosen] += 1
         given[chosen] += size
         total += size

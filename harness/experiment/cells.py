@@ -17,7 +17,7 @@ from typing import Any
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness.experiment.file import PATHS, Experiment, Method, Test
 from harness.experiment.method_code import code_of
-from harness.store import PlannedCell, canonical, key_of
+from harness.store import PlannedCell, StoredRope, canonical, key_of
 from tasks.base import Task
 from tasks.documents import path_of
 
@@ -74,7 +74,7 @@ class Cell:
         return f"{self.method.label} · {self.test.label} · {self.length} tokens · seed {self.seed}"
 
 
-def rope_fields(rope: RopeSpec) -> dict[str, Any]:
+def rope_fields(rope: RopeSpec) -> StoredRope:
     """What a model was trained with, as it stands in JSON."""
     return {
         "rotary_dims": rope.rotary_dims,

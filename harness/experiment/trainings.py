@@ -8,6 +8,7 @@ from typing import Any
 
 from extenders.training.recipe import RECIPES, Lora, Recipe
 from harness.experiment import parameters
+from harness.store import MethodTraining
 
 NONE = "none"
 POCKET_RATE = 5e-4  # AdamW, for models of a few million weights; papers' rates are for billions
@@ -47,9 +48,9 @@ class Training:
         """The label of such a method before the training."""
         return label.removesuffix(f" + {self.label}")
 
-    @property
-    def short(self) -> dict[str, Any]:
-        return {"recipe": self.recipe.name, "tokens": self.settings.tokens}
+    def described(self, label: str) -> MethodTraining:
+        """What run.json says about the training of the method with that label."""
+        return {"base_method": self.untrained(label), "recipe": self.label, "tokens": self.settings.tokens}
 
 
 def parse_trainings(where: str, listed: Any, shared: Any, folder: Path, pocket: bool) -> tuple[Training | None, ...]:

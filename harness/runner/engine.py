@@ -4,25 +4,34 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from safetensors import safe_open
+
+from extenders.base import RopePlan, RopeSpec
 from harness.experiment.cells import Base, plan_of
 from harness.experiment.file import Experiment, Method
+from harness.model.files import tokenizer_hash, weight_files, weights_hash
+from harness.model.lm import ExtendedLM
+from harness.model.load import LoadedModel, load_model, resolved
+from harness.model.locate import model_folder
+from harness.model.spec import load_config, spec_from_config
 from harness.progress import Progress
-
-if TYPE_CHECKING:
-    from extenders.base import RopePlan, RopeSpec
-    from harness.model.lm import ExtendedLM
-    from harness.runner.run import Sessions
-    from harness.search.texts import SearchText
-    from harness.store import Store
-    from harness.training.job import Job
+from harness.rope.applied import applied
+from harness.runner.engine_contract import Sessions
+from harness.search import losses
+from harness.search.texts import SearchText
+from harness.store import Store, TrainingRecord
+from harness.training.job import TrainingJob
+from harness.training.trainer import dtype_of, run_job
+from harness.training.weights import TrainedWeights
 
 
 class LocalSession:
     """A method on the loaded model."""
 
-    def __init__(self, method: Method, lm: "ExtendedLM", rotary: Any, rope: "RopeSpec") -> None:
+    def __init__(self, method: Method, lm: ExtendedLM, rotary: Any, rope: RopeSpec) -> None:
         self.lm = lm
         self._method, self._rotary, self._rope = method, rotary, rope
 
@@ -35,14 +44,10 @@ class LocalSession:
         return self.lm.with_start([])
 
     def rows_at_once(self, length: int) -> int:
-        from harness.search.losses import rows_at_once
+        return losses.rows_at_once(self.lm, length)
 
-        return rows_at_once(self.lm, length)
-
-    def plan_losses(self, rows: "Sequence[tuple[RopePlan, SearchText]]") -> list[float]:
-        from harness.search.losses import plan_losses
-
-        return plan_losses(self.lm, rows)
+    def plan_losses(self, rows: Sequence[tuple[RopePlan, SearchText]]) -> list[float]:
+        return losses.plan_losses(self.lm, rows)
 
     def prove(self, length: int) -> tuple[str, float]:
         plan = plan_of(self._method, self._rope, length)
@@ -60,20 +65,13 @@ class LocalEngine:
         self._base: Base | None = None
 
     def base(self) -> Base:
-        import torch
-
-        from harness.model.files import tokenizer_hash, weight_files, weights_hash
-        from harness.model.load import resolved
-        from harness.model.locate import model_folder
-        from harness.model.spec import load_config, spec_from_config
-
-        one = self._experiment
         if self._base is None:
-            folder = model_folder(one.model_source, local_files_only=False)
+            asked = self._experiment
+            folder = model_folder(asked.model_source, local_files_only=False)
             config = load_config(str(folder))
-            rope = spec_from_config(config, trained_length=one.trained_length)
+            rope = spec_from_config(config, trained_length=asked.trained_length)
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            dtype, attention = resolved(folder, config, one.dtype, _kernel(one.attention), device)
+            dtype, attention = resolved(folder, config, asked.dtype, _kernel(asked.attention), device)
             size = sum(path.stat().st_size for path in weight_files(folder))
             if size > 1e9:
                 self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
@@ -82,22 +80,10 @@ class LocalEngine:
         return self._base
 
     @contextmanager
-    def open(self) -> "Iterator[Sessions]":
-        from harness.model.lm import ExtendedLM
-        from harness.model.load import load_model
-        from harness.rope.applied import applied
-        from harness.training.weights import TrainedWeights
-
-        base, one = self.base(), self._experiment
-        self._set_threads()
-        self._progress.say(f"loading {one.model} ({base.dtype}, attention {base.attention})")
-        loaded = load_model(
-            one.model_source,
-            dtype=one.dtype,
-            attention=_kernel(one.attention),
-            local_files_only=False,
-            trained_length=one.trained_length,
-        )
+    def open(self) -> Iterator[Sessions]:
+        base, asked = self.base(), self._experiment
+        self._progress.say(f"loading {asked.model} ({base.dtype}, attention {base.attention})")
+        loaded = self._loaded(asked.dtype, _kernel(asked.attention))
         was = (loaded.weights_hash, loaded.dtype, loaded.attention, loaded.spec)
         planned = (base.weights_hash, base.dtype, base.attention, base.rope)
         if was != planned:
@@ -111,37 +97,32 @@ class LocalEngine:
             def session_of(method: Method, trained: Path | None = None) -> LocalSession:
                 weights.use(trained)
                 if method not in sessions:
-                    lm = ExtendedLM(loaded, method.extender, rotary, crossing=one.crossing)
+                    lm = ExtendedLM(loaded, method.extender, rotary, crossing=asked.crossing)
                     sessions[method] = LocalSession(method, lm, rotary, loaded.spec)
                 return sessions[method]
 
             yield session_of
 
-    def train(self, job: "Job", store: "Store", tests: Sequence[str]) -> dict[str, Any]:
+    def train(self, job: TrainingJob, store: Store, tests: Sequence[str]) -> TrainingRecord:
         """Train a fresh copy of the model; `tests` are texts to keep out."""
-        from harness.model.load import load_model
-        from harness.training.job import dtype_of, run_job
-
-        self._set_threads()
-        one = self._experiment
-        loaded = load_model(
-            one.model_source, dtype=dtype_of(job.training), local_files_only=False, trained_length=one.trained_length
-        )
+        loaded = self._loaded(dtype_of(job.training))
         return run_job(job, store, loaded.model, loaded.tokenizer, tests, self._progress.say)
 
-    def _set_threads(self) -> None:
+    def _loaded(self, dtype: str, attention: str = "sdpa") -> LoadedModel:
         if self._threads is not None:
-            import torch
-
             torch.set_num_threads(self._threads)
+        asked = self._experiment
+        return load_model(
+            asked.model_source,
+            dtype=dtype,
+            attention=attention,
+            local_files_only=False,
+            trained_length=asked.trained_length,
+        )
 
 
 def parameter_count(folder: Path) -> int:
     """Number of stored weights, from the headers of the files. Tied weights are stored, and so counted, once."""
-    from safetensors import safe_open
-
-    from harness.model.files import weight_files
-
     count = 0
     for path in weight_files(folder):
         with safe_open(path, framework="numpy") as file:

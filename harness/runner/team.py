@@ -148,8 +148,6 @@ class Relay:
 
     def begin(self, cell: Cell) -> None: ...
 
-    def sample(self) -> None: ...
-
     def end(self, cell: Cell, seconds: float, error: str) -> None:
         self._send(end=cell.key, seconds=seconds, error=error)
 

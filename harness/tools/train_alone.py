@@ -17,7 +17,8 @@ from harness.model.load import load_model
 from harness.store import Store
 from harness.training.corpus import identity
 from harness.training.distributed import world
-from harness.training.job import dtype_of, job_of, run_job
+from harness.training.job import job_of
+from harness.training.trainer import dtype_of, run_job
 from harness.training.weights import WeightSwap, read_weights
 
 

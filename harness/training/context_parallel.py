@@ -12,7 +12,9 @@ h = H / C heads of one process.
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.distributed.nn.functional import all_to_all_single
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,6 @@ class Split:
 
     def _traded(self, parts: Tensor) -> Tensor:
         """Part i goes to process i; what process i gives comes to place i. Gradients go the way back."""
-        from torch.distributed.nn.functional import all_to_all_single
-
         parts = parts.contiguous()
         given: Tensor = all_to_all_single(parts.new_empty(parts.shape), parts, group=self.group)
         return given
@@ -54,8 +54,6 @@ def split_of(rank: int, processes: int, context_parallel: int, heads: int) -> Sp
     Neighbours share: with 2, processes 0 and 1 have one sequence, 2 and 3 another. Raises ValueError for numbers that
     do not divide.
     """
-    import torch
-
     if context_parallel == 1:
         return None
     if context_parallel < 1 or processes % context_parallel:

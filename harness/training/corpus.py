@@ -1,4 +1,4 @@
-"""Where training documents come from, and the batches of every step made of them.
+"""Where training documents come from.
 
     pocket            the invented world and questions in the tests' formats, keys and values of the training half
     stories           the invented world's stories alone: nothing that looks like a test
@@ -19,14 +19,14 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
-from extenders.training.batch import Batch
-from extenders.training.loop import StepData
+import datasets
+
 from extenders.training.recipe import Portion
-from extenders.training.schedule import Place, Schedule
 from harness.model.tokens import added_before
-from harness.training.packing import Document, Packed, batch, pack, skip
+from harness.pocket import data
+from harness.training.packing import Document
 from tasks.documents import path_of
 
 GENERATED: dict[str, dict[str, float]] = {  # kinds of harness.pocket.data with their weights
@@ -43,14 +43,21 @@ DEALT = 2  # raised when the same texts make other sequences
 NGRAM = 13  # words; a document that shares so many in a row with a test is left out (the usual choice since GPT-3)
 
 
+class CorpusFacts(TypedDict):
+    """For the ledger: documents there are, how many were left out and why."""
+
+    documents: int | str
+    dropped: int
+    decontamination: str
+
+
 class Corpus(Protocol):
     """Gives the documents of any sequence, in any order of asking."""
 
     def documents(self, portion: Portion, index: int, size: int, bounds: tuple[int, int]) -> Iterator[Document]:
         """Documents of above < length <= up_to tokens for a portion's index-th sequence, `wanted` tokens or more."""
 
-    def facts(self) -> dict[str, Any]:
-        """For the ledger: documents there are, how many were left out and why."""
+    def facts(self) -> CorpusFacts: ...
 
     def unused(self, asked: Collection[tuple[Portion, tuple[int, int]]]) -> int:
         """How many documents are too short or too long for all of these portions with their bounds."""
@@ -76,10 +83,10 @@ class Encoder:
         if special and self._raw is not None:  # the same tokens, without what the wrapper around it costs a call
             made: list[int] = self._raw.encode(text, add_special_tokens=False).ids
             return made
-        found: list[int] = self.tokenizer(
+        ids: list[int] = self.tokenizer(
             text, add_special_tokens=False, verbose=False, split_special_tokens=not special
         ).input_ids
-        return found
+        return ids
 
     def document(self, text: str) -> Document:
         ids = [*self.begin, *self.ids(text), *self.end]
@@ -110,7 +117,7 @@ class Generated:
             missing -= len(made)
             yield made
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> CorpusFacts:
         return {
             "documents": "generated without end",
             "dropped": 0,
@@ -121,17 +128,13 @@ class Generated:
         return 0  # they are made as long as they are asked for
 
     def _kind(self, rng: random.Random, length: int) -> str:
-        from harness.pocket.data import MAKERS
-
-        kinds = {kind: share for kind, share in GENERATED[self.name].items() if MAKERS[kind][1] <= length}
+        kinds = {kind: share for kind, share in GENERATED[self.name].items() if data.MAKERS[kind][1] <= length}
         if length > LONGEST_CLOSED:
             kinds = {kind: share for kind, share in kinds.items() if kind not in CLOSED_BOOK}
         return rng.choices(list(kinds), list(kinds.values()))[0]
 
     def _made(self, rng: random.Random, kind: str, length: int) -> Document:
         """One document of at most `length` tokens. One context token in ten is scored, at ten times its weight."""
-        from harness.pocket import data
-
         ids = list(self.encoder.begin)
         weights = [0.0] * len(ids)
         for text, weight in data.sequence(rng, kind, length - len(ids) - 1, self._count):
@@ -201,7 +204,7 @@ class Texts:
             f"documents have {min(sizes)} to {max(sizes)}); {advice} or use another recipe"
         )
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> CorpusFacts:
         rule = f"no {NGRAM} words in a row shared with {self.tested} texts of the tests"
         return {
             "documents": len(self._documents),
@@ -284,102 +287,18 @@ def _files(path: Path) -> list[str]:
 
 
 def _dataset(name: str) -> list[str]:
-    import datasets
-
     try:
         if Path(name).is_dir():
-            found = datasets.load_from_disk(name)
+            dataset = datasets.load_from_disk(name)
         else:
             place, _, split = name.partition(":")
-            found = datasets.load_dataset(place, split=split or "train", streaming=True)
-        if isinstance(found, dict):
-            found = found["train"]
-        texts = [row["text"] for row in islice(iter(found), MOST_DOCUMENTS)]
+            dataset = datasets.load_dataset(place, split=split or "train", streaming=True)
+        if isinstance(dataset, dict):
+            dataset = dataset["train"]
+        texts = [row["text"] for row in islice(iter(dataset), MOST_DOCUMENTS)]
     except Exception as error:  # the library fails in many ways; all of them mean that it cannot be read
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(f"dataset {name} cannot be read ({type(error).__name__}: {reason})") from None
     if not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError(f'dataset {name} has no column "text" of texts')
     return texts
-
-
-class TrainingBatches:
-    """The micro-batches of every step: rows of one class and one plan, at most `micro_tokens` together.
-
-    Process `rank` of `processes` makes every processes-th sequence of a step; all have equally many micro-batches, the
-    last ones unscored where there are not enough sequences. With `context_parallel` so many neighbours make the same
-    sequences, and each keeps its slice of their positions.
-    """
-
-    def __init__(
-        self,
-        plan: Schedule,
-        source: Corpus,
-        window: int,
-        seed: int,
-        micro_tokens: int,
-        rank: int = 0,
-        processes: int = 1,
-        context_parallel: int = 1,
-    ) -> None:
-        self.plan, self.source, self.window, self.seed = plan, source, window, seed
-        self.rank, self.slice = divmod(rank, context_parallel)
-        self.micro_tokens, self.processes, self.slices = micro_tokens, processes // context_parallel, context_parallel
-        self.steps = len(plan)
-        self.kinds = tuple(dict.fromkeys(place.portion.name for step in plan for place in step))
-        self._until = [0]
-        for step in plan:
-            self._until.append(self._until[-1] + sum(place.size for place in step))
-
-    def tokens_until(self, step: int) -> int:
-        return self._until[step]
-
-    def at(self, step: int) -> StepData:
-        places = self.plan[step]
-        shares = [list(range(rank, len(places), self.processes)) for rank in range(self.processes)]
-        made = {number: self.row(places[number]) for number in shares[self.rank]}
-        grouped = [self._grouped(places, share) for share in shares]
-        batches = [
-            batch(places[group[0]].portion.name, places[group[0]].rope, [made[number] for number in group])
-            for group in grouped[self.rank]
-        ]
-        for _ in range(max(map(len, grouped)) - len(batches)):
-            batches.append((batches[-1] if batches else self._any(places[0])).unscored())
-        parts = [one.part(self.slice, self.slices) for one in batches]
-        return StepData(parts, {number: row.digest for number, row in made.items()})
-
-    def row(self, place: Place) -> Packed:
-        """The sequence of that place, the same whenever it is asked for."""
-        portion = place.portion
-        bounds = self._bounds(place)
-        documents = self.source.documents(portion, place.index, place.size, bounds)
-        if portion.skipped:
-            rng = random.Random(f"training positions {self.seed} {place.index}")
-            return skip(documents, place.size, place.target, rng, wanted(portion, place.size, bounds))
-        return pack(documents, place.size, portion.masked)
-
-    def facts(self) -> dict[str, Any]:
-        """For the ledger: the corpus, and how many of its documents no portion of the run could use."""
-        asked = {(place.portion, self._bounds(place)) for step in self.plan for place in step}
-        return {**self.source.facts(), "unused": self.source.unused(asked)}
-
-    def _bounds(self, place: Place) -> tuple[int, int]:
-        """Above how many and up to how many tokens the documents of a sequence have."""
-        portion = place.portion
-        return portion.above.tokens(self.window, place.target), portion.up_to.tokens(self.window, place.target)
-
-    def _grouped(self, places: Sequence[Place], share: Sequence[int]) -> list[list[int]]:
-        groups: list[list[int]] = []
-        alike: dict[tuple[str, str, int], list[int]] = {}
-        for number in share:
-            place = places[number]
-            kind = (place.portion.name, place.rope, place.size)
-            if kind in alike and (len(alike[kind]) + 1) * place.size <= self.micro_tokens:
-                alike[kind].append(number)
-            else:
-                alike[kind] = [number]
-                groups.append(alike[kind])
-        return groups
-
-    def _any(self, place: Place) -> Batch:
-        return batch(place.portion.name, place.rope, [self.row(place)])

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,6 @@ def world() -> Iterator[World]:
 
 def shard(objective: nn.Module, layers: Any) -> None:
     """Spread every layer's weights over all processes with FSDP2, the rest (embedding, head, norm) as one part."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
     device = next(objective.parameters()).device.type
     mesh = init_device_mesh(device, (torch.distributed.get_world_size(),))
     for layer in layers:

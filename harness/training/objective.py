@@ -13,19 +13,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from extenders.base import RopePlan
 from extenders.training.attention import document_attention, shifted_attention
 from extenders.training.batch import Batch
 from extenders.training.losses import weighted_loss
-from extenders.training.schedule import Place
+from extenders.training.schedule import TrainingSequence
 from harness.model.logits import head as model_head
+from harness.store import TrainingProof
 from harness.training.context_parallel import Split
 
 KERNEL = "ropebench_documents"
 
 
-class Documents:
+class DocumentStarts:
     """What the attention function reads: where the documents of the running batch start."""
 
     def __init__(self) -> None:
@@ -35,7 +38,7 @@ class Documents:
         self.split: Split | None = None  # the processes that share the sequences
 
 
-_documents = Documents()  # transformers calls attention functions by name and hands them no state of ours
+_documents = DocumentStarts()  # transformers calls attention functions by name and hands them no state of ours
 
 
 def _attention(
@@ -59,7 +62,7 @@ def _attention(
     split = _documents.split
     if split is not None:
         heads = query_BHSD.shape[1]
-        query_BHSD, key, value = (split.whole(one, heads) for one in (query_BHSD, key, value))
+        query_BHSD, key, value = (split.whole(part, heads) for part in (query_BHSD, key, value))
         output = split.slice(document_attention(query_BHSD, key, value, _documents.starts, scale))
     elif _documents.group:
         output = shifted_attention(query_BHSD, key, value, _documents.starts, scale, _documents.group)
@@ -75,9 +78,6 @@ def _no_mask(*_: Any, **__: Any) -> None:
 @contextmanager
 def document_kernel(model: Any) -> Iterator[None]:
     """Let the model attend by document; leaving the block gives its own kernel back."""
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
     ALL_ATTENTION_FUNCTIONS.register(KERNEL, _attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(KERNEL, _no_mask)
     before = model.config._attn_implementation
@@ -142,7 +142,7 @@ class Plans:
 
     def __init__(self, rotary: Any, plans: Mapping[str, RopePlan]) -> None:
         self.rotary, self.plans = rotary, plans
-        self.proofs: dict[str, dict[str, Any]] = {}
+        self.proofs: dict[str, TrainingProof] = {}
 
     def __call__(self, batch: Batch) -> None:
         plan = self.plans[batch.rope]
@@ -161,15 +161,15 @@ class Plans:
             proof["max_difference"] = max(proof["max_difference"], float(self.rotary.prove(proof["length"], plan)))
 
 
-def attended(place: Place, window: int, group: float = 0.0) -> float:
+def attended(sequence: TrainingSequence, window: int, group: float = 0.0) -> float:
     """Tokens that attend to each other in a sequence: all of it, a group of shifted attention, or one masked document.
 
     Masked documents count with the greatest length of their portion, so attention in them is counted too high.
     """
-    length = float(place.size)
-    if place.portion.masked:
-        length = min(length, place.portion.up_to.tokens(window, place.target))
-    return min(length, group * place.size) if group else length
+    length = float(sequence.size)
+    if sequence.portion.masked:
+        length = min(length, sequence.portion.up_to.tokens(window, sequence.target))
+    return min(length, group * sequence.size) if group else length
 
 
 def training_flops(model: Any, parts: Iterable[tuple[int, float]], trained: int, total: int) -> float:

@@ -7,7 +7,7 @@ training `none` keeps its cells, keys and label.
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 
 from extenders.base import RopeSpec
 from extenders.search.searched import SearchedExtender
@@ -16,14 +16,15 @@ from extenders.training.switched import OriginalInside
 from harness.experiment.cells import Base, files_below, place_of
 from harness.experiment.file import Experiment, Method, Test
 from harness.experiment.trainings import NONE, Training
-from harness.store import Store
-from harness.training.job import Job, job_of
+from harness.store import Store, TrainingLine, TrainingRecord
+from harness.training.corpus import identity
+from harness.training.job import TrainingJob, job_of
 
-Jobs = Mapping[tuple[str, int], Job]  # by the label of the trained method and the seed
+TrainingJobs = Mapping[tuple[str, int], TrainingJob]  # by the label of the trained method and the seed
 
 
 @dataclass(frozen=True)
-class Stage:
+class EarlierSearch:
     """A searched method as an earlier stage of a training needs it: searched for that stage's target as well."""
 
     base: str  # label of the method
@@ -32,9 +33,11 @@ class Stage:
     method: Method
 
 
-def stages(methods: Sequence[Method], trainings: Sequence[Training | None], rope: RopeSpec) -> list[Stage]:
+def earlier_searches(
+    methods: Sequence[Method], trainings: Sequence[Training | None], rope: RopeSpec
+) -> list[EarlierSearch]:
     """What has to be searched besides the methods: LongRoPE's two stages need factors for both lengths."""
-    found = []
+    searches = []
     for method in methods:
         extender = method.extender
         if not isinstance(extender, SearchedExtender) or extender.searched:
@@ -47,8 +50,8 @@ def stages(methods: Sequence[Method], trainings: Sequence[Training | None], rope
                 if target > rope.trained_length:
                     earlier = dataclasses.replace(extender, target_length=target)
                     label = f"{method.label} for a stage of {target} tokens"
-                    found.append(Stage(method.label, training, target, Method(label, earlier)))
-    return found
+                    searches.append(EarlierSearch(method.label, training, target, Method(label, earlier)))
+    return searches
 
 
 def factored(
@@ -61,61 +64,55 @@ def factored(
     After a recipe with mixed windows a method runs the original RoPE inside the window, after any other its own plan,
     as it was trained. `waiting` names pairs of method and training that have no plan yet for one of their stages.
     """
-    found = []
+    made = []
     for method in methods:
         untrained = () if None in trainings or method.extender.name != NONE else (None,)
         for training in (*untrained, *trainings) or (None,):
             if training is None:
-                found.append(method)
+                made.append(method)
                 continue
             if (method.label, training.label) in waiting:
                 continue
             wrapper = OriginalInside if training.recipe.original_inside else PlannedInside
             extender = wrapper(target_length=method.extender.target_length, inner=method.extender)
             label = training.labelled(method.label)
-            found.append(dataclasses.replace(method, label=label, extender=extender, training=training))
-    labels = [method.label for method in found]
+            made.append(dataclasses.replace(method, label=label, extender=extender, training=training))
+    labels = [method.label for method in made]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
         raise ValueError(f"two methods are labelled {twice[0]!r} once trained; give one of them another 'label'")
-    return tuple(found)
+    return tuple(made)
 
 
 def jobs_of(
-    methods: Sequence[Method], base: Base, experiment: Experiment, earlier: Sequence[Stage] = ()
-) -> dict[tuple[str, int], Job]:
+    methods: Sequence[Method], base: Base, experiment: Experiment, earlier: Sequence[EarlierSearch] = ()
+) -> dict[tuple[str, int], TrainingJob]:
     """The trainings that these methods need, by label and seed. Raises ValueError for what cannot be trained.
 
     `earlier`: the searched methods of earlier stages, with their numbers.
     """
-    trained = [method for method in methods if method.training is not None]
-    if not trained:
-        return {}
-    from harness.training.corpus import identity
-
-    tests = texts_of(experiment.tests)
-    data: dict[str, Any] = {}
-    found = {}
-    for method in trained:
+    tests = cache(lambda: texts_of(experiment.tests))
+    data = cache(lambda corpus: identity(corpus, tests()))
+    jobs = {}
+    for method in methods:
         training = method.training
-        assert training is not None
-        corpus = training.settings.corpus
-        if corpus not in data:
-            data[corpus] = identity(corpus, tests)
+        if training is None:
+            continue
         assert isinstance(method.extender, OriginalInside | PlannedInside)
         inner = method.extender.inner
-        own = {
-            one.target: one.method.extender
-            for one in earlier
-            if one.training == training and training.labelled(one.base) == method.label
+        by_target = {
+            search.target: search.method.extender
+            for search in earlier
+            if search.training == training and training.labelled(search.base) == method.label
         }
+        corpus = data(training.settings.corpus)
         for seed in experiment.seeds:
             try:
-                job = job_of(training, method.label, inner, base.weights_hash, base.rope, seed, data[corpus], own)
+                job = job_of(training, method.label, inner, base.weights_hash, base.rope, seed, corpus, by_target)
             except ValueError as error:
                 raise ValueError(f"training of {method.label!r}: {error}") from error
-            found[method.label, seed] = job
-    return found
+            jobs[method.label, seed] = job
+    return jobs
 
 
 def texts_of(tests: Sequence[Test]) -> list[str]:
@@ -128,51 +125,41 @@ def texts_of(tests: Sequence[Test]) -> list[str]:
     return texts
 
 
-def missing(jobs: Jobs, store: Store) -> list[Job]:
+def missing(jobs: TrainingJobs, store: Store) -> list[TrainingJob]:
     """The trainings that are not done, each once: methods with equal plans share theirs."""
-    found: dict[str, Job] = {}
+    by_key: dict[str, TrainingJob] = {}
     for job in jobs.values():
         record = store.training(job.key)
         if record is None or record["status"] != "done":
-            found.setdefault(job.key, job)
-    return list(found.values())
+            by_key.setdefault(job.key, job)
+    return list(by_key.values())
 
 
-def described(jobs: Jobs, store: Store) -> list[dict[str, Any]]:
+def described(jobs: TrainingJobs, store: Store) -> list[TrainingLine]:
     """The trainings as run.json lists them."""
-    rows = []
+    lines: list[TrainingLine] = []
     for (label, seed), job in jobs.items():
-        record = store.training(job.key) or {"status": "missing", "error": ""}
-        rows.append(
+        record = store.training(job.key)
+        lines.append(
             {
                 "method": label,
                 "base_method": job.training.untrained(label),
                 "recipe": job.training.label,
                 "seed": seed,
                 "key": job.key,
-                "status": record["status"],
-                "error": record["error"],
+                "status": record["status"] if record else "missing",
+                "error": record["error"] if record else "",
             }
         )
-    return rows
+    return lines
 
 
-def of_method(method: Method) -> dict[str, Any]:
-    """What run.json says about a method's training: nothing when it has none."""
-    if method.training is None:
-        return {}
-    training = method.training
-    base, budget = training.untrained(method.label), training.settings.tokens
-    return {"training": {"base_method": base, "recipe": training.label, "tokens": budget}}
+def users_of(label: str, earlier: Sequence[EarlierSearch]) -> list[str]:
+    """The trained methods that need the search of that label for an earlier stage; none for a method's own search."""
+    return [search.training.labelled(search.base) for search in earlier if search.method.label == label]
 
 
-def of_search(label: str, stages: Sequence[Stage]) -> dict[str, Any]:
-    """What run.json says about a search that only trainings need: the trained methods that paid for it."""
-    trained = [one.training.labelled(one.base) for one in stages if one.method.label == label]
-    return {"stage_of": trained} if trained else {}
-
-
-def outcome_words(job: Job, record: Mapping[str, Any]) -> str:
+def outcome_words(job: TrainingJob, record: TrainingRecord) -> str:
     """What came of a training, in a line."""
     if record["error"]:
         return f"{job.words}: FAILED: {record['error']}"

@@ -1,0 +1,55 @@
+"""What run.json says of an experiment: the model, the methods with their plans, the cells that are planned."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from extenders.base import RopeSpec
+from harness.experiment.cells import Base, Cell, plain, plan_of, rope_fields
+from harness.experiment.file import Experiment, Method
+from harness.experiment.parameters import summary
+from harness.store import Run, StoredMethod
+
+
+def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
+    """run.json but for its date and ledger: what was planned, with every plan at every length that is evaluated."""
+    rope = base.rope
+    lengths = sorted({cell.length for cell in cells} | {rope.trained_length, experiment.target_length})
+    return {
+        "name": experiment.name,
+        "model": {
+            "name": Path(experiment.model).name if Path(experiment.model_source).exists() else experiment.model,
+            "weights_hash": base.weights_hash,
+            "parameters": base.parameters,
+            "dtype": base.dtype,
+            "attention": base.attention,
+            "rope": {**rope_fields(rope), "layer_type": rope.layer_type},
+        },
+        "target_length": experiment.target_length,
+        "crossing": experiment.crossing,
+        "seeds": list(experiment.seeds),
+        "methods": [_method(method, rope, lengths) for method in experiment.methods],
+        "cells": [cell.planned() for cell in cells],
+    }
+
+
+def _method(method: Method, rope: RopeSpec, lengths: Sequence[int]) -> StoredMethod:
+    plans = {length: plan_of(method, rope, length) for length in lengths}
+    described: StoredMethod = {
+        "label": method.label,
+        "extender": method.extender.name,
+        "parameters": plain(method.extender.parameters()),
+        "summary": summary(type(getattr(method.extender, "inner", method.extender))),
+        "varies": len({plan.hash for plan in plans.values()}) > 1,
+        "plans": {
+            str(length): {
+                "inv_freq": list(plan.inv_freq),
+                "attention_factor": plan.attention_factor,
+                "keep_first": plan.keep_first,
+                "hash": plan.hash,
+            }
+            for length, plan in plans.items()
+        },
+    }
+    if method.training is not None:
+        described["training"] = method.training.described(method.label)
+    return described

@@ -1,0 +1,50 @@
+"""What a run asks of the engine that has the model; harness/runner/engine.py is ours, tests bring theirs."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from harness.experiment.cells import Base
+from harness.experiment.file import Method
+from harness.search.work import Measures
+from harness.store import Store, TrainingRecord
+from harness.training.job import TrainingJob
+from tasks.base import LM
+
+
+class Session(Measures, Protocol):
+    """One method on the loaded model."""
+
+    @property
+    def lm(self) -> LM: ...
+
+    @property
+    def token_forwards(self) -> int:
+        """Tokens that went through the model so far."""
+
+    def prove(self, length: int) -> tuple[str, float]:
+        """(plan's hash, greatest difference between the live cos/sin and the plan at this length).
+
+        Raises when they differ by more than rounding.
+        """
+
+
+class Sessions(Protocol):
+    def __call__(self, method: Method, trained: Path | None = None) -> Session:
+        """`trained`: folder of the training whose weights the method runs with; None: the model's own."""
+
+
+class Engine(Protocol):
+    """Where the model runs."""
+
+    name: str
+
+    def base(self) -> Base:
+        """What the model is, as cheaply as can be: its weights are not loaded for this."""
+
+    def open(self) -> AbstractContextManager[Sessions]:
+        """Loads the model; leaving the block restores it."""
+
+    def train(self, job: TrainingJob, store: Store, tests: Sequence[str]) -> TrainingRecord:
+        """Run a training and store it; gives its record. `tests` are texts to keep out of it."""

@@ -1,0 +1,97 @@
+"""One cell, measured: a test's rows under a method at one length, checked, with cost and proof of the plan."""
+
+import dataclasses
+import math
+import time
+import traceback
+
+from harness.experiment.cells import VARIES, Cell, plain
+from harness.prompts.kept import KeptPrompts
+from harness.records.memory import PeakMemory
+from harness.records.provenance import provenance
+from harness.runner.engine_contract import Session, Sessions
+from harness.store import CellRecord, Proof, Store, StoredRow
+from tasks.base import Row
+
+
+def measure(
+    cell: Cell, session_of: Sessions, engine: str, store: Store, kept: KeptPrompts | None = None
+) -> tuple[CellRecord, list[str]]:
+    """One cell: (what is stored, the prompts that its rows name). Whatever goes wrong in it is a failed cell.
+
+    `engine` is the engine's name, `store` holds the trained weights, `kept` gives prompts that were made before.
+    """
+    memory = PeakMemory()
+    started = time.perf_counter()
+    rows: list[Row] = []
+    proof: dict[str, Proof] = {}
+    error = trace = ""
+    session = None
+    before = 0
+    try:
+        trained = store.training_folder(cell.training) if cell.training else None
+        session = session_of(cell.method, trained)
+        before = session.token_forwards
+        plan_hash, difference = session.prove(cell.length)
+        proof = {str(cell.length): {"plan_hash": plan_hash, "max_difference": difference}}
+        rows = _rows(cell, session, kept)
+    except Exception as problem:
+        error, trace = one_line(problem), traceback.format_exc()
+    record: CellRecord = {
+        "key": cell.key,
+        "identity": dict(cell.identity),
+        "status": "failed" if error else "done",
+        "error": error,
+        "traceback": trace,
+        "rows": [stored(row) for row in rows],
+        "cost": {
+            "seconds": round(time.perf_counter() - started, 3),
+            "token_forwards": session.token_forwards - before if session is not None else 0,
+            "peak_memory_bytes": memory.peak(),
+        },
+        "proof": proof,
+        "provenance": {**provenance(), "engine": engine},
+    }
+    return record, [row.prompt for row in rows]
+
+
+def _rows(cell: Cell, session: Session, kept: KeptPrompts | None) -> list[Row]:
+    """The test's rows, checked one by one as they come."""
+    asked = (session.lm, cell.length, cell.seed, cell.samples)
+    given = kept.rows(cell.test.task, *asked) if kept else cell.test.task.run(*asked)
+    rows = [checked(row, cell) for row in given]
+    if not rows:
+        raise ValueError("the test gave no samples")
+    if len({row.sample for row in rows}) != len(rows):
+        raise ValueError("the test gave a sample twice")
+    return rows
+
+
+def checked(row: Row, cell: Cell) -> Row:
+    """The row, if its score can be averaged (NaN logits end here) and it ran as planned."""
+    if not math.isfinite(row.score):
+        raise ValueError(f"sample {row.sample} scored {row.score}: the model gives NaN or infinite values here")
+    if cell.test.task.unit == "score" and not 0 <= row.score <= 1:
+        raise ValueError(f"sample {row.sample} scored {row.score}, outside 0 … 1")
+    if not cell.in_window and row.prompt_tokens > cell.length + cell.test.task.overhang:
+        raise ValueError(
+            f"sample {row.sample} is a prompt of {row.prompt_tokens} tokens, beyond the {cell.length} asked for"
+        )
+    planned = cell.identity["plan"]
+    if not planned.startswith(VARIES) and row.plan_hash not in ("", planned):
+        raise ValueError(f"sample {row.sample} ran under the plan {row.plan_hash}, planned was {planned}")
+    return row
+
+
+def stored(row: Row) -> StoredRow:
+    """A row as JSON, with the hash of its prompt."""
+    content: StoredRow = plain({field.name: getattr(row, field.name) for field in dataclasses.fields(row)})
+    content["prompt"] = Store.prompt_name(row.prompt)
+    return content
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line for tables. A ValueError speaks for itself, others carry their type."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 400 else text[:399] + "…"
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
