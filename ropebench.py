@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.model.load import LoadedModel
     from harness.runner.run import Outcome
     from harness.store import Store
+    from harness.tools.show_plan import PlannedModel
     from reports.gate.gate import GateResult
 
 __all__ = [
@@ -115,8 +116,10 @@ def ask(
     from reports.numbers.frame import SampleLine
 
     columns = [name for name in SampleLine.__annotations__ if name != "key"]
-    asked = list(asking.ask(lm, test, length, samples, seed, parameters))
-    return pandas.DataFrame(asked, columns=columns).astype({"depth": float})
+    asked = asking.ask(lm, test, length, samples, seed, parameters)
+    return pandas.DataFrame([{**cell.planned(), **vars(row)} for cell, row in asked], columns=columns).astype(
+        {"depth": float}
+    )
 
 
 @strict
@@ -128,7 +131,7 @@ def plan(
     length: int | None = None,
     trained_length: int | None = None,
     **parameters: Any,
-) -> dict[str, Any]:
+) -> "PlannedModel":
     """The frequencies a model would run with, as `ropebench plan --json` prints them. Needs no weights.
 
     `length` is that of the prompt, in tokens; the target unless given. "trained" and "planned" hold `inv_freq` in
@@ -268,3 +271,9 @@ def _store(named: "str | Path | Store | Outcome") -> "Store":
     if isinstance(named, str | Path):
         return Store.open(Path(named))
     return named if isinstance(named, Store) else named.store
+
+
+if __name__ == "__main__":
+    from harness.cli import main
+
+    main()

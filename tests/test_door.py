@@ -176,6 +176,11 @@ def test_a_store_is_read_compared_and_reported(tmp_path: Path) -> None:
     assert ropebench.report(outcome, out=tmp_path / "page").read_text().startswith("<!doctype html>")
 
 
+def test_the_module_is_the_command_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "ropebench", "--version"], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == f"ropebench {ropebench.__version__}\n", done.stderr
+
+
 def test_there_are_names() -> None:
     assert {"yarn", "longrope2"} <= set(ropebench.methods()) and "needle" in ropebench.tests()
     assert ropebench.models() == ["pocket-llama", "pocket-phi"] and "quick" in ropebench.experiments()

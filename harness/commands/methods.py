@@ -140,7 +140,9 @@ def export(
     model: options.ModelForConfiguration,
     target_length: options.TargetLength,
     parameter: options.Parameters = None,
-    found: Annotated[Path | None, typer.Option(help="Result of a search of this method, a .json file.")] = None,
+    search_result: Annotated[
+        Path | None, typer.Option("--found", help="Result of a search of this method, a .json file.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; printed unless given.")] = None,
     trained_length: options.TrainedLength = None,
 ) -> None:
@@ -150,7 +152,7 @@ def export(
     from harness.tools import export as exports
 
     given = values(parameter or [], "-p")
-    content, notes = exports.export(extender, given, model, target_length, trained_length, found)
+    content, notes = exports.export(extender, given, model, target_length, trained_length, search_result)
     text = json.dumps(content, indent=1)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)

@@ -21,6 +21,7 @@ from harness.prompts.kept import KeptPrompts
 from harness.rope.applied import applied
 from harness.runner.engine import LocalSession
 from harness.runner.run import checked
+from tasks.base import Row
 
 
 @contextmanager
@@ -50,8 +51,8 @@ def under(
 
 def ask(
     lm: ExtendedLM, test: str, length: int, samples: int | None, seed: int, given: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Rows of a test, or of all tests that the name stands for, with what a run stores beside them.
+) -> Iterator[tuple[Cell, Row]]:
+    """Rows of a test, or of all tests that the name stands for, each with the cell that a run would keep it in.
 
     Raises ValueError for an unknown test or parameter, a length (tokens) beyond the method's target, and a block that
     was left.
@@ -65,7 +66,7 @@ def ask(
         session.prove(cell.length)
         asked = (lm, cell.length, cell.seed, cell.samples)
         for row in kept.rows(cell.test.task, *asked) if kept else cell.test.task.run(*asked):
-            yield _described(cell) | dataclasses.asdict(checked(row, cell))
+            yield cell, checked(row, cell)
 
 
 def _cells(
@@ -90,15 +91,3 @@ def _method(lm: ExtendedLM) -> Method:
     """A class that was written in a notebook has no file to be named after."""
     extender = lm.extender
     return Method(type(extender).__name__ if extender.name == "__main__" else extender.name, extender)
-
-
-def _described(cell: Cell) -> dict[str, Any]:
-    planned = cell.planned()
-    return {
-        "label": planned["label"],
-        "task": planned["task"],
-        "category": planned["category"],
-        "unit": planned["unit"],
-        "length": planned["length"],
-        "seed": planned["seed"],
-    }

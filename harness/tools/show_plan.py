@@ -2,13 +2,33 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from extenders.base import Extender, RopeSpec
 from harness.experiment.cells import plain, plan_of, rope_fields
 from harness.experiment.file import named_method
 from harness.model.load import LoadedModel
 from harness.model.spec import load_config, spec_from_config
+
+
+class PlannedModel(TypedDict):
+    """What `ropebench plan --json` prints."""
+
+    extender: str
+    parameters: dict[str, Any]
+    model: str
+    target_length: int  # tokens, as the next
+    length: int
+    trained: dict[str, Any]  # as run.json describes a model's RoPE
+    planned: "PlannedFrequencies"
+
+
+class PlannedFrequencies(TypedDict):
+    inv_freq: list[float]  # radians per token, one a pair
+    attention_factor: float
+    keep_first: int  # tokens
+    rescale_factors: list[float | None]  # None: the plan stopped the pair
+    hash: str
 
 
 def planned(
@@ -18,7 +38,7 @@ def planned(
     target_length: int,
     length: int | None = None,
     trained_length: int | None = None,
-) -> dict[str, Any]:
+) -> PlannedModel:
     """Trained and planned frequencies (radians per token), attention factors and the plan's hash, as JSON types.
 
     Raises ValueError for an unknown method, parameter or model, or a target not above the trained length.
@@ -55,7 +75,7 @@ def spec_of(model: str, trained_length: int | None) -> RopeSpec:
     return spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
 
 
-def table(content: Mapping[str, Any]) -> tuple[str, list[list[str]]]:
+def table(content: PlannedModel) -> tuple[str, list[list[str]]]:
     """(the lines above, one row per pair) for a terminal. Periods are in tokens."""
     trained, plan = content["trained"], content["planned"]
     head = (
