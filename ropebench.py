@@ -117,9 +117,8 @@ def ask(
 
     columns = [name for name in SampleLine.__annotations__ if name != "key"]
     asked = asking.ask(lm, test, length, samples, seed, parameters)
-    return pandas.DataFrame([{**cell.planned(), **vars(row)} for cell, row in asked], columns=columns).astype(
-        {"depth": float}
-    )
+    lines = [{**cell.planned(), **vars(row)} for cell, row in asked]
+    return pandas.DataFrame(lines, columns=columns).astype({"depth": float})
 
 
 @strict

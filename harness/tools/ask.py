@@ -20,7 +20,7 @@ from harness.prompts.cache import PromptCache
 from harness.prompts.kept import KeptPrompts
 from harness.rope.applied import applied
 from harness.runner.engine import LocalSession
-from harness.runner.run import checked
+from harness.runner.measure import checked
 from tasks.base import Row
 
 

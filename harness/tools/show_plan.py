@@ -9,6 +9,7 @@ from harness.experiment.cells import plain, plan_of, rope_fields
 from harness.experiment.file import named_method
 from harness.model.load import LoadedModel
 from harness.model.spec import load_config, spec_from_config
+from harness.store import StoredRope
 
 
 class PlannedModel(TypedDict):
@@ -19,7 +20,7 @@ class PlannedModel(TypedDict):
     model: str
     target_length: int  # tokens, as the next
     length: int
-    trained: dict[str, Any]  # as run.json describes a model's RoPE
+    trained: StoredRope
     planned: "PlannedFrequencies"
 
 
