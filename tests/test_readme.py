@@ -1,5 +1,7 @@
 """The README's example method and experiment are run as they stand there; commands of all documents are read."""
 
+import contextlib
+import io
 import re
 import shlex
 from pathlib import Path
@@ -40,6 +42,16 @@ def test_the_example_method_is_short_and_runs_by_name_in_the_example_experiment(
     mine = base.load("my_idea", [tmp_path])(target_length=4096)
     rope = RopeSpec(8, 10_000.0, 512, tuple(10_000.0 ** (-i / 4) for i in range(4)))
     assert mine.plan(rope, 4096).rescale_factors(rope) == (1, 1, 8, 8)
+
+
+@pytest.mark.slow
+def test_the_lines_of_python_print_what_stands_below_them() -> None:
+    code = block("python", "import ropebench")
+    assert len([line for line in code.splitlines() if line]) == 5
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    assert printed.getvalue() == block("text")
 
 
 def test_the_commands_are_the_makefiles() -> None:
