@@ -47,10 +47,10 @@ def _json_rows(path: Path, text: str, keys: Sequence[str]) -> list[list[float]]:
         raise ValueError(f"{path} is not valid JSON ({error})") from None
     if isinstance(content, dict):
         places = [content, content.get("rope_parameters"), content.get("rope_scaling")]
-        found = [place[key] for key in keys for place in places if isinstance(place, dict) and place.get(key)]
-        if not found:
+        lists = [place[key] for key in keys for place in places if isinstance(place, dict) and place.get(key)]
+        if not lists:
             raise ValueError(f"{path} has no list of factors; name it {' or '.join(keys)}")
-        content = found[0]
+        content = lists[0]
     rows = content if isinstance(content, list) and content and isinstance(content[0], list) else [content]
     for row in rows:
         if not isinstance(row, list) or not all(value is None or type(value) in (int, float) for value in row):

@@ -203,10 +203,10 @@ NOT_METHODS = {"base", "search", "training"}
 
 def names(folders: Sequence[Path] = ()) -> list[str]:
     """Every method: one per file in this package and in the given user folders; files with a leading _ are none."""
-    found = {module.name for module in pkgutil.iter_modules(extenders.__path__)} - NOT_METHODS
+    every = {module.name for module in pkgutil.iter_modules(extenders.__path__)} - NOT_METHODS
     for folder in folders:
-        found |= {path.stem for path in Path(folder).glob("*.py") if path.stem.isidentifier()}
-    return sorted(name for name in found if not name.startswith("_"))
+        every |= {path.stem for path in Path(folder).glob("*.py") if path.stem.isidentifier()}
+    return sorted(name for name in every if not name.startswith("_"))
 
 
 def load(name: str, folders: Sequence[Path] = ()) -> type[Extender]:
@@ -227,14 +227,14 @@ def load(name: str, folders: Sequence[Path] = ()) -> type[Extender]:
     if len(user_files) > 1:
         raise ValueError(f"{user_files[0]} and {user_files[1]} have the same name; rename one of them")
     module = importlib.import_module(f"extenders.{name}") if shipped else _import_file(user_files[0])
-    found = [
+    methods = [
         value
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, Extender) and value.__module__ == module.__name__
     ]
-    if len(found) != 1:
-        raise ValueError(f"{module.__file__} must define exactly one Extender, found {len(found)}")
-    return found[0]
+    if len(methods) != 1:
+        raise ValueError(f"{module.__file__} must define exactly one Extender, found {len(methods)}")
+    return methods[0]
 
 
 def _import_file(path: Path) -> ModuleType:

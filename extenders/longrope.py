@@ -30,7 +30,7 @@ from extenders.search.family import Family
 from extenders.search.operators import Genome
 from extenders.search.problem import PlanOf, Problem
 from extenders.search.progressive import progressive
-from extenders.search.ramp import Ramp
+from extenders.search.ramp_family import Ramp
 from extenders.search.searched import SMOOTH, SearchedExtender
 from extenders.search.shapes import released_start, seeds
 

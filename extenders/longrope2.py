@@ -31,7 +31,7 @@ from extenders.search.evolution import Procedure, evolve, sizes_of
 from extenders.search.family import Axis, Family
 from extenders.search.operators import Genome
 from extenders.search.problem import PlanOf, Problem
-from extenders.search.ramp import Ramp
+from extenders.search.ramp_family import Ramp
 from extenders.search.searched import SMOOTH, SearchedExtender
 from extenders.search.shapes import (
     lower_critical_pair,

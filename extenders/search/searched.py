@@ -67,9 +67,9 @@ class SearchedExtender(Extender):
         """A copy with every field of `FINDS` filled. Raises ValueError for a problem that cannot be searched."""
         raise NotImplementedError
 
-    def with_found(self, found: Mapping[str, Any]) -> Self:
+    def with_found(self, values: Mapping[str, Any]) -> Self:
         """A copy with these fields, as a search or a stored result gives them (lists become tuples)."""
-        return dataclasses.replace(self, **{name: _tuples(value) for name, value in found.items()})
+        return dataclasses.replace(self, **{name: _tuples(value) for name, value in values.items()})
 
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:
         if self.factor(rope) == 1:

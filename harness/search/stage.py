@@ -181,14 +181,28 @@ def run_search(
     except Exception as reason:
         error = " ".join(str(reason).split()) if isinstance(reason, ValueError) else repr(reason)
         trace = traceback.format_exc()
-    record: SearchRecord = {
+    record = _record(search, work, error, trace)
+    record["measured_now"] = session.token_forwards - before
+    if not error:
+        plan = extender.with_found(filled).plan(base.rope, extender.target_length)
+        record["found"] = filled
+        record["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
+        record["attention_factor"] = plan.attention_factor
+        record["loss"] = work.loss_of(plan)
+    write_whole(folder / f"{search.key}.json", json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return record
+
+
+def _record(search: Search, work: Work, error: str, trace: str) -> SearchRecord:
+    """What is known of a search however it ended; what it ended at is filled in by the caller."""
+    return {
         "key": search.key,
         "label": search.method.label,
         "status": "failed" if error else "done",
         "error": error,
         "traceback": trace,
         "identity": dict(search.identity),
-        "found": filled,
+        "found": {},
         "loss": None,
         "held_out": work.held_out,
         "held_out_samples": work.held_out_samples,
@@ -199,16 +213,9 @@ def run_search(
             "evaluations": work.evaluations,
         },
         "evaluation_passages_avoided": work.avoided,
-        "measured_now": session.token_forwards - before,
+        "measured_now": 0,
         "provenance": {**provenance(), "date": now()},
     }
-    if not error:
-        plan = extender.with_found(filled).plan(base.rope, extender.target_length)
-        record["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
-        record["attention_factor"] = plan.attention_factor
-        record["loss"] = work.loss_of(plan)
-    write_whole(folder / f"{search.key}.json", json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    return record
 
 
 def _filled(before: SearchedExtender, after: SearchedExtender) -> dict[str, Any]:
