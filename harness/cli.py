@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,8 +51,18 @@ def common(
         os.environ["ROPEBENCH_TRACEBACK"] = "1"
 
 
+def leave_out_working_folder() -> None:
+    """`python -m harness.cli` puts the working folder first on Python's path: a tasks.py or reports.py that lies there
+    is the user's, and would be run instead of ours. The command `ropebench` never has it there."""
+    here = os.path.realpath(sys.path[0] or os.getcwd())
+    ours = Path(__file__).resolve().parents[1]
+    if here == os.path.realpath(os.getcwd()) and Path(here) != ours:
+        del sys.path[0]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. What a user can mend is one line and exit code 2; everything else is a bug and shows itself."""
+    leave_out_working_folder()
     sys.exit(answer(sys.argv[1:] if arguments is None else arguments))
 
 

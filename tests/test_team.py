@@ -13,9 +13,21 @@ from test_end_to_end import FILE, started, wait_for_a_cell, without_times
 
 from harness.progress import Lines
 from harness.runner import team
+from harness.runner.helper import helper_command
 from harness.runner.team import SESSION, Relay, Team, team_for
 from harness.store import Store
 
+METHOD = """
+from dataclasses import dataclass
+
+from extenders.base import Extender, RopePlan, RopeSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Half(Extender):
+    def plan(self, rope: RopeSpec, length: int) -> RopePlan:
+        return RopePlan(tuple(value / 2 for value in rope.inv_freq))
+"""
 UNITS = [f"{i:02}" for i in range(40)]
 
 
@@ -117,14 +129,85 @@ def test_a_helper_that_is_killed_is_not_missed(place: Path) -> None:
     os.kill(helpers[0], signal.SIGKILL)
     _, said = process.communicate(timeout=240)
     assert process.returncode == 0 and "20 cells: 20 computed" in said, said
+    assert said.count("a helper process was ended by SIGKILL") == 1, said
 
 
 def test_lines_of_a_helper_are_said_by_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = "import json; print('a library speaks'); print(json.dumps({'say': 'searched'})); print('{')"
-    one = Team(2, [sys.executable, "-c", code])
-    with one.at_work(tmp_path, 2, Lines()):
-        time.sleep(2)
+    with Team(2, [sys.executable, "-c", code]).at_work(tmp_path, 2, Lines()):
+        wait_for_the_end_of(threading.enumerate())
     assert capsys.readouterr().err.strip() == "searched"
+
+
+def wait_for_the_end_of(threads: list[threading.Thread]) -> None:
+    """Those that hear a helper end with it."""
+    for thread in threads:
+        if "_hear_" in thread.name:
+            thread.join(60)
+
+
+@pytest.mark.parametrize(
+    ("death", "words"),
+    [
+        ("sys.exit(3)", "ended with exit code 3 (no room left)"),
+        ("os.kill(os.getpid(), 9)", "was ended by SIGKILL (no room left)"),
+    ],
+)
+def test_the_death_of_a_helper_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], death: str, words: str
+) -> None:
+    code = f"import os, sys; print('loading', 'no room left', '', sep='\\n', file=sys.stderr, flush=True); {death}"
+    with Team(2, [sys.executable, "-c", code]).at_work(tmp_path, 2, Lines()):
+        wait_for_the_end_of(threading.enumerate())
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert lines == ["loading", "no room left", f"a helper process {words}; the run goes on without it"]
+
+
+def test_a_helper_that_is_done_or_is_ended_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Team(2, [sys.executable, "-c", ""]).at_work(tmp_path, 2, Lines()):
+        wait_for_the_end_of(threading.enumerate())
+    with Team(2, [sys.executable, "-c", "import time; time.sleep(60)"]).at_work(tmp_path, 2, Lines()):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+OURS = ("tasks", "reports", "extenders")
+
+
+def trap(folder: Path, *names: str) -> None:
+    """Files of the user's with the names of our packages; running one leaves a file behind and breaks the run."""
+    for name in names:
+        (folder / f"{name}.py").write_text(
+            f"open({str(folder / name)!r}, 'w').close()\nraise SystemExit('not yours')\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (helper_command(["list", "tests"]), (*OURS, "harness")),
+        ([sys.executable, "-m", "harness.cli", "list", "tests"], OURS),
+    ],
+)
+def test_files_of_the_user_with_names_of_ours_are_not_run(
+    tmp_path: Path, command: list[str], names: tuple[str, ...]
+) -> None:
+    trap(tmp_path, *names)
+    environment = {**os.environ, "PYTHONPATH": str(Path(team.__file__).resolve().parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "needle" in done.stdout, done.stderr
+    assert not [name for name in names if (tmp_path / name).exists()]
+
+
+@pytest.mark.slow
+def test_two_processes_in_a_folder_with_names_of_ours_run_the_methods_that_lie_there(place: Path) -> None:
+    trap(place, *OURS)
+    (place / "half.py").write_text(METHOD)
+    process = started(place, "--workers", "2", "--set", "extenders=[none, half]", OMP_NUM_THREADS="1")
+    _, errors = process.communicate(timeout=280)
+    assert process.returncode == 0 and "a helper process" not in errors, errors
+    labels = {planned["label"] for planned, _ in Store.open(place / "results" / "mine").cells()}
+    assert labels == {"none", "half"} and not [name for name in OURS if (place / name).exists()]
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Experiments and their results: run, status, report, compare; and the samples of tests as files."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -199,10 +198,11 @@ def _compute(
 ) -> "Outcome":
     """Compute what the store misses, with helpers where that pays. A helper ends here."""
     from harness.runner.engine import LocalEngine
+    from harness.runner.helper import helper_command
     from harness.runner.run import run as run_cells
     from harness.runner.team import team_for
 
-    team = team_for(plan.model, workers, [sys.executable, "-m", "harness.cli", *ARGUMENTS])
+    team = team_for(plan.model, workers, helper_command(ARGUMENTS))
     outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads), shown, cache, team)
     if not team.first:
         raise typer.Exit(0)

@@ -13,8 +13,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock, Timeout
+
 from harness.experiment.cells import Cell
+from harness.model.files import shipped_models
 from harness.progress import Progress
+from harness.records import provenance
+from harness.runner.helper import Helper
 
 Unit = TypeVar("Unit")
 SESSION = "ROPEBENCH_TEAM"  # in the environment of a helper: the session that it helps
@@ -46,12 +49,10 @@ class Team:
     @property
     def threads(self) -> int | None:
         """Threads of each process; None: as PyTorch has it."""
-        from harness.records.provenance import cores
-
-        return max(1, cores() // self.size) if self.size > 1 else None
+        return max(1, provenance.cores() // self.size) if self.size > 1 else None
 
     @contextmanager
-    def at_work(self, folder: Path, units: int, progress: Progress) -> "Iterator[Progress]":
+    def at_work(self, folder: Path, units: int, progress: Progress) -> Iterator[Progress]:
         """Helpers run for the length of the block, no more than there are units. Gives the progress to report to, which
         theirs goes to as well."""
         if self.size == 1:
@@ -69,11 +70,10 @@ class Team:
             yield shared
         finally:
             self._known.set()
-            for process, _ in helpers:
-                process.terminate()
-            for process, relay in helpers:
-                process.wait()
-                relay.join()
+            for helper in helpers:
+                helper.end()
+            for helper in helpers:
+                helper.join()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def take(self, units: Sequence[Unit], key: Callable[[Unit], str]) -> Iterator[Unit]:
@@ -81,8 +81,6 @@ class Team:
         if self._folder is None:
             yield from units
             return
-        from filelock import FileLock, Timeout
-
         waiting = list(units)
         while waiting:
             busy = []
@@ -103,39 +101,21 @@ class Team:
         self._cells = {cell.key: cell for cell in cells}
         self._known.set()
 
-    def _helper(self, progress: Progress) -> "tuple[subprocess.Popen[str], threading.Thread]":
-        """A helper at work, and the thread that hears it."""
+    def _helper(self, progress: Progress) -> Helper:
+        """A helper at work, on the very same code."""
         root = str(Path(__file__).resolve().parents[2])
-        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])  # the very same code
+        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, SESSION: self.session, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": paths}
-        quiet = subprocess.DEVNULL if sys.stderr.isatty() else None  # bars of two processes would overwrite each other
-        process = subprocess.Popen(
-            list(self._command),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=quiet,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the first process, which then ends its helpers
-        )
-        relay = threading.Thread(target=self._relay, args=(process, progress), daemon=True)
-        relay.start()
-        return process, relay
+        return Helper(self._command, environment, lambda event: self._pass_on(event, progress), progress.say)
 
-    def _relay(self, process: "subprocess.Popen[str]", progress: Progress) -> None:
-        assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
-                try:
-                    event: Mapping[str, Any] = json.loads(line)
-                except ValueError:
-                    continue  # something that a library printed
-                if "say" in event:
-                    progress.say(str(event["say"]))
-                elif "end" in event:
-                    self._known.wait()
-                    if event["end"] in self._cells:
-                        progress.end(self._cells[event["end"]], float(event["seconds"]), str(event["error"]))
+    def _pass_on(self, event: Mapping[str, Any], progress: Progress) -> None:
+        """What a helper reported, to where this process reports."""
+        if "say" in event:
+            progress.say(str(event["say"]))
+        elif "end" in event:
+            self._known.wait()
+            if event["end"] in self._cells:
+                progress.end(self._cells[event["end"]], float(event["seconds"]), str(event["error"]))
 
 
 class Relay:
@@ -177,11 +157,8 @@ def team_for(model: str, workers: int | None, command: Sequence[str]) -> Team:
     A GPU, torchrun and models of unknown size are left to one process; `workers` overrules this. A helper has the size
     of the team that it belongs to.
     """
-    from harness.model.files import shipped_models
-    from harness.records.provenance import cores
-
     size = workers or 1
     if workers is None and model in shipped_models() and not Path("/dev/nvidiactl").exists():
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**32
-        size = max(1, min(cores(), memory // (GIBIBYTES * 2**30)))
+        size = max(1, min(provenance.cores(), memory // (GIBIBYTES * 2**30)))
     return Team(1 if "WORLD_SIZE" in os.environ else size, command)
