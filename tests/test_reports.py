@@ -22,7 +22,7 @@ from reports.numbers.perplexity import perplexity
 from reports.numbers.results import Results
 from reports.numbers.retention import retention
 from reports.numbers.scores import Scores
-from reports.numbers.summary import summary
+from reports.numbers.summary import Column, columns, summary
 from reports.numbers.verdict import verdict
 from reports.page import samples, sections, visible_text
 from reports.page import table_formats as tables
@@ -177,6 +177,27 @@ def test_a_new_table_is_a_function_and_a_line_of_the_sections(
         assert "this one" in (tmp_path / "tables" / f"toy.{ending}").read_text(encoding="utf-8")
         assert f'href="tables/toy.{ending}"' in page.source
     assert r"\input{../tables/toy}" in (tmp_path / "paper" / "all.tex").read_text(encoding="utf-8")
+
+
+def test_a_new_column_of_the_summary_is_made_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """yarn: 1 of 4 at 512 tokens and 3 of 4 at 1,024; over both, a half."""
+    planned = made.planned(("none", "yarn"), (512, 1024), {"a": "retrieval"}, 4)
+    values = [[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]]
+    given = {cell["key"]: [float(v) for v in scores] for cell, scores in zip(planned, values, strict=True)}
+    store = made.write(tmp_path, planned, given, labels=("none", "yarn"))
+
+    def with_both(scores: Scores) -> list[Column]:
+        at_lengths = columns(scores)
+        return [*at_lengths, Column("both", "2 tests", tuple(test for column in at_lengths for test in column.tests))]
+
+    monkeypatch.setattr("reports.numbers.summary.columns", with_both)
+    table = summary(Scores(frame.read(store)))
+    assert table.grid.columns == ("512", "1,024", "both") and table.lengths == (512, 1024)
+    means = [number.estimate.mean for number in table.grid.lines[1].numbers if number.estimate]
+    assert means == [0.25, 0.75, 0.5]
+    page = Page.of(store)
+    heads = [attributes.get("data-l") for tag, attributes in page.tags if tag == "th" and "num" in str(attributes)]
+    assert heads[:3] == ["512", "1024", None] and "both" in page.text
 
 
 def test_tables_can_be_read_out(page: Page) -> None:
