@@ -6,7 +6,7 @@ and sample i is the same text here and in `ropebench run`, which reads the same 
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from harness.experiment.cells import task_identity
 from harness.prompts.cache import sealed
@@ -21,10 +21,45 @@ PROBES = 2  # samples of a test whose prompt comes back as the answer, to compar
 LOSS = 1.0  # nats a token, of all documents: a test's `extra` may hold losses, and files keep their bytes
 
 
-def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int) -> Iterator[dict[str, Any]]:
+class Question(TypedDict):
+    """What a model is asked, and how the answer is scored; of a loss, which tokens are."""
+
+    prompt: str
+    new_tokens: int
+    stops: list[str]
+    references: NotRequired[list[str]]  # of an answer, as the next
+    scoring: NotRequired[str]
+    scored: NotRequired[str]  # of a loss, as the next
+    scored_tokens: NotRequired[int]
+
+
+class WrongValues(TypedDict, total=False):
+    """Wrong values that stand in the prompt too: by them a wrong answer is told from another."""
+
+    others: list[str]
+    values: list[str]
+
+
+class RecordedSample(Question, WrongValues):
+    """A line of a file of samples; the fields are explained in the README beside it."""
+
+    id: str
+    test: str
+    version: int
+    parameters: dict[str, Any]
+    length: int
+    seed: int
+    sample: int
+    prompt_tokens: int
+    added_tokens: int
+    depth: float | None
+    extra: dict[str, Any]
+
+
+def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int) -> Iterator[RecordedSample]:
     """Samples 0 … samples-1 as JSON objects, one by one. Raises ValueError for a test that has no prompts to write."""
     lm = Recorder(tokens, PROBES, LOSS)
-    shared = {**task_identity(task), "length": length, "seed": seed}
+    identity = {**task_identity(task), "length": length, "seed": seed}
     scoring = name_of(task) if task.unit == "score" else ""
     count = 0
     asked: dict[int, Sample] = {}
@@ -37,12 +72,11 @@ def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int
             raise ValueError("a test that compares the losses of given answers cannot be written as prompts")
         question = _loss(lm, task, row) if task.unit == "nats" else _answer(lm, task, row, scoring)
         lm.forget()
-        name = key_of({**shared, "sample": row.sample, "prompt": Store.prompt_name(row.prompt)})[:16]
         yield {
-            "id": name,
+            "id": key_of({**identity, "sample": row.sample, "prompt": Store.prompt_name(row.prompt)})[:16],
             "test": task.name,
             "version": task.version,
-            "parameters": shared["parameters"],
+            "parameters": identity["parameters"],
             "length": length,
             "seed": seed,
             "sample": row.sample,
@@ -51,14 +85,23 @@ def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int
             "added_tokens": tokens.added_tokens,
             "depth": row.depth,
             "extra": row.extra,
-            **_wrong(asked.pop(row.sample, None)),
+            **_wrong_values(asked.pop(row.sample, None)),
         }
         count += 1
     if count != samples:
         raise ValueError(f"{task.name} gave {count} samples at {length} tokens, {samples} were asked for")
 
 
-def _answer(lm: Recorder, task: Task, row: Row, scoring: str) -> dict[str, Any]:
+def _wrong_values(sample: Sample | None) -> WrongValues:
+    wrong: WrongValues = {}
+    if sample is not None and sample.others:
+        wrong["others"] = list(sample.others)
+    if sample is not None and sample.values:
+        wrong["values"] = sorted(sample.values)
+    return wrong
+
+
+def _answer(lm: Recorder, task: Task, row: Row, scoring: str) -> Question:
     """A prompt that is to be answered."""
     if [prompt for prompt, _ in lm.prompts] != [row.prompt]:
         raise ValueError(f"{task.name} does not ask one question a sample, so it cannot be written as prompts")
@@ -80,7 +123,7 @@ def _answer(lm: Recorder, task: Task, row: Row, scoring: str) -> dict[str, Any]:
     }
 
 
-def _loss(lm: Recorder, task: Task, row: Row) -> dict[str, Any]:
+def _loss(lm: Recorder, task: Task, row: Row) -> Question:
     """A document whose loss is to be measured: given are the tokens before the first scored one, scored is the rest."""
     if len(lm.documents) != 1:
         raise ValueError(f"{task.name} reads a document in several passes here, so it cannot be written as prompts")
@@ -100,19 +143,13 @@ def _noted(samples: Iterable[Sample], asked: dict[int, Sample]) -> Iterator[Samp
         yield sample
 
 
-def _wrong(sample: Sample | None) -> dict[str, Any]:
-    """Wrong values that stand in the prompt too: by them a wrong answer is told from another."""
-    wrong = {} if sample is None else {"others": list(sample.others), "values": sorted(sample.values)}
-    return {name: values for name, values in wrong.items() if values}
-
-
-def as_line(sample: dict[str, Any]) -> str:
+def as_line(sample: RecordedSample) -> str:
     return sealed(canonical(sample))
 
 
 def sample_of(line: bytes) -> Sample:
     """The sample in a line of a test that asks questions."""
-    fields = json.loads(line.decode("utf-8", "surrogatepass"))
+    fields: RecordedSample = json.loads(line.decode("utf-8", "surrogatepass"))
     return Sample(
         prompt=fields["prompt"],
         references=tuple(fields["references"]),
