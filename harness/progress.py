@@ -1,9 +1,12 @@
 """What a user sees while a run works: a bar on a terminal, one line per cell elsewhere, both with the time left."""
 
 import sys
-import time
 from collections.abc import Sequence
 from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as RichProgress
 
 from harness.experiment.cells import Cell
 
@@ -100,17 +103,13 @@ class Bar:
     """A bar over all cells. Failed cells are printed above it and stay."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
         self._console = Console(stderr=True, highlight=False, markup=False)
         columns = (TextColumn("{task.completed:.0f}/{task.total:.0f} cells"), BarColumn(bar_width=24))
         words = (TextColumn("{task.fields[left]}"), TextColumn("{task.description}", markup=False))
-        self._bar = Progress(*columns, *words, console=self._console, transient=True)
+        self._bar = RichProgress(*columns, *words, console=self._console, transient=True)
         self._task = self._bar.add_task("", total=1, left="")
         self._left = TimeLeft(())
         self._base = 0.0
-        self._started = time.monotonic()
 
     def say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)

@@ -28,12 +28,12 @@ def document_attention(
     if query_BHSD.is_cuda and query_BHSD.dtype in (torch.bfloat16, torch.float16):
         return _variable_length(query_BHSD, key_BKSD, value_BKSD, starts, scale)
     rows = []
-    for row, own in enumerate(starts):
-        ends = [*own[1:], length]
-        one = slice(row, row + 1)
+    for row, row_starts in enumerate(starts):
+        ends = [*row_starts[1:], length]
+        only = slice(row, row + 1)
         parts = [
-            _causal(query_BHSD[one, :, a:b], key_BKSD[one, :, a:b], value_BKSD[one, :, a:b], scale)
-            for a, b in zip(own, ends, strict=True)
+            _causal(query_BHSD[only, :, a:b], key_BKSD[only, :, a:b], value_BKSD[only, :, a:b], scale)
+            for a, b in zip(row_starts, ends, strict=True)
         ]
         rows.append(torch.cat(parts, dim=2))
     return torch.cat(rows)
@@ -83,7 +83,7 @@ def _variable_length(query_BHSD: Tensor, key_BKSD: Tensor, value_BKSD: Tensor, s
     from torch.nn.attention.varlen import varlen_attn
 
     B, H, S, D = query_BHSD.shape
-    bounds = [row * S + start for row, own in enumerate(starts) for start in own] + [B * S]
+    bounds = [row * S + start for row, row_starts in enumerate(starts) for start in row_starts] + [B * S]
     longest = max(b - a for a, b in zip(bounds, bounds[1:], strict=False))
     cumulative = torch.tensor(bounds, dtype=torch.int32, device=query_BHSD.device)
     query_THD, key_TKD, value_TKD = (x.transpose(1, 2).flatten(0, 1) for x in (query_BHSD, key_BKSD, value_BKSD))

@@ -127,7 +127,9 @@ class Recipe:
         wrong = [name for name in mix if name not in known]
         if wrong:
             raise ValueError(f"recipe {self.name} has no portion {wrong[0]!r}; there are {', '.join(known)}")
-        portions = tuple(dataclasses.replace(one, share=float(mix.get(one.name, 0.0))) for one in self.portions)
+        portions = tuple(
+            dataclasses.replace(portion, share=float(mix.get(portion.name, 0.0))) for portion in self.portions
+        )
         return dataclasses.replace(self, portions=portions)
 
 

@@ -88,7 +88,7 @@ def dtype_of(training: Training) -> str:
 
 
 @dataclass(frozen=True)
-class Trainable:
+class TrainedSizes:
     """What of a model is trained: names with their numbers of weights, out of how many in all."""
 
     sizes: Mapping[str, int]
@@ -151,7 +151,7 @@ def _batches(job: TrainingJob, tokenizer: Any, tests: Sequence[str], here: World
     return TrainingBatches(job.plan, source, job.rope.trained_length, job.seed, micro, here.rank, here.size, shared)
 
 
-def _objective(job: TrainingJob, model: Any, here: World) -> tuple[Objective, Trainable]:
+def _objective(job: TrainingJob, model: Any, here: World) -> tuple[Objective, TrainedSizes]:
     """The model ready to train: adapters attached, layers spread over all processes."""
     recipe, settings = job.training.recipe, job.training.settings
     heads = model.config.get_text_config().num_attention_heads
@@ -166,7 +166,7 @@ def _objective(job: TrainingJob, model: Any, here: World) -> tuple[Objective, Tr
     sizes = {name: weight.numel() for name, weight in model.named_parameters() if weight.requires_grad}
     if here.size > 1:
         shard(objective, decoder_layers(model))
-    return objective, Trainable(sizes, total)
+    return objective, TrainedSizes(sizes, total)
 
 
 def _keep(job: TrainingJob, folder: Path, model: Any, here: World) -> TrainedFile:
@@ -188,7 +188,7 @@ def _sequences(job: TrainingJob) -> dict[str, int]:
     return counts
 
 
-def _cost(job: TrainingJob, model: Any, trainable: Trainable, outcome: TrainingOutcome, here: World) -> TrainingCost:
+def _cost(job: TrainingJob, model: Any, trainable: TrainedSizes, outcome: TrainingOutcome, here: World) -> TrainingCost:
     window, group = job.rope.trained_length, job.training.recipe.group
     parts = [(sequence.size, attended(sequence, window, group)) for step in job.plan for sequence in step]
     return {
