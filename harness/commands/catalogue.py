@@ -15,7 +15,7 @@ def list_(
         str, typer.Argument(help="extenders, tests, experiments, models, factors or recipes.")
     ] = "extenders",
 ) -> None:
-    """What there is to choose from."""
+    """List methods, tests, experiments, models, published factors or training recipes."""
     from harness.experiment.parameters import hint
     from harness.tools import listing
 
@@ -30,7 +30,7 @@ def list_(
 def published(
     out: Annotated[Path | None, typer.Option(help="Write to this Markdown file instead of printing.")] = None,
 ) -> None:
-    """Published tables looked at again: a ranking that one task decides, ablations against their noise."""
+    """Check tables that papers printed: rankings that one task decides, differences that may be luck."""
     from harness.store import write_whole
     from reports.published.reanalysis import markdown
 
@@ -41,7 +41,7 @@ def published(
 
 
 def doctor() -> None:
-    """What this machine has, and what each missing thing costs."""
+    """Say what this machine has, and what each missing thing costs."""
     from harness.tools.doctor import examine
 
     rows = [[finding.what, finding.value, finding.cost or "-"] for finding in examine()]

@@ -41,7 +41,7 @@ def preflight(
     parameter: options.Parameters = None,
     trained_length: options.TrainedLength = None,
 ) -> None:
-    """Check a plan on a model in about a minute, before GPU-days are spent on it. 0 good, 1 a check failed."""
+    """Check in a minute whether a plan works on a model, before days of GPU time. Exit code 0 good, 1 failed."""
     from harness.tools.preflight import preflight as check
 
     given = values(parameter or [], "-p")
@@ -58,13 +58,17 @@ def search(
     model: options.Model,
     target_length: options.TargetLength,
     budget: Annotated[
-        int | None, typer.Option(help="In token-forwards; 100 prompts of the target length unless given.")
+        int | None,
+        typer.Option(help="Tokens that may go through the model; 100 prompts of the target length unless given."),
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Search seed; repeatable, one search each. 0.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Search seed, 0 unless given; repeatable, one search each.")
+    ] = None,
     parameter: options.Parameters = None,
     documents: Annotated[str | None, typer.Option(help="Folder of .txt and .md files to search on.")] = None,
     fine_tune: Annotated[
-        str | None, typer.Option(help="Recipe of the training that -p intermediate_length=N needs half-way.")
+        str | None,
+        typer.Option(help="Recipe of the training between the two searches that -p intermediate_length=N asks for."),
     ] = None,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of that training, as in train; repeatable.")
@@ -72,7 +76,7 @@ def search(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/searches"),
     trained_length: options.TrainedLength = None,
 ) -> None:
-    """Search a method's numbers on a model; stopped, it goes on where it was."""
+    """Search a method's numbers on a model; a stopped search continues."""
     from harness.progress import progress
     from harness.tools import search_alone as search_command
 
@@ -86,7 +90,7 @@ def search(
         )
     except KeyboardInterrupt:
         again = command_line()
-        fail(f"stopped; every measured loss is kept in {out}, and this goes on where it stopped: {again}", 130)
+        fail(f"stopped; every measured loss is kept in {out}, and this command continues: {again}", 130)
     for content in results:
         for line in search_command.table(content, out, extender):
             print(clean(line))
@@ -98,16 +102,20 @@ def search_study(
     forwards: Annotated[
         int, typer.Option(help="Budget of the official procedures, in prompts; 14080 is their full size.")
     ] = 1000,
-    seed: Annotated[list[int] | None, typer.Option(help="Search seed; repeatable. 0 to 4.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Search seed, 0 to 4 unless given; repeatable.")] = None,
     texts: Annotated[int, typer.Option(help="Held-out texts that winners are compared on.")] = 64,
-    samples: Annotated[int | None, typer.Option(help="Texts per candidate of the official procedures; 10.")] = None,
-    row: Annotated[list[str] | None, typer.Option(help="Only this row; repeatable.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Row that others are compared with; the first.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Texts per candidate of the official procedures; 10 unless given.")
+    ] = None,
+    row: Annotated[list[str] | None, typer.Option(help="Only this row of the table; repeatable.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Row that others are compared with; the first unless given.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
     trained_length: options.TrainedLength = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
 ) -> None:
-    """Compare search procedures on held-out needles; stopped, it goes on where it was."""
+    """Compare search procedures on held-out needles; a stopped search continues."""
     from harness.progress import progress
     from harness.store import write_whole
     from harness.tools.study import study

@@ -14,8 +14,8 @@ def train(
     recipe: Annotated[str, typer.Option(help="See: ropebench list recipes.")],
     model: options.Model,
     target_length: options.TargetLength,
-    tokens: Annotated[int, typer.Option(help="The budget; training stops before it would use more.")],
-    seed: Annotated[int, typer.Option(help="Of the data's order and of everything drawn.")] = 0,
+    tokens: Annotated[int, typer.Option(help="Tokens to train on; the training stops before it would use more.")],
+    seed: Annotated[int, typer.Option(help="Seed of the order of the data and of everything random.")] = 0,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="SETTING=VALUE, as corpus, learning_rate, lora; repeatable.")
     ] = None,
@@ -24,7 +24,7 @@ def train(
     save_model: Annotated[Path | None, typer.Option(help="Also write the whole trained model to this folder.")] = None,
     trained_length: options.TrainedLength = None,
 ) -> None:
-    """Fine-tune a model under one method's plan; goes on where it stopped. Several GPUs: under torchrun."""
+    """Fine-tune a model under one method's plan; a stopped training continues. Several GPUs: under torchrun."""
     from harness.tools.train_alone import train_alone
 
     settings = values(set_ or [], "--set")
@@ -46,14 +46,20 @@ def train(
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help="prefill, or candidate (of a search, beside full logits).")] = "prefill",
+    what: Annotated[
+        str, typer.Argument(help="prefill, or candidate (of a search, compared with full logits).")
+    ] = "prefill",
     model: options.Model = "pocket-llama",
-    length: Annotated[list[int] | None, typer.Option(help="In tokens; repeatable. 512, 2048 and 8192.")] = None,
+    length: Annotated[
+        list[int] | None, typer.Option(help="Length in tokens, 512, 2048 and 8192 unless given; repeatable.")
+    ] = None,
     extender: Annotated[str, typer.Option(help="The method, or its file, whose plan is applied (prefill).")] = "yarn",
-    pairs: Annotated[int, typer.Option(help="Timed pairs a length.")] = 5,
-    shape: Annotated[str | None, typer.Option(help="Random weights instead (candidate): llama3-8b, …")] = None,
+    pairs: Annotated[int, typer.Option(help="Timed pairs for each length.")] = 5,
+    shape: Annotated[
+        str | None, typer.Option(help="Candidate: random weights of this size instead of a model: llama3-8b, …")
+    ] = None,
 ) -> None:
-    """Time a prefill as loaded and under a plan, or a search's candidate beside full logits, in pairs."""
+    """Measure the time of a prefill with and without a plan, or of a search's candidate and of full logits."""
     lengths = length or [512, 2048, 8192]
     if what not in ("prefill", "candidate"):
         raise ValueError(f"bench measures prefill or candidate, got {what!r}")

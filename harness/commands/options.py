@@ -51,9 +51,11 @@ ModelForConfiguration = Annotated[
         autocompletion=model_names,
     ),
 ]
-TargetLength = Annotated[int, typer.Option(help="What the method is to reach, in tokens.")]
+TargetLength = Annotated[int, typer.Option(help="Tokens that the method has to reach.")]
 Parameters = Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the method; repeatable.")]
-TrainedLength = Annotated[int | None, typer.Option(help="Instead of the configuration's, in tokens.")]
+TrainedLength = Annotated[
+    int | None, typer.Option(help="Trained length in tokens, where the configuration of the model says it wrong.")
+]
 Experiment = Annotated[
     str, typer.Argument(help="A file, or the name of a shipped experiment.", autocompletion=experiment_names)
 ]

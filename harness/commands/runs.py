@@ -28,10 +28,11 @@ def run(
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     cache: Annotated[bool, typer.Option(help="Keep the prompts for other runs.")] = True,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the work; one a core for shipped models on a CPU.")
+        int | None,
+        typer.Option(min=1, help="Processes that share the work; one for each core with a shipped model on a CPU."),
     ] = None,
 ) -> None:
-    """Run an experiment, or what is missing of it, and write the report."""
+    """Run an experiment, or what is missing of it, and write its report."""
     from harness.experiment import file as experiments
     from harness.runner.team import Relay
 
@@ -50,7 +51,7 @@ def run(
         if isinstance(shown, Relay):
             raise typer.Exit(130) from None
         again = command_line()
-        fail(f"stopped; finished cells are kept in {folder}, and this goes on where it stopped: {again}", 130)
+        fail(f"stopped; finished cells are kept in {folder}, and this command continues: {again}", 130)
     for cell, reason in outcome.failed:
         shown.say(f"failed: {cell.words}: {reason}")
     for label, reason in outcome.unsearched:
@@ -65,7 +66,7 @@ def run(
 
 
 def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> None:
-    """What of a run is finished, failed or missing."""
+    """Say which cells of a run are finished, failed or missing."""
     from harness.store import Store
 
     store = Store.open(folder)
@@ -111,18 +112,22 @@ def report(
 
 def compare(
     base: Annotated[str, typer.Argument(help="A result store; with --preset also a method, or its file.")],
-    candidate: Annotated[str, typer.Argument(help="The one that must not be worse.")],
-    margin: Annotated[float | None, typer.Option(help="Largest drop let through, in points; 1 unless given.")] = None,
-    preset: Annotated[str | None, typer.Option(help="ci: its margin; two methods are run at its size first.")] = None,
+    candidate: Annotated[str, typer.Argument(help="The store (or method) that must not be worse.")],
+    margin: Annotated[float | None, typer.Option(help="Largest drop that passes, in points; 1 unless given.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="ci: run two methods at the size of this preset first, and use its margin.")
+    ] = None,
     base_label: Annotated[str | None, typer.Option(help="Method in the base; all methods unless given.")] = None,
     candidate_label: Annotated[str | None, typer.Option(help="Method in the candidate.")] = None,
     allow: Annotated[list[str] | None, typer.Option(help="A condition that may differ; repeatable.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML there.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write a comment for a pull request there.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a comment for a pull request to this file.")] = None,
     model: Annotated[str | None, typer.Option(help="Another model than the preset's.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Results of the preset; results/PRESET-BASE-CANDIDATE.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the preset's results; results/PRESET-BASE-CANDIDATE unless given.")
+    ] = None,
 ) -> None:
-    """The gate: is a candidate as good as its base, up to a margin? 0 passed, 1 failed, 2 cannot compare."""
+    """Is a candidate at most a margin worse than its base? Exit code 0 passed, 1 failed, 2 cannot compare."""
     from harness.experiment.parameters import hint
     from harness.experiment.preset import is_store, preset_experiment
     from reports.gate import formats as gate_formats
@@ -155,11 +160,11 @@ def generate(
     length: Annotated[list[int], typer.Option(help="Prompt plus new tokens, in tokens; repeatable.")],
     model: Annotated[str, typer.Option(help="Shipped model, folder or hub name; only its tokenizer is read.")],
     out: Annotated[Path, typer.Option(help="Folder of the files.")],
-    samples: Annotated[int, typer.Option(help="Of every test at every length.")] = 20,
-    seed: Annotated[list[int] | None, typer.Option(help="0 unless given; repeatable.")] = None,
+    samples: Annotated[int, typer.Option(help="Samples of every test at every length.")] = 20,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed of the samples, 0 unless given; repeatable.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", help="NAME=VALUE of the tests; repeatable.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 0 decides by itself.")] = 0,
-    cache: Annotated[bool, typer.Option(help="Keep the samples for the next time.")] = True,
+    workers: Annotated[int, typer.Option(help="Processes; 0 chooses their number.")] = 0,
+    cache: Annotated[bool, typer.Option(help="Keep the samples for other runs.")] = True,
 ) -> None:
     """Write tests as files: samples as JSONL, and lm-eval tasks that run and score them with any backend."""
     from harness.prompts.generate import command

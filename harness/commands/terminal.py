@@ -11,7 +11,7 @@ ARGUMENTS: list[str] = []  # the command line at work, which helpers repeat
 
 
 def command_line() -> str:
-    """What a user types to go on."""
+    """What a user types to continue."""
     return shlex.join(["ropebench", *ARGUMENTS])
 
 

@@ -1,4 +1,4 @@
-"""`python -m harness.pocket pretrain|card`: make a shipped model again, write its card. For who changes one."""
+"""`python -m harness.pocket pretrain|card`: make a shipped model again, write its card. For developers."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ def pretrain(
     name: Annotated[str, typer.Argument(help="pocket-llama or pocket-phi.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the model; models/NAME unless given.")] = None,
 ) -> None:
-    """Make a shipped pocket model again, from nothing but this package; goes on where it stopped."""
+    """Make a shipped pocket model again, from nothing but this package; a stopped training continues."""
     folder = out or Path("models") / name
     make(name, folder, lines(name))
     write_card(folder, name)
