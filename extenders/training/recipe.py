@@ -34,7 +34,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class Length:
-    """A length in tokens, told in windows (trained lengths) and targets, so that a recipe fits every model."""
+    """A length as a multiple of the trained length and of the target length, so that a recipe fits every model."""
 
     windows: float = 0.0
     targets: float = 0.0
