@@ -21,8 +21,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from importlib.metadata import version
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -127,40 +129,42 @@ CUTTING: dict[str, Callable[[], Any]] = {"smollm": _digits_first, "gpt-2": _gpt2
 
 
 def _write(file: Path, reader: Any, folder: Path) -> None:
-    """The model and its tokenizer as safetensors and tokenizer.json, the tokenizer checked by a round trip."""
+    """The model as safetensors and its tokenizer as tokenizer.json."""
+    with redirect_stderr(StringIO()):  # three progress bars of other people, for some seconds of work
+        model, tokenizer = _loaded(file)
+        _check_tokenizer(file, reader, tokenizer, model.config.vocab_size)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    if any(tensor.tensor_type.name not in ("F32", "F64") for tensor in reader.tensors):
+        config = folder / "config.json"  # what `dtype: auto` runs in; float32 of the same numbers can be asked for
+        config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "bfloat16"}, indent=2) + "\n")
+
+
+def _loaded(file: Path) -> tuple[Any, Any]:
+    """(model in float32, tokenizer) by transformers' loader, mended."""
     torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
-    files = importlib.import_module("transformers.utils.logging")
-    shown = files.is_progress_bar_enabled()
-    files.disable_progress_bar()
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     except Exception as error:  # a damaged file fails in as many ways as there are fields
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{file.name} cannot be converted ({reason}); download it again") from None
-    finally:
-        if shown:
-            files.enable_progress_bar()
     del model.config.quantization_config
     for name in ("is_quantized", "hf_quantizer", "quantization_method"):
         if hasattr(model, name):
             delattr(model, name)
+    return model, tokenizer
+
+
+def _check_tokenizer(file: Path, reader: Any, tokenizer: Any, vocabulary: int) -> None:
+    """Sets the rule that cuts text. Raises ValueError where text does not come back or BOS is not as the file says."""
     tokenizer.backend_tokenizer.pre_tokenizer = CUTTING[_field(reader, "tokenizer.ggml.pre")]()
     ids = tokenizer.encode(ROUND_TRIP, add_special_tokens=False)
-    if tokenizer.decode(ids) != ROUND_TRIP or max(ids) >= model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer of {file.name} does not give back the text that it was given; do not use this file"
-        )
+    if tokenizer.decode(ids) != ROUND_TRIP or max(ids) >= vocabulary:
+        raise ValueError(f"the tokenizer of {file.name} does not give back the text that it was given; use safetensors")
     starts = tokenizer.encode("a")[0] == tokenizer.bos_token_id
     if bool(_field(reader, "tokenizer.ggml.add_bos_token")) != starts:
-        raise ValueError(
-            f"the tokenizer of {file.name} puts a start token where the file says otherwise; use safetensors"
-        )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    if any(tensor.tensor_type.name not in ("F32", "F64") for tensor in reader.tensors):
-        config = folder / "config.json"  # what `dtype: auto` runs in; float32 of the same numbers can be asked for
-        config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "bfloat16"}, indent=2) + "\n")
+        raise ValueError(f"the tokenizer of {file.name} adds a start token where the file says not, or the reverse")
 
 
 def _write_origin(file: Path, reader: Any, digest: str, folder: Path) -> None:
