@@ -30,7 +30,7 @@ def train(
     settings = values(set_ or [], "--set")
     if "tokens" in settings:
         raise ValueError("--set tokens: say it with --tokens")
-    record = train_alone(
+    record, kept = train_alone(
         extender, values(parameter or [], "-p"), recipe, {**settings, "tokens": tokens}, model, target_length, out,
         seed=seed, save_model=save_model, trained_length=trained_length,
         say=say,
@@ -38,7 +38,7 @@ def train(
     if record["error"]:
         fail(record["error"], 1)
     cost = record["cost"]
-    print(f"{'kept from before' if record['kept'] else 'trained'}: {out}/trainings/{record['key']}")
+    print(f"{'kept from before' if kept else 'trained'}: {out}/trainings/{record['key']}")
     print(f"{cost['tokens']:,} tokens in {cost['seconds']:.0f} s, {len(record['curve'])} steps")
     for point in (record["curve"][0], record["curve"][-1]):
         losses = ", ".join(f"{kind} {loss:.3f}" for kind, loss in point["loss"].items())

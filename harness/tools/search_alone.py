@@ -117,7 +117,7 @@ def _tuner(
     def tune(method: SearchedExtender) -> Measures:
         given = {name: plain(value) for name, value in method.parameters().items() if value is not None}
         place = model_folder(folder, search.key)
-        record = train_alone(
+        record, _ = train_alone(
             extender,
             given,
             *fine_tune,

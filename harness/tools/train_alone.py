@@ -14,7 +14,7 @@ from harness.experiment.file import named_method
 from harness.experiment.trainings import parse_training
 from harness.model.files import shipped_models
 from harness.model.load import load_model
-from harness.store import Store
+from harness.store import Store, TrainingRecord
 from harness.training.corpus import identity
 from harness.training.distributed import world
 from harness.training.job import job_of
@@ -35,8 +35,9 @@ def train_alone(
     trained_length: int | None = None,
     save_model: Path | None = None,
     say: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """The record of the training, which is run unless the store has it. `given` are the method's parameters.
+) -> tuple[TrainingRecord, bool]:
+    """(record of the training, whether the store had it): it is run unless it is finished. `given`: the method's
+    parameters.
 
     `save_model`: also write the trained model, adapters merged, as a folder that transformers loads; its configuration
     keeps the original RoPE. Raises ValueError for unknown names and for what cannot be trained.
@@ -53,13 +54,13 @@ def train_alone(
         data = identity(training.settings.corpus)
         job = job_of(training, label, method.extender, loaded.weights_hash, loaded.spec, seed, data)
         store = Store.create(out) if here.first else Store(out)
-        record: Mapping[str, Any] | None = store.training(job.key)
-        done = record is not None and record["status"] == "done"
-        if record is None or not done:
+        record = store.training(job.key)
+        kept = record is not None and record["status"] == "done"
+        if record is None or not kept:
             record = run_job(job, store, loaded.model, loaded.tokenizer, (), say)
         elif save_model is not None:
             WeightSwap(loaded.model).use(*read_weights(store.training_folder(job.key), record["weights"]["sha256"]))
         if save_model is not None and record["status"] == "done":
             loaded.model.save_pretrained(save_model)
             loaded.tokenizer.save_pretrained(save_model)
-    return {**record, "key": job.key, "kept": done}
+    return record, kept
