@@ -12,6 +12,7 @@ from fake_engine import Count, FakeEngine, Quiet, experiment
 
 import harness
 from harness import cli
+from harness.commands.catalogue import LISTS
 from harness.experiment.file import Test, shipped
 from harness.runner.run import run
 from harness.store import FORMAT
@@ -30,8 +31,11 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert not {"harness.runner.run", "harness.experiment.file"} & set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("words", [["list"], ["list", "tests"], ["list", "models"], ["list", "recipes"], ["--version"]])
-def test_lists_need_no_model_library(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [*(["list", what] for what in LISTS), ["--version"], ["plan", "yarm", "--model", "m", "--target-length", "9"]],
+)
+def test_answers_that_need_no_model_library(words: list[str]) -> None:
     code = f"import sys; from harness import cli; cli.answer({words!r}); print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

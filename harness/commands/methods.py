@@ -20,6 +20,7 @@ def plan(
     json_: Annotated[bool, typer.Option("--json", help="All numbers as JSON.")] = False,
 ) -> None:
     """Print the frequencies that a model would run with. Needs no weights."""
+    options.check_method("plan", extender)
     import json
 
     from harness.tools.show_plan import planned, table
@@ -42,6 +43,7 @@ def preflight(
     trained_length: options.TrainedLength = None,
 ) -> None:
     """Check in a minute whether a plan works on a model, before days of GPU time. Exit code 0 good, 1 failed."""
+    options.check_method("preflight", extender)
     from harness.tools.preflight import preflight as check
 
     given = values(parameter or [], "-p")
@@ -77,6 +79,7 @@ def search(
     trained_length: options.TrainedLength = None,
 ) -> None:
     """Search a method's numbers on a model; a stopped search continues."""
+    options.check_method("search", extender)
     from harness.progress import progress
     from harness.tools import search_alone as search_command
 
@@ -155,6 +158,7 @@ def export(
     trained_length: options.TrainedLength = None,
 ) -> None:
     """Write a plan as keys of a model's config.json (transformers' longrope form)."""
+    options.check_method("export", extender)
     import json
 
     from harness.tools import export as exports

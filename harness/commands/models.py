@@ -25,6 +25,7 @@ def train(
     trained_length: options.TrainedLength = None,
 ) -> None:
     """Fine-tune a model under one method's plan; a stopped training continues. Several GPUs: under torchrun."""
+    options.check_method("train", extender)
     from harness.tools.train_alone import train_alone
 
     settings = values(set_ or [], "--set")
@@ -70,6 +71,7 @@ def bench(
 
         print_table(HEAD, [line(way) for way in bench_candidate(*opened(model, shape), lengths, pairs, say)])
         return
+    options.check_method("bench", extender)
     from harness.tools.bench import bench as measure
 
     rows = []

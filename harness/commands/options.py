@@ -34,6 +34,13 @@ def model_names() -> list[str]:
     return list(shipped_models())
 
 
+def check_method(command: str, name: str) -> None:
+    """Raises ValueError for a wrong name at once, before a command imports a model library."""
+    from harness.experiment.naming import load_method, user_folders
+
+    load_method(command, name, user_folders())
+
+
 Method = Annotated[
     str,
     typer.Argument(
