@@ -4,7 +4,8 @@
     ropebench.py, the door for notebooks, stands above all
 
 Inside harness and reports the rooms have one order from top to bottom, so there is no circle. The order holds for
-imports inside functions too.
+imports inside functions too. Those are for harness/commands alone, where `--help` has to answer at once, and for the
+door, which has to import at once.
 """
 
 import ast
@@ -90,6 +91,20 @@ def test_imports_follow_the_map(package: str) -> None:
     wrong_imports = {file: wrong(file, source) for file, source in files(package).items()}
     assert wrong_imports
     assert {file: names for file, names in wrong_imports.items() if names} == {}
+
+
+def late(source: str) -> list[str]:
+    """What a file imports inside its functions."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    parts = [part for function in functions for part in ast.walk(function)]
+    return sorted({ast.unparse(part) for part in parts if isinstance(part, ast.Import | ast.ImportFrom)})
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_stand_at_the_top_of_a_file(package: str) -> None:
+    late_imports = {file: late(source) for file, source in files(package).items() if "/commands/" not in file}
+    assert {file: names for file, names in late_imports.items() if names} == {}
+    assert late("def f():\n    if True:\n        import torch") == ["import torch"]
 
 
 @pytest.mark.parametrize(

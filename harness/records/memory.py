@@ -4,9 +4,13 @@ Linux keeps a high-water mark per process that can be set back; elsewhere the ma
 reported, which is an upper bound.
 """
 
-import resource
 import sys
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows has none, and no /proc either: memory is unknown there
+    resource = None  # type: ignore[assignment]
 
 
 class PeakMemory:
@@ -24,7 +28,7 @@ class PeakMemory:
             pass
 
     def peak(self) -> int:
-        """Bytes."""
+        """Bytes; 0 where the system does not say."""
         if self._cuda is not None:
             return int(self._cuda.max_memory_allocated())
         try:
@@ -33,5 +37,7 @@ class PeakMemory:
                     return int(line.split()[1]) * 1024
         except OSError:
             pass
+        if resource is None:
+            return 0
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return int(used if sys.platform == "darwin" else used * 1024)
