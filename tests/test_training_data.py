@@ -39,6 +39,13 @@ def test_documents_begin_and_end_as_the_tokenizer_says(encoder: Encoder) -> None
     assert made.weights == (0.0, 1.0, 1.0, 1.0)
 
 
+def test_a_start_token_that_the_tokenizer_only_names_is_not_added() -> None:
+    """SmolLM2 names one and never adds it: training follows evaluation."""
+    made = Encoder(fakes.byte_tokenizer(bos=False)).document("ab")
+    assert len(made.ids) == 3 and made.ids[-1] == 257 and 256 not in made.ids
+    assert made.weights == (1.0, 1.0, 1.0)
+
+
 def test_portions_get_documents_of_their_lengths(encoder: Encoder) -> None:
     made = batches(encoder)
     for place in (place for step in made.plan for place in step):
