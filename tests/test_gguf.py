@@ -1,6 +1,8 @@
 """A GGUF file as --model: the same logits as the model that it was made from, and one line for what cannot be read."""
 
 import importlib.metadata
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -123,7 +125,19 @@ def test_converted_once_and_named_by_content(model: Any, tmp_path: Path, own_cac
     assert model_folder(str(copy)).name.removeprefix("copy") == folder.name.removeprefix("tiny")
     origin = gguf.origin(folder)
     assert origin is not None and origin["licence"] == "mit" and origin["stored_as"] == ["F32"]
+    assert re.fullmatch(r"a model from tiny.gguf \(sha256 [0-9a-f]{16}\), licence mit", gguf.origin_line(folder))
     assert not list(own_cache.rglob("*.partial"))
+
+
+def test_a_run_names_file_and_licence(model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(model, tmp_path / "tiny.gguf")
+    (tmp_path / "mine.yaml").write_text(
+        "model: tiny.gguf\ntarget_length: 256\nlengths: [128]\nextenders: [yarn]\ntests: [{perplexity: {samples: 1}}]\n"
+    )
+    assert cli.answer(["run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out"), "--no-report"]) == 0
+    assert "it is a model from tiny.gguf" in capsys.readouterr().err
+    stored = json.loads((tmp_path / "out" / "run.json").read_text())["model"]
+    assert stored["name"] == "tiny.gguf" and "licence mit" in stored["origin"]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class Base:
     attention: str  # the kernel as run, never "auto"
     parameters: int = 0  # number of weights
     tokenizer_hash: str = ""  # over its files; "" where they are unknown, and prompts are not kept
+    origin: str = ""  # file, hash and licence of a model that was converted
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,15 @@ def origin(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def origin_line(folder: Path) -> str:
+    """The same in a line, for people; '' for other folders."""
+    content = origin(folder)
+    if content is None:
+        return ""
+    licence = f"licence {content['licence']}" if content["licence"] else "no licence named"
+    return f"{content['name'] or 'a model'} from {content['file']} (sha256 {content['sha256'][:16]}), {licence}"
+
+
 def _reader(file: Path) -> Any:
     try:
         return importlib.import_module("gguf").GGUFReader(str(file))

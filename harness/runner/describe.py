@@ -14,7 +14,7 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
     """run.json but for its date and ledger: what was planned, with every plan at every length that is evaluated."""
     rope = base.rope
     lengths = sorted({cell.length for cell in cells} | {rope.trained_length, experiment.target_length})
-    return {
+    described: Run = {
         "name": experiment.name,
         "model": {
             "name": Path(experiment.model).name if Path(experiment.model_source).exists() else experiment.model,
@@ -30,6 +30,9 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
         "methods": [_method(method, rope, lengths) for method in experiment.methods],
         "cells": [cell.planned() for cell in cells],
     }
+    if base.origin:
+        described["model"]["origin"] = base.origin
+    return described
 
 
 def _method(method: Method, rope: RopeSpec, lengths: Sequence[int]) -> StoredMethod:

@@ -13,6 +13,7 @@ from extenders.base import RopePlan, RopeSpec
 from harness.experiment.cells import Base, plan_of
 from harness.experiment.file import Experiment, Method
 from harness.model.files import tokenizer_hash, weight_files, weights_hash
+from harness.model.gguf import origin_line
 from harness.model.lm import ExtendedLM
 from harness.model.load import LoadedModel, load_model, resolved
 from harness.model.locate import model_folder
@@ -76,13 +77,15 @@ class LocalEngine:
             if size > 1e9:
                 self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
             weights, tokenizer = weights_hash(folder), tokenizer_hash(folder)
-            self._base = Base(weights, rope, dtype, attention, parameter_count(folder), tokenizer)
+            self._base = Base(weights, rope, dtype, attention, parameter_count(folder), tokenizer, origin_line(folder))
         return self._base
 
     @contextmanager
     def open(self) -> Iterator[Sessions]:
         base, asked = self.base(), self._experiment
         self._progress.say(f"loading {asked.model} ({base.dtype}, attention {base.attention})")
+        if base.origin:
+            self._progress.say(f"it is {base.origin}")
         loaded = self._loaded(asked.dtype, _kernel(asked.attention))
         was = (loaded.weights_hash, loaded.dtype, loaded.attention, loaded.spec)
         planned = (base.weights_hash, base.dtype, base.attention, base.rope)

@@ -38,10 +38,11 @@ def _what(frames: Frames) -> str:
     tests = list(dict.fromkeys(frames.cells["task"]))
     size = f", {model['parameters']:,} parameters" if isinstance(model.get("parameters"), int) else ""
     hashed = f", weights {model['weights_hash']}" if model.get("weights_hash") else ""
+    origin = f" It is {model['origin']}." if model.get("origin") else ""
     what = (
         f"We extend {model.get('name', 'the model')}{size}{hashed} from its trained length of "
         f"{tokens(frames.trained_length)} tokens to {tokens(frames.target_length)} tokens with {len(frames.labels)} "
-        f"methods: {'; '.join(map(_method, run.get('methods', [])))}."
+        f"methods: {'; '.join(map(_method, run.get('methods', [])))}.{origin}"
     )
     if lengths:
         plural = "s" if len(seeds) > 1 else ""
