@@ -12,10 +12,31 @@ line. Methods are named alike everywhere: a name (`ropebench list extenders`), o
 nothing is stored, a class does as well. Importing this takes no model library; what a function needs, it imports.
 """
 
+import importlib
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+
+def _import_packages() -> None:
+    """Our four packages have common names: they are imported before a tasks.py of the working folder can be.
+
+    Raises ImportError where another module of such a name was imported before.
+    """
+    home = Path(__file__).resolve().parent
+    sys.path.insert(0, str(home))
+    try:
+        for name in ("extenders", "harness", "reports", "tasks"):
+            file = importlib.import_module(name).__file__
+            if file is None or Path(file).resolve().parent != home / name:
+                raise ImportError(f"{file} was imported as {name!r}, which is a package of ropebench; rename that file")
+    finally:
+        sys.path.remove(str(home))
+
+
+_import_packages()
 
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness import __version__

@@ -57,6 +57,18 @@ def test_the_import_is_quick_and_brings_no_library() -> None:
     assert min(seconds) < 0.5
 
 
+def test_files_of_common_names_beside_a_notebook_are_not_run(tmp_path: Path) -> None:
+    """A working folder is first on the path of a notebook, and `tasks.py` a likely name in it."""
+    for name in ("extenders", "harness", "reports", "tasks"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the working folder was run')")
+    code = f"import sys; sys.path[:] = ['', *sys.path, {str(ROOT)!r}]; import ropebench; print(ropebench.tests())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "needle" in done.stdout, done.stderr
+    (tmp_path / "tasks.py").write_text("mine = 1")
+    done = subprocess.run([sys.executable, "-c", f"import tasks; {code}"], cwd=tmp_path, capture_output=True, text=True)
+    assert "tasks.py was imported as 'tasks', which is a package of ropebench; rename that file" in done.stderr
+
+
 def test_scores_are_those_of_a_run(tmp_path: Path, model: LoadedModel) -> None:
     tests: dict[str, dict[str, Any]] = {"needle": {}, "passkey": {"samples": 2}, "perplexity": {"samples": 1}}
     content = {
