@@ -63,7 +63,7 @@ def test_from_a_file_to_a_report(place: Path, tiny_model_folder: Path, capsys: p
 
     Path("my_idea.py").write_text(METHOD)
     write(place, tiny_model_folder, ", my_idea")
-    assert cli.answer(["run", "mine.yaml", "--date", "2026-01-01"]) == 0
+    assert cli.answer(["run", "mine.yaml", "--no-report"]) == 0
     assert "15 cells: 5 computed, 10 kept from before" in capsys.readouterr().err
     assert cli.answer(["status", "results/mine"]) == 0
     assert ["my_idea", "5", "0", "0"] in [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -106,6 +106,7 @@ def scores_of(folder: Path, planned: list[dict], values: list[list[float]], **ru
 # --- the page as a whole
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(real: Store, page: Page, tmp_path: Path) -> None:
     again = write_report(Store.open(real.folder), tmp_path)
     assert again.read_text(encoding="utf-8") == page.source
@@ -116,7 +117,8 @@ def test_the_same_store_gives_the_same_bytes(real: Store, page: Page, tmp_path: 
         assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True))
 
 
-def test_the_date_is_as_given(tmp_path: Path) -> None:
+def test_the_date_is_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.figures.style.to_pdf", lambda figure: b"%PDF-")  # takes longest and is not looked at
     store = made.write(tmp_path, [], {})
     assert "2026-01-02" in Page(write_report(store).read_text(encoding="utf-8")).text
     other = Page(write_report(store, date="a day in May").read_text(encoding="utf-8")).text
