@@ -28,13 +28,15 @@ def loaded() -> Any:
 
 @pytest.fixture(scope="module")
 def theta_of_loaded(loaded: Any) -> Callable[..., Check]:
-    """The check of rope_theta reads the model and no plan, so one reading of `loaded` serves all; most of the time."""
+    """The check of rope_theta takes most of the time and reads the model, not the plan: half of its tokens, once."""
     check, made = preflight._theta, []
 
     def once(fixed: Any, spec: RopeSpec) -> Check:
         assert spec == loaded.spec
         if not made:
-            made.append(check(fixed, spec))
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(preflight, "THETA_TOKENS", 1024)
+                made.append(check(fixed, spec))
         return made[0]
 
     return once
@@ -156,7 +158,6 @@ def test_passkeys_fail_where_loss_sees_nothing(loaded: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("theta_read_once")
 def test_the_unextended_model_fails_beyond_its_window(loaded: Any) -> None:
     """A plan that is applied and good for nothing: retrieval shows it where loss does not."""
     told = failed(examine(loaded, method("none", 4096)))
