@@ -1,18 +1,17 @@
 """Loss by position in the document: does a model use what stands far back?"""
 
-import math
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from reports.figures import style
+from reports.numbers.loss_curve import curve_of
 from reports.numbers.scores import Scores
 
 
 def loss_by_position(scores: Scores, task: str, narrow: bool = False) -> Figure | None:
     """Mean loss by position in the document at the longest length that has curves."""
     rows = scores.frames.rows[scores.frames.rows["task"] == task]
-    curve = rows["extra"].map(_curve_of)
+    curve = rows["extra"].map(curve_of)
     rows = rows.assign(curve=curve)[curve.notna()]
     if rows.empty:
         return None
@@ -39,15 +38,3 @@ def loss_by_position(scores: Scores, task: str, narrow: bool = False) -> Figure 
     style.margins(figure, 0.5, style.label_room(scores.frames.labels), 0.42, 0.1)
     style.label_ends(axes, ends)
     return figure
-
-
-def _curve_of(extra: object) -> tuple[list[float], list[float]] | None:
-    """(edges, loss) of a row, or None when it has no usable curve."""
-    curve = extra.get("curve") if isinstance(extra, dict) else None
-    if not isinstance(curve, dict):
-        return None
-    edges, loss = curve.get("edges"), curve.get("loss")
-    if not (isinstance(edges, list) and isinstance(loss, list) and len(edges) == len(loss) + 1 and loss):
-        return None
-    good = all(isinstance(v, int | float) and math.isfinite(v) for v in edges + loss)
-    return (edges, loss) if good else None

@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.store import Store
 from reports.numbers.audit import Audit, audit
+from reports.numbers.beyond_window import WindowLosses, window_losses
 from reports.numbers.by_test import by_test_at_all_lengths
 from reports.numbers.costs import cost_totals
 from reports.numbers.depths import DepthMap, depth_maps
@@ -56,12 +57,16 @@ class Results:
         return perplexity(self.scores)
 
     @cached_property
+    def window_losses(self) -> list[WindowLosses]:
+        return window_losses(self.scores)
+
+    @cached_property
     def retention(self) -> Grid | None:
         return retention(self.scores)
 
     @cached_property
     def verdict(self) -> Verdict:
-        return verdict(self.scores, self.summary, self.retention)
+        return verdict(self.scores, self.summary, self.retention, self.window_losses)
 
     @property
     def column(self) -> int:

@@ -1,8 +1,9 @@
 """The answer in two sentences with their certainty: who leads at the target, and what it costs in short context."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reports.numbers.beyond_window import WindowLosses
 from reports.numbers.frame import Frames
 from reports.numbers.grid import Grid, Line, interval, shown, tokens
 from reports.numbers.retention import ORIGINAL, SAME_PLAN
@@ -23,12 +24,15 @@ class Verdict:
     leader: str = ""
 
 
-def verdict(scores: Scores, summary: Summary, retention: Grid | None) -> Verdict:
-    """Judged at the target length, or else at the longest length with a result."""
+def verdict(scores: Scores, summary: Summary, retention: Grid | None, losses: Sequence[WindowLosses] = ()) -> Verdict:
+    """Judged at the target length, or else at the longest length with a result.
+
+    Where no long-context test has a score, the first perplexity test is judged by its loss beyond the window.
+    """
     frames, lengths = scores.frames, summary.lengths
     judged = [i for i in range(len(lengths)) if any(line.numbers[i].estimate for line in summary.grid.lines)]
     if not judged:
-        return Verdict("open", (_nothing(frames),))
+        return _by_loss(losses[0]) if losses and len(losses[0].order) > 1 else Verdict("open", (_nothing(frames),))
     at_target = [i for i in judged if lengths[i] == frames.target_length]
     column = at_target[0] if at_target else judged[-1]
     means = {line.label: e for line in summary.grid.lines if (e := line.numbers[column].estimate) is not None}
@@ -82,6 +86,34 @@ def _leader(scores: Scores, summary: Summary, column: int, order: list[str], whe
             f"(lead over {second} {lead}, corrected p = {p}{'; ' * bool(settled)}{settled})."
         )
     return "tie", f"{where} there is no winner: {sentence}"
+
+
+def _by_loss(losses: WindowLosses) -> Verdict:
+    """By the loss beyond the window: the lowest, what is tied with it, and the unextended model beside it."""
+    (task, length), order = losses.test, losses.order
+    lowest, trained = order[0], losses.beyond.frames.trained_length
+    tied = [label for label in order[1:] if losses.ranked.p(0, lowest, label) >= SIGNIFICANT]
+    second = tied[0] if tied else order[1]
+    estimate = losses.of(lowest)
+    assert estimate is not None
+    value = f"{shown(estimate.mean, 'nats')} nats per token {interval(estimate, 'nats')} ({estimate.n} documents)"
+    where = f"At {tokens(length)} tokens, by {task} beyond the window of {tokens(trained)}"
+    gap = losses.beyond.compare(second, lowest, [losses.test])
+    behind = shown(gap.difference, "nats difference")
+    if gap.low is not None and gap.high is not None:
+        behind += f" [{shown(gap.low, 'nats difference')}, {shown(gap.high, 'nats difference')}]"
+    p = _p(losses.ranked.p(0, lowest, second))
+    if tied:
+        kind = "tie"
+        sentence = f"{where}, there is no winner: {lowest} is lowest, {value}, but not significantly below "
+        sentence += f"{', '.join(tied)} ({second} {behind} nats, corrected p = {p})."
+    else:
+        kind, sentence = "clear", f"{where}, {lowest} wins: {value}; {second} {behind} nats (corrected p = {p})."
+    original = losses.beyond.frames.original
+    cliff = losses.of(original) if original else None
+    if cliff is not None and original not in (lowest, *tied):
+        sentence += f" The unextended model has {shown(cliff.mean, 'nats')} there."
+    return Verdict(kind, (sentence, "No test of answers has a result, so this is about loss alone."), 0, lowest)
 
 
 def _lead(difference: Comparison) -> str:

@@ -16,6 +16,10 @@ from reports.numbers.grid import Grid
 from reports.numbers.results import Results
 
 
+def _losses(results: Results) -> Sequence[Grid]:
+    return [*results.losses, *(part.grid for part in results.window_losses)]
+
+
 def _none(results: Results) -> Sequence[Grid]:
     return ()
 
@@ -34,7 +38,7 @@ RESULTS = (
     Section("needles", "Needles by depth", only_with=lambda results: results.depth_maps),
     Section("tests", "Test by test", lambda results: results.by_test, only_with=lambda results: results.by_test),
     Section("effective", "Effective length and ranks"),
-    Section("loss", "Perplexity", lambda results: results.losses, only_with=lambda results: results.losses),
+    Section("loss", "Perplexity", _losses, only_with=lambda results: results.losses),
     Section("short", "Short context", lambda results: [results.retention] if results.retention else []),
 )
 BACKGROUND = (
