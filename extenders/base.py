@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import operator
 import pkgutil
 import struct
 import sys
@@ -22,6 +23,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import extenders
+from extenders._user_code import contain, contained
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,19 @@ class RopeSpec:
         return min(max(math.ceil(self.pair_of_period(self.trained_length)), 0), self.rotary_dims // 2)
 
 
+def _tokens(count: object) -> int:
+    """The number as an int; numpy's whole numbers count. Raises ValueError for what is no number of tokens."""
+    try:
+        tokens = operator.index(count)  # type: ignore[arg-type]
+    except TypeError:
+        tokens = 2**63
+    if tokens < 0:
+        raise ValueError(f"keep_first must not be negative, got {count}")
+    if isinstance(count, bool) or tokens >= 2**63:
+        raise ValueError(f"keep_first must be a whole number of tokens, got {count!r}")
+    return tokens
+
+
 @dataclass(frozen=True)
 class RopePlan:
     """What a model runs with for one prompt.
@@ -86,8 +101,7 @@ class RopePlan:
             raise ValueError(f"inverse frequencies must be finite and not negative; pair {wrong[0]} is {value}")
         if not (math.isfinite(self.attention_factor) and self.attention_factor > 0):
             raise ValueError(f"attention_factor must be finite and above 0, got {self.attention_factor}")
-        if self.keep_first < 0:
-            raise ValueError(f"keep_first must not be negative, got {self.keep_first}")
+        object.__setattr__(self, "keep_first", _tokens(self.keep_first))
 
     @classmethod
     def as_trained(cls, rope: RopeSpec) -> "RopePlan":
@@ -234,6 +248,8 @@ def load(name: str, folders: Sequence[Path] = ()) -> type[Extender]:
     ]
     if len(methods) != 1:
         raise ValueError(f"{module.__file__} must define exactly one Extender, found {len(methods)}")
+    if not shipped:
+        contain(methods[0], Extender)
     return methods[0]
 
 
@@ -252,8 +268,14 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses looks the module up by name
     try:
-        spec.loader.exec_module(module)
+        with contained(path.name):
+            spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        del sys.modules[module_name]
+        raise
     except Exception as error:
         del sys.modules[module_name]
         raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    parent = module_name.partition(".")[0]
+    sys.modules.setdefault(parent, ModuleType(parent))  # pickle looks it up
     return module

@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before a command needs it, so --help answers at once.
 
-Exit codes: 0 done, 1 some cells failed, 2 wrong input (one line says what), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 some cells failed, 2 wrong input (one line says what), 130 stopped by Ctrl-C, 141 its
+reader was gone before the answer was out.
 """
 
 import os
@@ -28,6 +29,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --hel
     "Models": (models.train, models.bench),
     "What there is": (catalogue.list_, catalogue.published, catalogue.doctor),
 }
+READS_ONLY = {"list", "published", "doctor", "status", "plan", "--help"}  # a closed pager has seen what it wanted
 for panel, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__.rstrip("_").replace("_", "-")
@@ -77,9 +79,12 @@ def answer(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         print("ropebench: stopped", file=sys.stderr)
         return 130
+    except SystemExit as error:  # no command of ours ends so: something that it called did
+        print(f"ropebench: ended from inside (SystemExit: {error}) before it was done", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a pager that was closed is no error
-        return 0
+        return 0 if READS_ONLY.intersection(arguments[:1]) else 141
     except Exception as error:
         usage = getattr(error, "format_message", None)  # a wrong option or argument
         if usage is None and not isinstance(error, ValueError | OSError):

@@ -13,7 +13,7 @@ from test_end_to_end import FILE, started, wait_for_a_cell, without_times
 
 from harness.progress import Lines
 from harness.runner import team
-from harness.runner.helper import helper_command
+from harness.runner.helper import CHANNEL, helper_command
 from harness.runner.team import SESSION, Relay, Team, team_for
 from harness.store import Store
 
@@ -133,10 +133,20 @@ def test_a_helper_that_is_killed_is_not_missed(place: Path) -> None:
 
 
 def test_lines_of_a_helper_are_said_by_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = "import json; print('a library speaks'); print(json.dumps({'say': 'searched'})); print('{')"
+    code = "import os\nfor line in ('{\"say\": \"searched\"}', '{', '7', '[' * 99999): "
+    code += f"os.write(int(os.environ[{CHANNEL!r}]), (line + chr(10)).encode())"
     with Team(2, [sys.executable, "-c", code]).at_work(tmp_path, 2, Lines()):
         wait_for_the_end_of(threading.enumerate())
     assert capsys.readouterr().err.strip() == "searched"
+
+
+def test_what_a_method_prints_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = ["7", '{"say": "not so"}', '{"end": "", "seconds": 0, "error": ""}', '{"say": "cut']
+    code = f"import os\nfor line in {printed}: print(line, end='')\n"
+    code += f'os.write(int(os.environ[{CHANNEL!r}]), b\'{{"say": "searched"}}\\n\')'
+    with Team(2, [sys.executable, "-c", code]).at_work(tmp_path, 2, Lines()):
+        wait_for_the_end_of(threading.enumerate())
+    assert sorted(capsys.readouterr().err.splitlines()) == sorted(["searched", "".join(printed)])
 
 
 def wait_for_the_end_of(threads: list[threading.Thread]) -> None:

@@ -129,7 +129,7 @@ def compare(
 ) -> None:
     """Is a candidate at most a margin worse than its base? Exit code 0 passed, 1 failed, 2 cannot compare."""
     from harness.experiment.parameters import hint
-    from harness.experiment.preset import is_store, preset_experiment
+    from harness.experiment.preset import is_store, preset_labels, preset_name
     from reports.gate import formats as gate_formats
     from reports.gate import gate
 
@@ -137,10 +137,9 @@ def compare(
         raise ValueError(f"no preset is named {preset!r}; {hint(preset, list(gate.PRESETS))}")
     folders = Path(base), Path(candidate)
     if preset and not (is_store(base) or is_store(candidate)):
-        plan = preset_experiment(preset, base, candidate, from_here(model) if model else None)
-        folders = (out or Path("results") / plan.name,) * 2
-        base_label, candidate_label = (method.label for method in plan.methods)
-        _run_quietly(plan, folders[0])
+        folders = (out or Path("results") / preset_name(preset, base, candidate),) * 2
+        base_label, candidate_label = preset_labels(base, candidate)
+        _run_preset(preset, base, candidate, model, folders[0])
     allowed = gate.PRESETS[preset] if preset and margin is None else gate.MARGIN if margin is None else margin
     try:
         answer = gate.compare(*folders, allowed, base_label, candidate_label, allow or [])
@@ -182,12 +181,28 @@ def generate(
         fail(f"{len(made) - len(whole)} of {len(made)} could not be made", 1)
 
 
-def _run_quietly(plan: "Experiment", folder: Path) -> None:
-    """Compute what the store misses. Raises ValueError when a cell failed."""
-    outcome = _compute(plan, folder, _shown())
-    if outcome.failed:
-        cell, reason = outcome.failed[0]
-        raise ValueError(f"{len(outcome.failed)} cells failed, first {cell.words}: {reason}")
+def _run_preset(preset: str, base: str, candidate: str, model: str | None, folder: Path) -> None:
+    """Compute what the store misses; where a method is a user's file, in a process of its own, which cannot end this
+    one. Raises ValueError when a cell failed."""
+    from harness.experiment.preset import foreign, preset_experiment
+    from harness.runner.apart import answer_apart, apart, run_apart
+    from harness.runner.helper import helper_command
+    from harness.runner.team import SESSION
+
+    def work() -> None:
+        plan = preset_experiment(preset, base, candidate, from_here(model) if model else None)
+        outcome = _compute(plan, folder, _shown())
+        if outcome.failed:
+            cell, reason = outcome.failed[0]
+            raise ValueError(f"{len(outcome.failed)} cells failed, first {cell.words}: {reason}")
+
+    if apart():
+        answer_apart(work)
+        raise typer.Exit(0)
+    if SESSION not in os.environ and any([foreign(base), foreign(candidate)]):
+        run_apart(helper_command(ARGUMENTS))
+    else:
+        work()
 
 
 def _shown() -> "Progress":

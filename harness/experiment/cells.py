@@ -88,9 +88,10 @@ def rope_fields(rope: RopeSpec) -> StoredRope:
 
 
 def plan_of(method: Method, rope: RopeSpec, length: int) -> RopePlan:
-    """The method's plan, checked. Raises ValueError that names the method when it gives none that fits the model."""
+    """The method's plan, checked. Raises ValueError that names the method when it gives none that fits the model, or
+    another when it is asked again."""
     try:
-        plan = method.extender.plan(rope, length)
+        plan, again = (method.extender.plan(rope, length) for _ in range(2))
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"extender {method.label!r} has no plan for {length} tokens: {reason}") from error
@@ -99,7 +100,17 @@ def plan_of(method: Method, rope: RopeSpec, length: int) -> RopePlan:
     if len(plan.inv_freq) != len(rope.inv_freq):
         pairs = len(rope.inv_freq)
         raise ValueError(f"extender {method.label!r} plans {len(plan.inv_freq)} pairs and this model has {pairs}")
+    if again != plan:
+        raise changes(method, length)
     return plan
+
+
+def changes(method: Method, length: int) -> ValueError:
+    """The error for a method whose plan is not the same each time that it is asked for."""
+    return ValueError(
+        f"extender {method.label!r} gives another plan for {length} tokens each time that it is asked; a plan follows "
+        "from the arguments alone: no clock, no random numbers without a fixed seed, nothing remembered"
+    )
 
 
 def plan_signature(method: Method, rope: RopeSpec, length: int) -> str:
@@ -108,12 +119,16 @@ def plan_signature(method: Method, rope: RopeSpec, length: int) -> str:
     The plan's hash where probes show one plan at all lengths; else a hash over the probed plans, the method's code and
     its parameters, because probes cannot see everything of a plan that varies.
     """
-    plans = [plan_of(method, rope, probe).hash for probe in probes(length, rope.trained_length)]
+    lengths = probes(length, rope.trained_length)
+    plans = [plan_of(method, rope, probe).hash for probe in lengths]
+    for probe, before in zip(reversed(lengths), reversed(plans), strict=True):  # what remembers a call shows here
+        if method.extender.plan(rope, probe).hash != before:
+            raise changes(method, probe)
     if len(set(plans)) == 1:
         return plans[0]
     everything = {
         "plans": plans,
-        "code": [code_of(cls) for cls in _classes(method.extender)],
+        "code": [code_of(cls) for cls in classes_of(method.extender)],
         "parameters": _numbers_alike(plain(method.extender.plan_parameters())),
     }
     return VARIES + hashlib.sha256(canonical(everything).encode()).hexdigest()[:16]
@@ -129,9 +144,9 @@ def probes(length: int, trained_length: int) -> list[int]:
     return sorted({probe for probe in [*even, *geometric, *edges, length] if 1 <= probe <= length})
 
 
-def _classes(extender: Extender) -> list[type[Extender]]:
+def classes_of(extender: Extender) -> list[type[Extender]]:
     """A method's class, and those of the methods that it is made of."""
-    return [type(extender), *(cls for inner in extender.inside() for cls in _classes(inner))]
+    return [type(extender), *(cls for inner in extender.inside() for cls in classes_of(inner))]
 
 
 def plain(value: Any) -> Any:

@@ -22,20 +22,19 @@ def load_method(where: str, name: object, folders: Sequence[Path] = (), beside: 
     Names are those of the package and of the files in `folders`; a path is relative to the folder `beside`. Raises
     ValueError for an unknown name, a path that leads to no file, and a file that does not define one method.
     """
-    if isinstance(name, str) and name.endswith(".py"):
-        return _method_of_file(where, beside / Path(name).expanduser())
-    known = extenders.base.names(folders)
-    if not isinstance(name, str) or name not in known:
-        raise ValueError(f"{where}: no extender is named {name!r}; {hint(name, known)}")
-    return extenders.base.load(name, folders)
+    path = check_name(where, name, folders, beside)
+    return extenders.base.load(path.stem, [path.parent]) if path else extenders.base.load(str(name), folders)
 
 
-def label_of(name: str) -> str:
-    """What tables call a method that a user named so: its name, or the stem of its file."""
-    return Path(name).stem if name.endswith(".py") else name
-
-
-def _method_of_file(where: str, path: Path) -> type[Extender]:
+def check_name(where: str, name: object, folders: Sequence[Path] = (), beside: Path = Path()) -> Path | None:
+    """The file that a path names, or None for a name; no code of it is run. Raises ValueError for an unknown name and a
+    path that leads to no file that can be a method."""
+    if not isinstance(name, str) or not name.endswith(".py"):
+        known = extenders.base.names(folders)
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"{where}: no extender is named {name!r}; {hint(name, known)}")
+        return None
+    path = beside / Path(name).expanduser()
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
         raise ValueError(f"{where}: the file of a method {path} {reason}; give a .py file, or a name without .py")
@@ -43,4 +42,9 @@ def _method_of_file(where: str, path: Path) -> type[Extender]:
         raise ValueError(
             f"{where}: {path} cannot name a method; name the file with letters, digits and _, a letter first"
         )
-    return extenders.base.load(path.stem, [path.parent])
+    return path
+
+
+def label_of(name: str) -> str:
+    """What tables call a method that a user named so: its name, or the stem of its file."""
+    return Path(name).stem if name.endswith(".py") else name

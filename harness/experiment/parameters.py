@@ -77,6 +77,8 @@ def make(where: str, cls: type[Made], given: Mapping[str, Any], fixed: Mapping[s
         return cls(**fixed, **values)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
+    except Exception as error:  # of a user's class
+        raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def fit(where: str, value: Any, kind: Any) -> Any:

@@ -3,9 +3,10 @@
 import dataclasses
 from pathlib import Path
 
+import extenders.base
 from harness.experiment import file as experiments
 from harness.experiment.file import Experiment
-from harness.experiment.naming import label_of
+from harness.experiment.naming import check_name, label_of, user_folders
 
 
 def preset_experiment(preset: str, base: str, candidate: str, model: str | None = None) -> Experiment:
@@ -14,14 +15,31 @@ def preset_experiment(preset: str, base: str, candidate: str, model: str | None 
     Raises ValueError for a name that is no method.
     """
     named = [str(Path(name).resolve()) if name.endswith(".py") else name for name in (base, candidate)]
-    labels = [label_of(name) for name in named]
-    if labels[0] == labels[1]:
-        raise ValueError(f"base and candidate are both {labels[0]!r}; name two methods, or two result stores")
+    labels = preset_labels(base, candidate)
     changes = {"extenders": named, "extender_folders": [str(Path.cwd())]}
     plan = experiments.read(experiments.find(preset), changes | ({"model": model} if model else {}))
     # The unextended model, which every experiment gets, decides nothing here and would cost half as much again.
     methods = tuple(method for method in plan.methods if method.label in labels)
-    return dataclasses.replace(plan, name=f"{preset}-{labels[0]}-{labels[1]}", methods=methods, notes=())
+    return dataclasses.replace(plan, name=preset_name(preset, base, candidate), methods=methods, notes=())
+
+
+def preset_labels(base: str, candidate: str) -> tuple[str, str]:
+    """What tables call the two methods. Raises ValueError where both have one name."""
+    labels = label_of(base), label_of(candidate)
+    if labels[0] == labels[1]:
+        raise ValueError(f"base and candidate are both {labels[0]!r}; name two methods, or two result stores")
+    return labels
+
+
+def preset_name(preset: str, base: str, candidate: str) -> str:
+    return "-".join((preset, *preset_labels(base, candidate)))
+
+
+def foreign(name: str) -> bool:
+    """Whether a method's name means a file of a user, whose code may do anything and is not run here. Raises ValueError
+    for a name that is no method."""
+    check_name("extenders", name, user_folders(Path.cwd()))
+    return name not in extenders.base.names()
 
 
 def is_store(name: str) -> bool:

@@ -1,12 +1,15 @@
 """A helper: another process on the same run. What it reports is passed on, and when it dies that is said."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+CHANNEL = "ROPEBENCH_TEAM_CHANNEL"  # in the environment of a helper: the number of the descriptor that it reports on
 
 
 def helper_command(arguments: Sequence[str]) -> list[str]:
@@ -16,7 +19,8 @@ def helper_command(arguments: Sequence[str]) -> list[str]:
 
 
 class Helper:
-    """Starts `command`. `report` is given every line of JSON that it prints, `say` the line about its death."""
+    """Starts `command`. `report` is given every line of JSON that it writes to a descriptor of its own, `say` the line
+    about its death. What it prints, as a user's method may, goes where its errors go."""
 
     def __init__(
         self,
@@ -27,16 +31,20 @@ class Helper:
     ) -> None:
         self._report, self._say = report, say
         self._ended, self._last = False, ""
+        reading, writing = os.pipe()
+        self._lines = open(reading, encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
             list(command),
-            env=environment,
+            env={**environment, CHANNEL: str(writing)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C is for the first process, which then ends its helpers
+            pass_fds=[writing],
         )
+        os.close(writing)
         self._errors = threading.Thread(target=self._hear_errors, daemon=True)
         self._reports = threading.Thread(target=self._hear_reports, daemon=True)
         self._errors.start()
@@ -54,21 +62,20 @@ class Helper:
 
     def _hear_errors(self) -> None:
         """Its standard error is ours, but not on a terminal, where bars of two processes would overwrite each other."""
-        assert self._process.stderr is not None
-        with self._process.stderr as lines:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
             for line in lines:
                 self._last = line.strip() or self._last
                 if not sys.stderr.isatty():
                     print(line, end="", file=sys.stderr, flush=True)
 
     def _hear_reports(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
+        with self._lines:
+            for line in self._lines:
                 try:
                     event = json.loads(line)
-                except ValueError:
-                    continue  # something that a library printed
+                except (ValueError, RecursionError):
+                    continue  # cut off by its death
                 if isinstance(event, dict):
                     self._report(event)
         self._errors.join()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.experiment.cells import Base, Cell
 from harness.experiment.file import Experiment
+from harness.experiment.repeatable import check_repeatable
 from harness.files_on_disk import cache_folder
 from harness.progress import Progress
 from harness.prompts.cache import PromptCache
@@ -60,6 +61,8 @@ def run(
     agenda = agenda_of(experiment, base, Store(Path(folder)))
     texts = cache(lambda: training_stage.texts_of(experiment.tests))  # read when a search or a training asks
     searching.check_documents(agenda.searches, texts)
+    if team.first:
+        check_repeatable(agenda.cells, base.rope)
     store, created = Store(Path(folder)), ""
     if team.first:
         store = Store.create(folder)
@@ -112,6 +115,8 @@ class Steps:
         experiment, base = self.agenda.experiment, self.agenda.base
         searching.run_all(experiment, taken, base, session_of, self.store.searches, self.progress.say)
         self.agenda = self.agenda.again(self.store)
+        if self.team.first:
+            check_repeatable(self.agenda.cells, base.rope)
         self.save()
 
     def train(self, model: "ModelInUse") -> None:

@@ -26,7 +26,7 @@ from harness.experiment.cells import Cell
 from harness.model.files import shipped_models
 from harness.progress import Progress
 from harness.records import provenance
-from harness.runner.helper import Helper
+from harness.runner.helper import CHANNEL, Helper
 
 Unit = TypeVar("Unit")
 SESSION = "ROPEBENCH_TEAM"  # in the environment of a helper: the session that it helps
@@ -119,7 +119,13 @@ class Team:
 
 
 class Relay:
-    """The progress of a helper: what the first process is to say, as lines of JSON."""
+    """The progress of a helper: what the first process is to say, as lines of JSON on a descriptor of its own, which
+    nothing that a method or a library prints can reach."""
+
+    def __init__(self) -> None:
+        self._channel = int(os.environ[CHANNEL]) if CHANNEL in os.environ else None
+        if self._channel is not None:
+            os.set_inheritable(self._channel, False)
 
     def say(self, line: str) -> None:
         self._send(say=line)
@@ -134,7 +140,8 @@ class Relay:
     def close(self) -> None: ...
 
     def _send(self, **event: Any) -> None:
-        print(json.dumps(event), flush=True)
+        if self._channel is not None:
+            os.write(self._channel, (json.dumps(event) + "\n").encode())
 
 
 class Shared:

@@ -1,0 +1,160 @@
+"""Neither the gate nor a run is ended from inside: a user's method that ends its process answers nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine, Quiet, experiment
+
+from extenders.base import RopePlan, load
+from harness import cli
+from harness.experiment.file import Method
+from harness.runner.run import run
+
+HEAD = """
+import ctypes, os, random, sys, threading, time
+from dataclasses import dataclass
+from extenders.base import Extender, RopePlan, RopeSpec
+{before}
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Extender):
+    {more}
+
+    def plan(self, rope: RopeSpec, length: int) -> RopePlan:
+        {line}
+        return RopePlan(tuple(value / 2 for value in rope.inv_freq), 1.0, {keep})
+
+{after}
+"""
+
+
+def method(
+    folder: Path, line: str = "pass", before: str = "", more: str = "pass", after: str = "", keep: str = "0"
+) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.py").write_text(HEAD.format(line=line, before=before, more=more, after=after, keep=keep))
+    return str(folder / "mine.py")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+ENDS = {
+    "at its end": {"after": "sys.exit(0)"},
+    "at its end, by hand": {"after": "os._exit(0)"},
+    "at its end, as Python does": {"after": "raise SystemExit"},
+    "at its beginning": {"before": "exit(0)"},
+    "in its plan": {"line": "raise SystemExit(0)"},
+    "in its plan, by hand": {"line": "os._exit(0)"},
+    "when it is made": {"more": "def __post_init__(self):\n        sys.exit(0)"},
+    "as what is no error": {"line": "raise GeneratorExit"},
+    "as a closed pager": {"more": "def __post_init__(self):\n        raise BrokenPipeError"},
+}
+
+
+@pytest.mark.parametrize("words", ENDS)
+def test_a_method_that_ends_the_program_is_refused(
+    tmp_path: Path, tiny_model_folder: Path, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = method(tmp_path, **ENDS[words])
+    lines = f"target_length: 128\nlengths: [64]\nextenders: [{file}]\ntests: [needle]\nmodel: {tiny_model_folder}\n"
+    (tmp_path / "ends.yaml").write_text(lines)
+    assert cli.answer(["run", "ends.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") <= 2 and "mine" in told and ("to end the program" in told or "BrokenPipe" in told)
+    assert cli.answer(["plan", file, "--model", str(tiny_model_folder), "--target-length", "128"]) == 2
+
+
+# What no exception shows: it can only be noticed from another process.
+FATAL = {
+    "by the C library": {"line": "ctypes.CDLL(None)._exit(0)"},
+    "by another program": {"after": "os.execv('/bin/true', ['true'])"},
+    "after the work": {"before": "import atexit\natexit.register(os._exit, 0)\nsys.exit(0)"},
+}
+
+
+SLOW = ("by the C library", "in its plan")  # these load the engine first
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, marks=[pytest.mark.slow] * (words in SLOW))
+        for words in (*FATAL, "in its plan", "at its end")
+    ],
+)
+def test_the_gate_answers_only_for_itself(
+    tmp_path: Path, tiny_model_folder: Path, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = method(tmp_path, **(FATAL | ENDS)[words])
+    assert cli.answer(["compare", "yarn", file, "--preset", "ci", "--model", str(tiny_model_folder)]) == 2
+    told = capfd.readouterr()
+    assert told.out == "" and told.err.startswith("ropebench: ")
+    assert "exit code 0 before it was done" in told.err or "to end the program" in told.err
+
+
+def test_what_a_method_prints_is_not_in_the_answer(
+    tmp_path: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = method(tmp_path, line="print(7)", before="print('{\"say\": 1}')")
+    assert cli.answer(["plan", file, "--model", str(tiny_model_folder), "--target-length", "128", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["length"] == 128 and "7\n" in told.err
+
+
+@pytest.mark.parametrize("keep", ["2.5", "2.0", "-1", "True", "float('nan')", "2**70", "'2'", "None"])
+def test_kept_tokens_are_a_whole_number(tmp_path: Path, keep: str) -> None:
+    with pytest.raises(ValueError, match="keep_first must (be a whole number of tokens|not be negative), got"):
+        RopePlan((1.0,), 1.0, eval(keep))
+    file = method(tmp_path, keep=keep)
+    assert cli.answer(["plan", file, "--model", "pocket-llama", "--target-length", "1024"]) == 2
+
+
+def test_numpy_counts_tokens_too() -> None:
+    import numpy as np
+
+    assert RopePlan((1.0,), 1.0, np.int64(3)).hash == RopePlan((1.0,), 1.0, 3).hash
+
+
+# ---- plans that differ from call to call ----
+
+PLAN = "return RopePlan(tuple(v / (1 + {}) for v in rope.inv_freq))"
+DIFFERS = {
+    "at random": {"line": PLAN.format("random.random()")},
+    "by the clock": {"line": PLAN.format("time.perf_counter()")},
+    "with every call": {"before": "calls = []", "line": "calls.append(1); " + PLAN.format("len(calls)")},
+    "by turns": {"before": "calls = []", "line": "calls.append(1); " + PLAN.format("len(calls) % 2")},
+    "after some calls": {"before": "calls = []", "line": "calls.append(1); " + PLAN.format("(len(calls) > 50)")},
+    "as the first call was": {"before": "seen = []", "line": "seen.append(length); " + PLAN.format("seen[0]")},
+    "as the longest was": {"before": "seen = []", "line": "seen.append(length); " + PLAN.format("max(seen)")},
+    "at random, once for each process": {"before": "x = random.random()", "line": PLAN.format("x")},
+    "by the process": {"line": PLAN.format("os.getpid()")},
+    "as texts are hashed": {"line": PLAN.format("hash('yarn') % 1000")},
+    "by the time of its import": {"before": "x = time.time()", "line": PLAN.format("x")},
+}
+
+
+def with_method(file: str) -> list[Method]:
+    cls = load("mine", [Path(file).parent])
+    return [Method("mine", cls(target_length=256))]
+
+
+@pytest.mark.parametrize("words", DIFFERS)
+def test_a_method_whose_plan_differs_from_call_to_call_is_refused(tmp_path: Path, words: str) -> None:
+    file = method(tmp_path, **DIFFERS[words])
+    with pytest.raises(ValueError, match="'mine' gives another plan for [0-9]+ tokens"):
+        run(experiment(methods=tuple(with_method(file))), tmp_path / "store", FakeEngine(), Quiet())
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["pass", "print(7)", PLAN.format("(length > 100)"), PLAN.format("random.Random(3).random()")]
+)
+def test_a_method_that_always_gives_one_plan_runs(tmp_path: Path, line: str) -> None:
+    file = method(tmp_path, line)
+    for computed in (6, 0):
+        outcome = run(experiment(methods=tuple(with_method(file))), tmp_path / "store", FakeEngine(), Quiet())
+        assert (outcome.computed, outcome.failed) == (computed, ())
