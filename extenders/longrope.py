@@ -8,8 +8,9 @@ search for short lengths (§3.3) as long as the weights are untouched. Lists fou
 
 The search (`searcher`): "paper" is Algorithm 1 with Table 4's bounds (λ up to 1.25·s), steps of 0.01, the n̂ set, and
 PI, NTK and YaRN to start from. "released" is the code of microsoft/LongRoPE (main): one starting vector that blends
-factors, λ up to s+1, no n̂. "fast" is ours (`extenders.search.fast`) over a family that holds PI, NTK and YaRN, then
-single stretches of factors and n̂. "cma" searches that family with CMA-ES. The fitness is plain perplexity.
+factors, λ up to s+1, no n̂. "fast" is ours (`extenders.search.fast`) over a family that holds PI, NTK, YaRN and late
+ramps, with λ up to 2s and the attention factor, then single stretches of factors and n̂. "cma" searches that family with
+CMA-ES. The fitness is plain perplexity.
 
 Progressive extension (§3.3): with `intermediate_length` the factors for that length are searched first, the model is
 fine-tuned with them, and what a second search finds on the fine-tuned model multiplies them (`base_factors`).
@@ -50,7 +51,7 @@ class LongRope(SearchedExtender):
     base_length: int | None = None  # tokens that base_factors reach
     recovery_lengths: tuple[int, ...] = ()  # tokens; factors are searched for each of them too
     recovery_factors: tuple[tuple[float, ...], ...] | None = None  # one list for each of these lengths
-    attention_factor: float | None = None  # of cos and sin; None: sqrt(1 + ln s/ln L)
+    attention_factor: float | None = None  # of cos and sin; None: searched by ours, else sqrt(1 + ln s/ln L)
     fitness: Literal["needle", "perplexity"] = "perplexity"
     searcher: Literal["fast", "paper", "released", "cma"] = "fast"
     size: float | None = None  # of "paper" and "released": share of all six sizes; None: what the budget pays for
@@ -171,7 +172,7 @@ class LongRope(SearchedExtender):
     def family(self, rope: RopeSpec, plan_of: PlanOf, recovery: int | None = None) -> Family:
         """The smooth family of `fast`, with its local moves."""
         scale = self.scale(rope, recovery)
-        ramp = Ramp(rope, operators.MAXIMUM_MARGIN * scale)
+        ramp = Ramp(rope, (2 if recovery is None else operators.MAXIMUM_MARGIN) * scale)
 
         def parameters_of(values: Mapping[str, float]) -> dict[str, Any]:
             return fields_of(ramp.factors(values), self.keep_first or 0, recovery)
@@ -183,7 +184,11 @@ class LongRope(SearchedExtender):
                 return {**before, "keep_first": rng.choice(operators.START_TOKENS)}
             return {**before, "factors": ramp.stretched(before["factors"], rng, step)}
 
-        return Family(ramp.axes(), parameters_of, plan_of, ramp.starts(scale), nudge)
+        family = Family(ramp.axes(), parameters_of, plan_of, ramp.starts(scale), nudge)
+        if self.attention_factor is not None or recovery is not None:
+            return family
+        reach = self.factor(rope)
+        return family.with_attention(reach, longrope_attention_factor(reach, rope.trained_length))
 
     def procedure(self, rope: RopeSpec, plan_of: PlanOf, tries: int, recovery: int | None = None) -> Procedure:
         """The official search that `searcher` names."""

@@ -8,8 +8,8 @@ prompts have cos and sin multiplied by sqrt(1 + ln s/ln L), which is in the rele
 The search (`searcher`): "paper" is Algorithms 1 and 2, where every candidate carries its own c between the pair that
 turns ten times in training and the theoretical critical pair. "released" is the public code (microsoft/LongRoPE, branch
 longrope2): a fixed c, by default one below the theoretical one. "fast" is ours (`extenders.search.fast`) over four
-numbers: c, λ_c, the last factor and the bend between. "cma" searches these with CMA-ES. The fitness is the loss on
-answers to hidden needles (§3.2).
+numbers: c, λ_c, the last factor and the bend between, and the attention factor. "cma" searches these with CMA-ES. The
+fitness is the loss on answers to hidden needles (§3.2).
 
 Deviations from the paper's Algorithm 1: starting vectors are filled from c (it fills from the lower end of c's range,
 which would not be monotone). From the released code: the eighth starting vector is clipped to 2s. The paper names no
@@ -56,7 +56,7 @@ class LongRope2(SearchedExtender):
 
     factors: tuple[float, ...] | None = None  # λ_i, d/2 values, for prompts beyond the trained length
     critical_pair: float | None = None  # c; None: searched ("released": one below the theoretical one)
-    attention_factor: float | None = None  # of cos and sin; None: sqrt(1 + ln s/ln L)
+    attention_factor: float | None = None  # of cos and sin; None: searched by ours, else sqrt(1 + ln s/ln L)
     short_attention: bool = False  # also within the trained length, as the released code does
     searcher: Literal["fast", "paper", "released", "cma"] = "fast"
     size: float | None = None  # of "paper" and "released": share of all six sizes; None: what the budget pays for
@@ -125,7 +125,14 @@ class LongRope2(SearchedExtender):
             first = min(math.ceil(before["critical_pair"]), pairs - 1)
             return {**before, "factors": stretch(before["factors"], first, factor, 2 * factor, rng, step)}
 
-        return Family(axes, parameters_of, plan_of, known_shapes(low, high, factor), nudge)
+        return self._with_attention(Family(axes, parameters_of, plan_of, known_shapes(low, high, factor), nudge), rope)
+
+    def _with_attention(self, family: Family, rope: RopeSpec) -> Family:
+        """With the attention factor as an axis, unless it is given."""
+        if self.attention_factor is not None:
+            return family
+        factor = self.factor(rope)
+        return family.with_attention(factor, longrope_attention_factor(factor, rope.trained_length))
 
     def _all_pairs(self, rope: RopeSpec, plan_of: PlanOf) -> Family:
         """LongRoPE's family within LongRoPE2's bounds."""
@@ -134,15 +141,16 @@ class LongRope2(SearchedExtender):
         starts = ramp.starts(factor)
 
         def nudge(before: Mapping[str, Any], rng: random.Random, step: float) -> dict[str, Any]:
-            return {"factors": ramp.stretched(before["factors"], rng, step)}
+            return {**before, "factors": ramp.stretched(before["factors"], rng, step)}
 
-        return Family(
+        family = Family(
             ramp.axes(),
             lambda values: {"factors": ramp.factors(values)},
             plan_of,
-            {name: starts[name] for name in ("yarn", "ntk-theoretical")},
+            {name: starts[name] for name in ("yarn", "late", "yarn, higher", "ntk-theoretical")},
             nudge,
         )
+        return self._with_attention(family, rope)
 
     @property
     def _populations(self) -> int:

@@ -231,5 +231,6 @@ def test_stretches_are_local_and_legal() -> None:
 def test_a_searched_method_keeps_its_settings() -> None:
     extender = LongRope2(target_length=TARGET, search_seed=3, budget=60 * TARGET)
     found = extender.search(problem(60, seed=3))
-    assert dataclasses.replace(found, factors=None, critical_pair=None) == extender
-    assert extender.with_found({"factors": list(found.factors or ()), "critical_pair": found.critical_pair}) == found
+    assert dataclasses.replace(found, factors=None, critical_pair=None, attention_factor=None) == extender
+    values = {"critical_pair": found.critical_pair, "attention_factor": found.attention_factor}
+    assert extender.with_found({**values, "factors": list(found.factors or ())}) == found

@@ -99,7 +99,7 @@ def files(folder: Path, key: str) -> tuple[dict[str, Any], str, list[Any]]:
 
 def test_a_search_writes_what_it_found(tmp_path: Path) -> None:
     content = search_in(tmp_path)
-    assert content["status"] == "done" and set(content["found"]) == {"factors", "critical_pair"}
+    assert content["status"] == "done" and set(content["found"]) == {"factors", "critical_pair", "attention_factor"}
     assert content["rescale_factors"] == pytest.approx(content["found"]["factors"])
     assert content["loss"] is not None and {"ntk", "yarn", "flat"} < set(content["held_out"])
     cost = content["cost"]

@@ -1,6 +1,7 @@
 """CMA-ES (Hansen, arXiv:1604.00772) over the smooth parameters of `fast`, by the library pycma, for comparison.
 
-Every candidate is measured on all texts; there is no racing and no held-out check. The library draws from NumPy's
+Every candidate is measured on all texts; there is no racing. It begins at the best of the known points, and the winner
+is checked as that of `fast` is, against these points too. The library draws from NumPy's
 global generator unless it is given another, so it is given one of its own.
 """
 
@@ -10,7 +11,7 @@ import warnings
 from typing import Any
 
 from extenders.search.family import Family, Point
-from extenders.search.fast import fidelity_of
+from extenders.search.fast import CHECK, EXPLORE, STARTS, checked, fidelity_of, ranked
 from extenders.search.problem import Candidate, Problem
 
 PENALTY = 1e3  # nats; what an infinite loss counts as, because the library ranks finite numbers
@@ -23,12 +24,15 @@ def search(problem: Problem, family: Family, samples: int | None = None) -> Cand
     cma = _library()
     full = fidelity_of(problem, samples)
     problem.require(full)
+    problem.reserve(CHECK, full)
     rng = problem.random("cma")
     axes = len(family.axes)
-    start = [0.5] * axes
-    if family.starts:
-        start = list(family.point(next(iter(family.starts.values()))))
-    known: list[Candidate] = []
+    points = [(family.point(values), name) for name, values in family.starts.items()]
+    points = points[: max(1, int(EXPLORE * problem.forwards / full))] or [((0.5,) * axes, "middle")]
+    starts = [_candidate(problem, family, point, name) for point, name in points]
+    known = problem.measure(starts, full)
+    best = problem.best(known)
+    start = next(point for (point, _), candidate in zip(points, starts, strict=True) if candidate is best)
     padding = [0.5] if axes == 1 else []  # the library wants two dimensions at least
     options = {"bounds": [0, 1], "verbose": -9, "CMA_stds": [1.0] * max(2, axes)}
     generator = numpy.random.RandomState(rng.randrange(1, 2**31))
@@ -39,14 +43,13 @@ def search(problem: Problem, family: Family, samples: int | None = None) -> Cand
         strategy = cma.CMAEvolutionStrategy([*start, *padding], 0.2, options)
         while not strategy.stop() and problem.left >= full:
             asked = strategy.ask()
-            points: list[Point] = [tuple(float(value) for value in point[:axes]) for point in asked]
-            proposed = [_candidate(problem, family, point) for point in points]
+            proposed = [_candidate(problem, family, tuple(map(float, point[:axes])), "cma") for point in asked]
             measured = problem.measure(proposed, full)
             known += measured
             if len(measured) < len(proposed):
                 break
             strategy.tell(asked, [min(candidate.loss, PENALTY) for candidate in proposed])
-    return problem.best(known)
+    return checked(problem, problem.best(known), known, ranked(known[: len(starts)])[:STARTS])
 
 
 def _library() -> Any:
@@ -58,6 +61,6 @@ def _library() -> Any:
         raise ValueError("searcher 'cma' needs the package cma: pip install 'ropebench[cma]'") from None
 
 
-def _candidate(problem: Problem, family: Family, point: Point) -> Candidate:
+def _candidate(problem: Problem, family: Family, point: Point, operator: str) -> Candidate:
     parameters = family.at(point)
-    return problem.candidate(family.plan_of(parameters), "cma", parameters, None, "cma")
+    return problem.candidate(family.plan_of(parameters), operator, parameters, None, "cma")

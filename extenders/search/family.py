@@ -1,11 +1,13 @@
 """A family of plans that a few smooth numbers describe: what `fast` and CMA-ES search."""
 
+import dataclasses
 import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from extenders._formulas import yarn_attention_factor
 from extenders.search.problem import PlanOf
 
 Point = tuple[float, ...]  # one number in [0, 1] per axis
@@ -54,3 +56,19 @@ class Family:
     def point(self, values: Mapping[str, float]) -> Point:
         """The point of these values, as near as the axes' ranges allow."""
         return tuple(axis.unit(values[axis.name]) for axis in self.axes)
+
+    def with_attention(self, factor: float, own: float) -> "Family":
+        """The same family with the attention factor as one more axis, from 1 to twice YaRN's excess over 1.
+
+        `factor` is s. A start that names none has the method's `own`.
+        """
+
+        def parameters_of(values: Mapping[str, float]) -> dict[str, Any]:
+            return {**self.parameters_of(values), "attention_factor": values["attention_factor"]}
+
+        return dataclasses.replace(
+            self,
+            axes=(*self.axes, Axis("attention_factor", 1.0, 2 * yarn_attention_factor(factor) - 1)),
+            parameters_of=parameters_of,
+            starts={name: {"attention_factor": own, **values} for name, values in self.starts.items()},
+        )

@@ -112,6 +112,7 @@ class Problem:
         self.rope, self.target_length, self.seed = rope, target_length, seed
         self.budget, self.samples, self.held_out_samples = budget, samples, held_out_samples
         self.spent = 0  # token-forwards
+        self.reserved = 0  # token-forwards of the budget that are held back, for a check at the end
         self.at, self.fine_tune = at, fine_tune
         self._evaluate, self._batch, self._progress, self._log = evaluate, max(1, batch), progress, log
         self._losses: Losses = {} if known is None else known
@@ -131,8 +132,8 @@ class Problem:
 
     @property
     def left(self) -> int:
-        """How many more it pays for."""
-        return (self.budget - self.spent) // self.target_length
+        """How many more it pays for, without what is held back."""
+        return max(0, self.budget - self.reserved - self.spent) // self.target_length
 
     @property
     def evaluations(self) -> int:
@@ -149,6 +150,10 @@ class Problem:
             )
         if fidelity > self.samples:
             raise ValueError(f"{fidelity} samples were asked for and there are {self.samples}; ask for fewer")
+
+    def reserve(self, share: float, fidelity: int) -> None:
+        """Hold back a share of the budget, but leave enough to measure two candidates on `fidelity` texts."""
+        self.reserved = max(0, min(int(share * self.budget), self.budget - 2 * fidelity * self.target_length))
 
     def candidate(
         self,
@@ -237,7 +242,7 @@ class Problem:
             plan = candidate.plan
             lacking = [n for n in samples if (plan.hash, n) not in self._paid_for]
             cost = len(lacking) * self.target_length
-            if self.spent + cost > self.budget:
+            if self.spent + cost > self.budget - self.reserved:
                 break
             self.spent += cost
             self._paid_for |= {(plan.hash, n) for n in lacking}

@@ -8,9 +8,12 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from extenders._formulas import yarn_attention_factor
 from extenders.base import RopeSpec
 from extenders.search.family import Axis
 from extenders.search.shapes import monotone, power_ramp, stretch, upper_critical_pair
+
+SLOW_END, LATE = 1.25, 6.0  # of `late_ramp`: its top in s, and how many pairs before the critical one it begins
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,13 @@ class Ramp:
         fastest = min(max(rope.pair_of_period(rope.trained_length / 32), 0.0), critical)
         slow = {"low": fastest, "width": critical - fastest, "top": top}  # YaRN's ramp
         whole = {"low": 0.0, "top": top}
+        end, last = min(SLOW_END * top, self.most), float(max(rope.critical_pair, 1))
+        late = {"low": max(last - LATE, 0.0), "width": min(LATE, last), "top": end, "power": 0.0}
+        yarn = {"attention_factor": yarn_attention_factor(top)}  # where it is an axis
         return {
-            "yarn": {**slow, "power": -1.0},
+            "yarn": {**slow, **yarn, "power": -1.0},
+            "late": {**late, **yarn},
+            "yarn, higher": {**slow, **yarn, "top": end, "power": -1.0},
             "ntk": {**whole, "width": float(max(self.pairs - 1, 1)), "power": 0.0},
             "ntk-theoretical": {**whole, "width": critical, "power": 0.0},
             "pi": {**whole, "width": 0.0, "power": 0.0},

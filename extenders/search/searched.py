@@ -17,6 +17,8 @@ from extenders.search.family import Family
 from extenders.search.problem import Candidate, PlanOf, Problem
 
 SMOOTH: Mapping[str, Callable[[Problem, Family, int | None], Candidate]] = {"fast": fast.search, "cma": cmaes.search}
+# raised when a searcher ends elsewhere; a method without a `searcher` is taken to use "fast"
+SEARCHER_VERSIONS: Mapping[str, int] = {"fast": 2, "cma": 2}
 FORWARDS = 100  # the budget of a search unless one is given, in prompts of the target length
 
 
@@ -57,6 +59,10 @@ class SearchedExtender(Extender):
     def searched(self) -> bool:
         """True when nothing is left to be found."""
         return all(getattr(self, name) is not None for name in self.FINDS)
+
+    @property
+    def searcher_version(self) -> int:
+        return SEARCHER_VERSIONS.get(getattr(self, "searcher", "fast"), 1)
 
     @property
     def token_forwards(self) -> int:

@@ -79,6 +79,8 @@ def identity_of(extender: SearchedExtender, base: Base) -> dict[str, Any]:
     }
     if extender.version != 1:  # left out at 1, so that searches of earlier days are found
         identity["version"] = extender.version
+    if extender.searcher_version != 1:
+        identity["searcher version"] = extender.searcher_version
     if not is_shipped(type(extender)):
         identity["source"] = source_of(type(extender))
     return identity
