@@ -33,6 +33,7 @@ class PlannedCell(TypedDict):
     seed: int
     samples: int
     seeded: NotRequired[bool]  # absent in old stores: True
+    new_tokens: NotRequired[int]  # budget of an answer; absent in old stores
     key: str
 
 

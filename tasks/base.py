@@ -116,6 +116,10 @@ class Task:
         """The name in an experiment file; part of every score's name."""
         return type(self).__module__.partition(".")[2]
 
+    def version_at(self, length: int) -> int:
+        """The version at a length in tokens, for a test whose prompts changed at some lengths only."""
+        return self.version
+
     @property
     def scoring(self) -> str:
         """What scores an answer outside of `run`, as "module:function" (see `tasks.scoring`).

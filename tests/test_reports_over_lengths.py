@@ -14,6 +14,7 @@ from reports.numbers import frame, over_lengths
 from reports.numbers.effective_lengths import effective_lengths
 from reports.numbers.scores import Scores
 from reports.numbers.summary import summary
+from reports.numbers.true_lengths import true_lengths
 
 SAMPLES = 20
 
@@ -77,3 +78,29 @@ def test_tests_that_lengths_share() -> None:
     tests = [[("a", 1), ("b", 1)], [], [("b", 2), ("c", 2)]]
     assert over_lengths.shared(tests) == ((("b", 1),), (), (("b", 2),))
     assert over_lengths.shared([]) == () and over_lengths.note([]) == ""
+
+
+def test_the_page_says_how_long_samples_are(tmp_path: Path) -> None:
+    """Every sample once, whatever the number of methods; those under 90 % of their length are counted."""
+    cells = [
+        {**cell, "new_tokens": 32}
+        for task in ("filled", "short")
+        for cell in made.planned(("none", "yarn"), (1024,), {task: "retrieval"}, 4)
+    ]
+    scores = {cell["key"]: [1.0] * 4 for cell in cells}
+    store = made.write(tmp_path, cells, scores, labels=("none", "yarn"))
+    for cell in cells:
+        content = store.cell(cell["key"])
+        assert content is not None
+        for i, row in enumerate(content["rows"]):
+            row["prompt_tokens"] = 992 - (i if cell["task"] == "filled" else 300 * i)
+        store.put_cell(cell["key"], content)
+    table = true_lengths(frame.read(store))
+    assert table is not None
+    numbers = {line.label: line.numbers[0] for line in table.lines}
+    assert numbers["filled"].why == "1,021 … 1,024"
+    assert numbers["short"].why == "124 … 1,024; 3 of 4 under 90%"
+    estimate = numbers["short"].estimate
+    assert estimate is not None and estimate.n == 4
+    assert estimate.mean == (1024 + 724 + 424 + 124) / 4 / 1024
+    assert "124 … 1,024; 3 of 4 under 90%" in Page.of(store).text

@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ruler_goldens import GoldenLM
 
 from tasks import ruler
+from tasks.answers import PromptTask
 from tasks.corpora import words as corpora_words
 from tasks.corpora.words import all_words, words
 from tasks.ruler import scoring, wording
@@ -36,7 +38,27 @@ def test_pocket_prompts_and_identities_stay_as_they_were(row: str) -> None:
     prompts = "\0".join(sample(row, i).prompt for i in range(2))
     assert hashlib.sha256(prompts.encode()).hexdigest()[:16] == POCKET[row]
     task = ruler.make(f"ruler-pocket/{row}")
-    assert (task.name, task.parameters(), task.version) == (f"ruler-pocket/{row}", {"row": row}, 1)
+    assert (task.name, task.parameters(), task.version_at(512)) == (f"ruler-pocket/{row}", {"row": row}, 1)
+
+
+@pytest.mark.parametrize("row", ["cwe", "qa_1", "qa_2"])
+def test_pocket_prompts_are_as_long_as_named_at_length(row: str) -> None:
+    """Words and documents ran out here: cwe had 27 % of 131,072 tokens, qa_1 74 %, qa_2 69 %."""
+    lm, task = GoldenLM(), ruler.make(f"ruler-pocket/{row}")
+    assert isinstance(task, PromptTask)
+    for sample_ in task.prompts(lm, 131_072, 0, 2):
+        assert sample_.tokens == len(lm.encode(sample_.prompt))
+        assert 0.99 < (sample_.tokens + task.new_tokens + lm.added_tokens) / 131_072 <= 1
+    assert task.version_at(131_072) == 2, "cells of the short prompts may not be used again"
+
+
+def test_where_words_run_out_all_come_more_often() -> None:
+    made = sample("cwe", budget=60_000)
+    times, common = Counter(re.findall(r"\d+\. (.+?)(?= \d+\. |\n)", made.prompt)), made.references
+    least = min(times[word] for word in common)
+    assert {times[word] for word in common} == {least} and least % 5 == 0 and least > 5
+    others = {count for word, count in times.items() if word not in common}
+    assert others <= {least // 5 - 1, least // 5}, "as often as before against the common ones"
 
 
 def test_wording_is_the_guarded_one_and_a_changed_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

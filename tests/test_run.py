@@ -36,6 +36,7 @@ def test_a_run_writes_what_was_measured(tmp_path: Path) -> None:
         "seed": 0,
         "samples": 4,
         "seeded": True,
+        "new_tokens": planned["new_tokens"],
         "key": planned["key"],
     }
     assert cell is not None

@@ -63,6 +63,7 @@ class Cell:
             "seed": self.seed,
             "samples": self.samples,
             "seeded": task.seeded,
+            "new_tokens": task.new_tokens,
             "key": self.key,
         }
 
@@ -162,11 +163,11 @@ def plain(value: Any) -> Any:
     raise ValueError(f"a parameter must be a number, text, list or mapping, got {type(value).__name__}")
 
 
-def task_identity(task: Task) -> dict[str, Any]:
-    """All of a test that changes its rows."""
+def task_identity(task: Task, length: int = 0) -> dict[str, Any]:
+    """All of a test that changes its rows at a length in tokens."""
     return {
         "name": task.name,
-        "version": task.version,
+        "version": task.version_at(length),
         "unit": task.unit,
         "new_tokens": task.new_tokens,
         "parameters": {name: content_of(name, value) for name, value in task.parameters().items()},
@@ -254,7 +255,7 @@ def cells_of(
                         **shared,
                         "weights": f"{base.weights_hash} trained {training}" if training else base.weights_hash,
                         "plan": signatures[reach],
-                        "task": task,
+                        "task": {**task, "version": test.task.version_at(length)},
                         "length": length,
                         "seed": seed,
                         "samples": test.samples,

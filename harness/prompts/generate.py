@@ -248,7 +248,12 @@ def _write_tasks(out: Path, name: str, group: Sequence[Written]) -> None:
     for result in group:
         if result.file:
             task = result.task_file.task
-            text = task_file_text(result.task_file.name, task.version, task.new_tokens, task.unit == "nats")
+            text = task_file_text(
+                result.task_file.name,
+                task.version_at(result.task_file.length),
+                task.new_tokens,
+                task.unit == "nats",
+            )
             write_whole(out / f"{result.task_file.name}.yaml", text)
     task_files = [result.task_file for result in group]
     if len({task_file.test for task_file in task_files}) == 1:

@@ -59,7 +59,7 @@ class RecordedSample(Question, WrongValues):
 def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int) -> Iterator[RecordedSample]:
     """Samples 0 … samples-1 as JSON objects, one by one. Raises ValueError for a test that has no prompts to write."""
     lm = Recorder(tokens, PROBES, LOSS)
-    identity = {**task_identity(task), "length": length, "seed": seed}
+    identity = {**task_identity(task, length), "length": length, "seed": seed}
     scoring = name_of(task) if task.unit == "score" else ""
     count = 0
     asked: dict[int, Sample] = {}
@@ -75,7 +75,7 @@ def recorded(task: Task, tokens: Tokenizer, length: int, seed: int, samples: int
         yield {
             "id": key_of({**identity, "sample": row.sample, "prompt": Store.prompt_name(row.prompt)})[:16],
             "test": task.name,
-            "version": task.version,
+            "version": task.version_at(length),
             "parameters": identity["parameters"],
             "length": length,
             "seed": seed,

@@ -36,7 +36,7 @@ class Grid:
     column_notes: tuple[str, ...] = ()
     column_units: tuple[str, ...] = ()  # where columns differ in unit
     notes: tuple[str, ...] = ()
-    lines_are: str = "methods"  # or "tests"; columns are methods then
+    lines_are: str = "methods"  # or "tests", and columns are methods; or "tests over lengths"
     lengths: tuple[int, ...] = ()  # of the columns, in tokens, where they are lengths; 0 for one that is not
     at_length: int = 0  # in tokens, where all of the table is at one
     shows_n: bool = False  # the page prints the number of samples

@@ -29,6 +29,7 @@ from reports.numbers.scores import Scores
 from reports.numbers.searches import SearchHistory, searches
 from reports.numbers.summary import Summary, summary
 from reports.numbers.trainings import TrainingHistory, trainings
+from reports.numbers.true_lengths import true_lengths
 from reports.numbers.verdict import Verdict, verdict
 
 
@@ -59,6 +60,11 @@ class Results:
     @cached_property
     def window_losses(self) -> list[WindowLosses]:
         return window_losses(self.scores)
+
+    @cached_property
+    def true_lengths(self) -> list[Grid]:
+        table = true_lengths(self.frames)
+        return [table] if table else []
 
     @cached_property
     def retention(self) -> Grid | None:

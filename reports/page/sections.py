@@ -48,6 +48,9 @@ BACKGROUND = (
     Section("fairness", "Same conditions?"),
     Section("failures", "How answers fail"),
     Section("published", "Published numbers"),
+    Section(
+        "lengths", "True lengths", lambda results: results.true_lengths, only_with=lambda results: results.true_lengths
+    ),
     Section("compared", "What was compared"),
 )
 

@@ -9,7 +9,8 @@ The wording is RULER's own (main, c3f5e3b), read from the installed lm_eval. Wha
 | niah | 128 new tokens | 16 for one number, 48 for a uuid or four numbers |
 | niah essay | Paul Graham's essays | stories of the invented world |
 | vt | worked example of 500 tokens | worked example without noise lines (about 130 tokens) |
-| cwe | worked example; words 30 and 3 times | no worked example; words 5 times and once, 64 new tokens |
+| cwe | worked example; words 30 and 3 times | words 5 times and once, and more often where they run out |
+| cwe | 120 new tokens | 64 new tokens; no worked example |
 | fwe | 50 new tokens | 24 new tokens |
 | qa | SQuAD and HotpotQA, 32 new tokens | one-hop and two-hop questions over the invented world, 12 new tokens |
 | all | seed 42 | own seeds; keys and values from the half that training never sees |
@@ -37,6 +38,8 @@ class RulerRow:
     category: str
     new_tokens: int
     score: Callable[[str, tuple[str, ...]], float] = scoring.match_all
+    # tokens from which on its version is 2: words or documents ran out there, and prompts were shorter than named
+    ran_out: int | None = None
 
 
 ONE, MANY = 16, 48  # new tokens for one number, for four numbers or a uuid
@@ -51,10 +54,10 @@ ROWS: dict[str, RulerRow] = {
     "niah_multivalue": RulerRow(niah.sample, niah.Niah("essay", values_per_key=4), "retrieval", MANY),
     "niah_multiquery": RulerRow(niah.sample, niah.Niah("essay", keys_asked=4), "retrieval", MANY),
     "vt": RulerRow(tracking.sample, tracking.Tracking(), "tracking", 30),
-    "cwe": RulerRow(counting.common_words, counting.CommonWords(10, 5, 1), "counting", 64),
+    "cwe": RulerRow(counting.common_words, counting.CommonWords(10, 5, 1), "counting", 64, ran_out=12_000),
     "fwe": RulerRow(counting.frequent_words, counting.FrequentWords(), "counting", 24),
-    "qa_1": RulerRow(qa.sample, qa.DocumentQuestion(1), "qa", 12, scoring.match_part),
-    "qa_2": RulerRow(qa.sample, qa.DocumentQuestion(2), "qa", 12, scoring.match_part),
+    "qa_1": RulerRow(qa.sample, qa.DocumentQuestion(1), "qa", 12, scoring.match_part, 48_000),
+    "qa_2": RulerRow(qa.sample, qa.DocumentQuestion(2), "qa", 12, scoring.match_part, 48_000),
 }
 PROFILE = "ruler-pocket"
 
@@ -68,6 +71,10 @@ class RulerPocket(PromptTask):
     @property
     def name(self) -> str:
         return f"{PROFILE}/{self.row}"
+
+    def version_at(self, length: int) -> int:
+        ran_out = ROWS[self.row].ran_out
+        return 1 if ran_out is None or length < ran_out else 2
 
     @property
     def category(self) -> str:  # type: ignore[override]

@@ -8,12 +8,16 @@ from tasks import text
 from tasks.corpora.words import all_words, for_training
 from tasks.ruler.wording import wording
 
+TOKENS_PER_ITEM = 3  # of a numbered list, at the least: number, full stop, word
 ZETA_2 = 1.6449340668482264  # π²/6, the normaliser of k^-2
 
 
 @dataclass(frozen=True)
 class CommonWords:
-    """Ten common words among uncommon ones, in a numbered list."""
+    """Ten common words among uncommon ones, in a numbered list.
+
+    Where the vocabulary is used up, all words come twice as often, then three times, so that the list goes on.
+    """
 
     common: int = 10
     common_repeats: int = 30
@@ -38,12 +42,15 @@ def common_words(
     said = wording()
 
     def build(size: int) -> str:
-        listed = common * task.common_repeats + uncommon[:size] * task.uncommon_repeats
+        rounds = max(1, -(-size // len(uncommon)))
+        last = size - (rounds - 1) * len(uncommon)  # uncommon words of the last round
+        listed = common * (rounds * task.common_repeats) + uncommon * ((rounds - 1) * task.uncommon_repeats)
+        listed += uncommon[:last] * task.uncommon_repeats
         random.Random(f"order {seed}").shuffle(listed)
         context = " ".join(f"{i}. {word}" for i, word in enumerate(listed, start=1))
         return said.cwe_template.format(context=context) + said.cwe_prefix
 
-    prompt = build(text.fit(build, len(uncommon), count, budget))
+    prompt = build(text.fit(build, max(len(uncommon), budget // TOKENS_PER_ITEM), count, budget))
     return text.Sample(prompt, tuple(common), count(prompt))
 
 

@@ -20,10 +20,11 @@ SAMPLES, OF, AROUND, OPENING, ENDING, PLACES = 3, 12, 70, 170, 210, 5
 DIFFERENCES = """| | `ruler-head` | `ruler-paper` | `ruler-pocket` |
 |---|---|---|---|
 | what it is | NVIDIA's main, c3f5e3b | e40fae1, behind the published table | our own, for a window of 512 tokens |
-| comparable with | numbers made since June 2025 | the paper and its leaderboard | pocket models only |
+| comparable with | numbers made since 10 July 2025, when cwe changed | the paper and its leaderboard | pocket models \
+only |
 | size of a prompt | one size for all samples, by bisection | one size, step by step, with the answer counted | \
 every sample filled to the length |
-| a sample too long | drawn again, one step smaller | the same; vt at the same size | cannot happen |
+| a sample too long | drawn again, one step smaller | the same | cannot happen |
 | new tokens | niah 128, vt 30, cwe 120, fwe 50, qa 32 | the same | niah 16 or 48, vt 30, cwe 64, fwe 24, qa 12 |
 | length counts | prefix and new tokens, no BOS | the same; fwe passes it by up to 50, vt by a few | BOS too |
 | seed | 42 + seed; qa runs with one, its questions never change | the same | own |
@@ -35,7 +36,8 @@ every sample filled to the length |
 without noise, new in every sample |
 | vt prefix | "assigned" | misspelled | as in head |
 | cwe words | `english_words.json` above 8,166 words | stops at 8,166, so under-filled at 128k | 8,166 |
-| cwe example | a space before its answers | none | no example; words 5 times and once |
+| cwe example | a space before its answers | none | no example; words 5 times and once, more often where \
+they run out |
 | qa | SQuAD, HotpotQA; repeated if too short | the same; shuffled for good once all are taken | invented world |
 | score | share of references found, for qa any of them | the same | the same |
 """
