@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 STOPPED = 1e18  # the factor of a stopped pair in lists and configurations: JSON has no infinity
 
@@ -46,16 +47,26 @@ def _json_rows(path: Path, text: str, keys: Sequence[str]) -> list[list[float]]:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON ({error})") from None
     if isinstance(content, dict):
-        places = [content, content.get("rope_parameters"), content.get("rope_scaling")]
+        places = _places(content)
         lists = [place[key] for key in keys for place in places if isinstance(place, dict) and place.get(key)]
         if not lists:
-            raise ValueError(f"{path} has no list of factors; name it {' or '.join(keys)}")
+            raise ValueError(f"{path} has no list of factors; name it {' or '.join(keys)}, or use ropebench import")
         content = lists[0]
     rows = content if isinstance(content, list) and content and isinstance(content[0], list) else [content]
     for row in rows:
         if not isinstance(row, list) or not all(value is None or type(value) in (int, float) for value in row):
             raise ValueError(f"{path} must hold a list of numbers")
     return [[STOPPED if value is None else float(value) for value in row] for row in rows]
+
+
+def _places(content: dict[str, Any]) -> list[Any]:
+    """Where a list may stand: directly, in a RoPE dictionary or in one of its layer types, also in the text model's."""
+    places: list[Any] = [content]
+    for key in ("rope_parameters", "rope_scaling"):
+        inner = content.get(key)
+        places += [inner, inner.get("full_attention")] if isinstance(inner, dict) else []
+    text = content.get("text_config")
+    return places + (_places(text) if isinstance(text, dict) else [])
 
 
 def _text_rows(path: Path, text: str) -> list[list[float]]:

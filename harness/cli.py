@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --help
     "Experiments": (runs.run, runs.status, runs.report, runs.compare, runs.generate),
-    "Methods": (methods.plan, methods.preflight, methods.search, methods.search_study, methods.export),
+    "Methods": (methods.plan, methods.preflight, methods.search, methods.search_study, methods.export, methods.import_),
     "Models": (models.train, models.bench),
     "What there is": (catalogue.list_, catalogue.published, catalogue.doctor),
 }

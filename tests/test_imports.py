@@ -26,6 +26,7 @@ FLOORS = {
         ("cli",),
         ("commands",),
         ("tools",),
+        ("forms",),
         ("runner",),
         ("search", "training"),
         ("progress", "prompts"),

@@ -151,25 +151,52 @@ def export(
     model: options.ModelForConfiguration,
     target_length: options.TargetLength,
     parameter: options.Parameters = None,
+    form: Annotated[
+        str, typer.Option("--format", help="hf, vllm, sglang, mlx, llama.cpp, gguf or plan (all numbers).")
+    ] = "hf",
+    always_long: Annotated[
+        bool, typer.Option("--always-long", help="Write the plan of the target length for every prompt.")
+    ] = False,
     search_result: Annotated[
         Path | None, typer.Option("--found", help="Result of a search of this method, a .json file.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; printed unless given.")] = None,
     trained_length: options.TrainedLength = None,
 ) -> None:
-    """Write a plan as keys of a model's config.json (transformers' longrope form)."""
+    """Write a plan as a model's config.json, as an engine's options, or as plan.json; checked before it is written."""
     options.check_method("export", extender)
-    import json
-
     from harness.tools import export as exports
 
     given = values(parameter or [], "-p")
-    content, notes = exports.export(extender, given, model, target_length, trained_length, search_result)
-    text = json.dumps(content, indent=1)
+    text, notes = exports.export(
+        extender, given, model, target_length, trained_length, search_result,
+        form=form, always_long=always_long, out=out,
+    )  # fmt: skip
+    _leave(text, notes, out if form != "gguf" else None)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A plan.json, config.json, overrides, llama.cpp options or .gguf file.")],
+    model: options.ModelForConfiguration,
+    target_length: Annotated[int | None, typer.Option(help="Unless the file says it; in tokens.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="What the file is, where its content does not say it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; printed unless given.")] = None,
+    trained_length: options.TrainedLength = None,
+) -> None:
+    """Read a plan from what engines run, as a plan.json that the method `pinned` takes."""
+    from harness.tools import import_plan
+
+    text, notes = import_plan.import_plan(file, model, target_length, trained_length, form)
+    _leave(text, notes, out)
+
+
+def _leave(text: str, notes: list[str], out: Path | None) -> None:
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(clean(f"note: {note}"), file=sys.stderr)
     if out is None:
         print(text)
     else:
         out.write_text(text + "\n", encoding="utf-8")
-        print(out)
+        print(clean(str(out)))

@@ -149,7 +149,7 @@ def _refuse_flash_attention(place: torch.device, dtype: str) -> None:
 
 
 def _model(folder: Path, dtype: str, attention: str) -> Any:
-    with _quiet():
+    with quiet():
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -169,7 +169,7 @@ def _model(folder: Path, dtype: str, attention: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No second progress bar beside ours, no table of weights beside our one line, no notes about old names."""
     shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

@@ -29,7 +29,7 @@ def rotary_modules(model: torch.nn.Module, spec: RopeSpec) -> list[tuple[torch.n
     name = type(model).__name__
     forwards = []
     for module in model.modules():
-        prefixes = _layer_types(module)
+        prefixes = layer_types(module)
         if not prefixes or "Vision" in type(module).__name__ or "Audio" in type(module).__name__:
             continue
         if isinstance(module.__dict__.get("forward"), PlannedForward):
@@ -48,7 +48,7 @@ def rotary_modules(model: torch.nn.Module, spec: RopeSpec) -> list[tuple[torch.n
     return forwards
 
 
-def _layer_types(module: torch.nn.Module) -> list[str]:
+def layer_types(module: torch.nn.Module) -> list[str]:
     """Layer types that a module rotates ([""] when it knows none); empty for any other module."""
     names = [
         name for name, _ in module.named_buffers(recurse=False) if name.endswith(SUFFIX) and not name.endswith(NOT_LIVE)

@@ -1,0 +1,37 @@
+"""What an engine runs, as a plan.json: `ropebench import`, the other way of `ropebench export`."""
+
+from pathlib import Path
+
+from extenders._plan_file import pieces
+from extenders.pinned import Pinned
+from harness.experiment.parameters import hint
+from harness.forms.plan_file import Pieces, plan_file, text_of
+from harness.forms.reading import READABLE, contents, two_plans_of
+from harness.forms.two_plans import same_plan
+from harness.tools.show_plan import spec_of
+
+
+def import_plan(
+    file: Path, model: str, target_length: int | None = None, trained_length: int | None = None, form: str | None = None
+) -> tuple[str, list[str]]:
+    """(text of a plan.json, notes). Raises ValueError, one line, for a file that holds no plan for this model."""
+    if form is not None and form not in READABLE:
+        raise ValueError(f"import: no form is named {form!r}; {hint(form, READABLE)}")
+    rope = spec_of(model, trained_length)
+    seen, content = contents(file)
+    if form is not None and form != seen and (seen != "hf" or form in ("plan", "gguf", "llama.cpp")):
+        raise ValueError(f"{file} is no file of the form {form}; it looks like {seen}")
+    form = form or seen
+    if form == "plan":
+        stored = pieces(content, str(file))
+        pinned = Pinned(target_length=stored[-1][1], file=content)
+        pinned.plan(rope, stored[-1][1])  # refuses another model's
+        return text_of(content), ["a plan.json already, and it fits this model"]
+    plans = two_plans_of(form, content, rope, target_length, file)
+    by_length = [(1, plans.trained, plans.short), (plans.trained + 1, plans.target, plans.long)]
+    if same_plan(plans.short, plans.long):
+        by_length = [(1, plans.target, plans.long)]
+    written = plan_file(
+        f"import of {file.name}", {"form": form}, model, rope, Pieces(plans.target, by_length, exact=True)
+    )
+    return text_of(written), [f"read as {form}, for prompts of up to {plans.target} tokens"]
