@@ -198,5 +198,7 @@ def _leave(text: str, notes: list[str], out: Path | None) -> None:
     if out is None:
         print(text)
     else:
-        out.write_text(text + "\n", encoding="utf-8")
+        from harness.files_on_disk import write_whole
+
+        write_whole(out, text + "\n")
         print(clean(str(out)))
