@@ -10,7 +10,8 @@ The search (`searcher`): "paper" is Algorithm 1 with Table 4's bounds (λ up to 
 PI, NTK and YaRN to start from. "released" is the code of microsoft/LongRoPE (main): one starting vector that blends
 factors, λ up to s+1, no n̂. "fast" is ours (`extenders.search.fast`) over a family that holds PI, NTK, YaRN and late
 ramps, with λ up to 2s and the attention factor, then single stretches of factors and n̂. "cma" searches that family with
-CMA-ES. The fitness is plain perplexity.
+CMA-ES. "gradient" is ours too (`extenders.search.gradient`): all factors and the attention factor, by the slope of the
+loss. The fitness is plain perplexity.
 
 Progressive extension (§3.3): with `intermediate_length` the factors for that length are searched first, the model is
 fine-tuned with them, and what a second search finds on the fine-tuned model multiplies them (`base_factors`).
@@ -25,9 +26,10 @@ from typing import Any, ClassVar, Literal, Self
 from extenders._check import check_positive, check_whole, checked_factors
 from extenders._formulas import longrope_attention_factor
 from extenders.base import RopePlan, RopeSpec
-from extenders.search import operators
+from extenders.search import gradient, operators
 from extenders.search.evolution import Procedure, evolve, sizes_of
 from extenders.search.family import Family
+from extenders.search.free_factors import FreeFactors, most_attention
 from extenders.search.operators import Genome
 from extenders.search.problem import PlanOf, Problem
 from extenders.search.progressive import progressive
@@ -53,7 +55,7 @@ class LongRope(SearchedExtender):
     recovery_factors: tuple[tuple[float, ...], ...] | None = None  # one list for each of these lengths
     attention_factor: float | None = None  # of cos and sin; None: searched by ours, else sqrt(1 + ln s/ln L)
     fitness: Literal["needle", "perplexity"] = "perplexity"
-    searcher: Literal["fast", "paper", "released", "cma"] = "fast"
+    searcher: Literal["fast", "gradient", "paper", "released", "cma"] = "fast"
     size: float | None = None  # of "paper" and "released": share of all six sizes; None: what the budget pays for
     intermediate_length: int | None = None  # tokens; the length of the first of two searches
 
@@ -153,6 +155,9 @@ class LongRope(SearchedExtender):
     def _searched(self, problem: Problem, recovery: int | None = None) -> dict[str, Any]:
         """`factors` and `keep_first` for the problem's length, or the list of one recovery length."""
         plan_of = self.plan_of(problem)
+        if self.searcher == "gradient":
+            free = self._free(problem, plan_of, recovery)
+            return dict(gradient.search(problem, free, self.start).parameters)
         if self.searcher in SMOOTH:
             family = self.family(problem.rope, plan_of, recovery)
             return dict(SMOOTH[self.searcher](problem, family, self.search_samples).parameters)
@@ -168,6 +173,20 @@ class LongRope(SearchedExtender):
         if recovery is None and self.base_factors is not None and self.base_length is not None:
             return self.target_length / self.base_length
         return self.factor(rope)
+
+    def _free(self, problem: Problem, plan_of: PlanOf, recovery: int | None) -> FreeFactors:
+        """What the search by gradient moves; n̂ stays as given, or 0."""
+        rope, scale = problem.rope, self.scale(problem.rope, recovery)
+        moving = most_attention(self.factor(rope)) if self.attention_factor is None and recovery is None else None
+        own = self.attention_factor or longrope_attention_factor(self.factor(rope), rope.trained_length)
+        most = (2 if recovery is None else operators.MAXIMUM_MARGIN) * scale
+
+        def parameters_of(factors: tuple[float, ...], attention: float, critical: float | None) -> dict[str, Any]:
+            values = fields_of(factors, self.keep_first or 0, recovery)
+            return values if moving is None else {**values, "attention_factor": attention}
+
+        starts = Ramp(rope, most).free_starts(scale, own, moving is not None)
+        return FreeFactors(rope, problem.target_length, 1.0, most, starts, parameters_of, plan_of, moving)
 
     def family(self, rope: RopeSpec, plan_of: PlanOf, recovery: int | None = None) -> Family:
         """The smooth family of `fast`, with its local moves."""

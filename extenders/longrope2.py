@@ -8,8 +8,9 @@ prompts have cos and sin multiplied by sqrt(1 + ln s/ln L), which is in the rele
 The search (`searcher`): "paper" is Algorithms 1 and 2, where every candidate carries its own c between the pair that
 turns ten times in training and the theoretical critical pair. "released" is the public code (microsoft/LongRoPE, branch
 longrope2): a fixed c, by default one below the theoretical one. "fast" is ours (`extenders.search.fast`) over four
-numbers: c, λ_c, the last factor and the bend between, and the attention factor. "cma" searches these with CMA-ES. The
-fitness is the loss on answers to hidden needles (§3.2).
+numbers: c, λ_c, the last factor and the bend between, and the attention factor. "cma" searches these with CMA-ES.
+"gradient" is ours too (`extenders.search.gradient`): all factors from c on, c itself and the attention factor, by the
+slope of the loss. The fitness is the loss on answers to hidden needles (§3.2).
 
 Deviations from the paper's Algorithm 1: starting vectors are filled from c (it fills from the lower end of c's range,
 which would not be monotone). From the released code: the eighth starting vector is clipped to 2s. The paper names no
@@ -26,9 +27,10 @@ from typing import Any, ClassVar, Literal, Self
 from extenders._check import check_flag, check_positive, checked_factors
 from extenders._formulas import longrope_attention_factor
 from extenders.base import RopePlan, RopeSpec
-from extenders.search import operators
+from extenders.search import gradient, operators
 from extenders.search.evolution import Procedure, evolve, sizes_of
 from extenders.search.family import Axis, Family
+from extenders.search.free_factors import FilledFactors, FreeFactors, Start, most_attention
 from extenders.search.operators import Genome
 from extenders.search.problem import PlanOf, Problem
 from extenders.search.ramp_family import Ramp
@@ -58,7 +60,7 @@ class LongRope2(SearchedExtender):
     critical_pair: float | None = None  # c; None: searched ("released": one below the theoretical one)
     attention_factor: float | None = None  # of cos and sin; None: searched by ours, else sqrt(1 + ln s/ln L)
     short_attention: bool = False  # also within the trained length, as the released code does
-    searcher: Literal["fast", "paper", "released", "cma"] = "fast"
+    searcher: Literal["fast", "gradient", "paper", "released", "cma"] = "fast"
     size: float | None = None  # of "paper" and "released": share of all six sizes; None: what the budget pays for
     search_all: bool = False  # ablation: search all pairs, from YaRN
 
@@ -91,7 +93,9 @@ class LongRope2(SearchedExtender):
         if self.critical_pair is not None and self.critical_pair > pairs - 1:
             raise ValueError(f"critical_pair must be at most {pairs - 1}, the last pair, got {self.critical_pair:g}")
         plan_of = self.plan_of(problem)
-        if self.searcher in SMOOTH:
+        if self.searcher == "gradient":
+            best = gradient.search(problem, self._free(problem, plan_of), self.start)
+        elif self.searcher in SMOOTH:
             family = (self._all_pairs if self.search_all else self.family)(problem.rope, plan_of)
             best = SMOOTH[self.searcher](problem, family, self.search_samples)
         else:
@@ -100,12 +104,40 @@ class LongRope2(SearchedExtender):
             best = evolve(problem, self.procedure(problem.rope, plan_of, sizes.tries), sizes, samples)
         return self.with_found(best.parameters)
 
+    def _free(self, problem: Problem, plan_of: PlanOf) -> FreeFactors:
+        """What the search by gradient moves: factors within LongRoPE2's constraint, or all within [1, 2s]."""
+        rope, length = problem.rope, problem.target_length
+        factor, pairs = self.factor(rope), len(rope.inv_freq)
+        moving = most_attention(factor) if self.attention_factor is None else None
+        own = self.attention_factor or longrope_attention_factor(factor, rope.trained_length)
+
+        def parameters_of(factors: tuple[float, ...], attention: float, critical: float | None) -> dict[str, Any]:
+            values = {"factors": factors} | ({} if critical is None else {"critical_pair": critical})
+            return values if moving is None else {**values, "attention_factor": attention}
+
+        if self.search_all:
+            ramp = Ramp(rope, 2 * factor)
+            named = ramp.free_starts(factor, own, moving is not None)
+            return FreeFactors(rope, length, 1.0, 2 * factor, named, parameters_of, plan_of, moving)
+        low, high = self._critical_pairs(rope)
+        starts = {}
+        for name, values in known_shapes(low, high, factor).items():
+            end = values["start"] + values["rise"] * (2 * factor - values["start"])
+            shape = ntk_then_tail(pairs, values["critical"], values["start"], end, values["bend"])
+            starts[name] = Start(shape, own, values["critical"])
+        bounds = low, high
+        return FilledFactors(rope, length, factor, 2 * factor, starts, parameters_of, plan_of, moving, bounds)
+
+    def _critical_pairs(self, rope: RopeSpec) -> tuple[float, float]:
+        """The bounds of the critical pair, equal where it is given."""
+        if self.critical_pair is not None:
+            return float(self.critical_pair), float(self.critical_pair)
+        return float(lower_critical_pair(rope)), float(upper_critical_pair(rope))
+
     def family(self, rope: RopeSpec, plan_of: PlanOf) -> Family:
         """LongRoPE2's shape in four numbers, with its local moves above the critical pair."""
         pairs, factor = len(rope.inv_freq), self.factor(rope)
-        low, high = float(lower_critical_pair(rope)), float(upper_critical_pair(rope))
-        if self.critical_pair is not None:
-            low = high = float(self.critical_pair)
+        low, high = self._critical_pairs(rope)
         axes = (
             Axis("critical", low, high),
             Axis("start", factor, 2 * factor, log=True),

@@ -16,7 +16,7 @@ from fakes import FakeLM, story
 from extenders.base import RopePlan
 from extenders.longrope2 import LongRope2
 from extenders.ntk_rcd import NtkRcd
-from extenders.search.problem import HELD_OUT
+from extenders.search.problem import HELD_OUT, Slope
 from harness import cli
 from harness.experiment.file import Method, Test
 from harness.prompts.recorder import Recorder
@@ -31,6 +31,7 @@ from tasks.needle import Needle
 from tasks.perplexity import Perplexity
 
 TARGET = 256
+WANTED = (1.0, 1.7, 2.9, 5.0)
 
 
 class SearchSession(FakeSession):
@@ -55,10 +56,17 @@ class SearchSession(FakeSession):
         self.token_forwards += sum(len(document.ids) for _, document in rows)
         return [math.nan if self.broken else self.loss(plan, document) for plan, document in rows]
 
+    def plan_slope(self, plan: RopePlan, document: Any, solved: float) -> Slope:
+        [loss] = self.plan_losses([(plan, document)])
+        if not loss >= solved:
+            return Slope(loss, None, 1)
+        self.token_forwards += 2 * len(document.ids)
+        logs = [2 * math.log(a / b) for a, b in zip(plan.rescale_factors(ROPE), WANTED, strict=True)]
+        return Slope(loss, (*logs, 0.0), 3)
+
     @staticmethod
     def loss(plan: RopePlan, document: Any) -> float:
-        wanted = (1.0, 1.7, 2.9, 5.0)
-        pairs = zip(plan.rescale_factors(ROPE), wanted, strict=True)
+        pairs = zip(plan.rescale_factors(ROPE), WANTED, strict=True)
         noise = random.Random(document.text).gauss(1, 0.2)  # FakeLM numbers tokens as it meets them
         return sum(math.log(a / b) ** 2 for a, b in pairs) * noise
 
@@ -93,7 +101,8 @@ def files(folder: Path, key: str) -> tuple[dict[str, Any], str, list[Any]]:
     content["cost"].pop("seconds")
     for name in ("measured_now", "provenance", "evaluation_passages_avoided"):
         content.pop(name)
-    losses = [json.loads(line)["losses"] for line in (folder / f"{key}.losses.jsonl").read_text().splitlines()]
+    lines = (folder / f"{key}.losses.jsonl").read_text().splitlines()
+    losses = [[line["losses"], line.get("slopes")] for line in map(json.loads, lines)]
     return content, (folder / f"{key}.jsonl").read_text(), losses
 
 
@@ -110,24 +119,33 @@ def test_a_search_writes_what_it_found(tmp_path: Path) -> None:
     assert searching.finished(tmp_path, content["key"])
 
 
-def test_a_search_that_is_killed_anywhere_ends_at_the_same_winner(tmp_path: Path) -> None:
-    key = search_in(tmp_path / "whole")["key"]
+@pytest.mark.parametrize("searcher", ["fast", "gradient"])
+def test_a_search_that_is_killed_anywhere_ends_at_the_same_winner(tmp_path: Path, searcher: str) -> None:
+    method = searched(searcher=searcher)
+    key = search_in(tmp_path / "whole", method=method)["key"]
     whole = files(tmp_path / "whole", key)
     passes = len(whole[2])
     for stop in range(0, passes, max(1, passes // 7)):
         folder = tmp_path / f"killed {stop}"
-        session = SearchSession(searched())
+        session = SearchSession(method)
         session.stop_after = stop
         with pytest.raises(KeyboardInterrupt):
-            search_in(folder, session)
+            search_in(folder, session, method)
         assert not searching.finished(folder, key)
         if stop:  # a kill in the middle of a line
             with (folder / f"{key}.losses.jsonl").open("a") as file:
                 file.write('{"losses":[[256,"00')
-        again = SearchSession(searched())
-        assert search_in(folder, again)["key"] == key
+        again = SearchSession(method)
+        assert search_in(folder, again, method)["key"] == key
         assert again.passes == passes - stop  # nothing is measured twice
         assert files(folder, key) == whole
+    if searcher == "gradient":
+        slopes = [slope for _, slopes in whole[2] for slope in slopes or []]
+        iterates = [line for line in map(json.loads, whole[1].splitlines()) if "iterate" in line]
+        assert len(slopes) == len(iterates) > 5  # the trajectory holds every step
+        assert [slope[1:5] for slope in slopes] == [
+            [line[name] for name in ("plan", "sample", "loss", "gradient")] for line in iterates
+        ]
 
 
 def test_a_key_covers_what_changes_a_search_and_nothing_else() -> None:
@@ -139,6 +157,19 @@ def test_a_key_covers_what_changes_a_search_and_nothing_else() -> None:
     assert key() == key("b")
     different = [key(weights="v" * 16), key(search_seed=1), key(budget=9999), key(fitness="perplexity"), key()]
     assert len(set(different)) == 5
+
+
+def test_younger_settings_move_no_key_of_an_older_search() -> None:
+    """A search by an official procedure keeps its key; one by a searcher that ends elsewhere does not."""
+    base = SearchEngine().base()
+    identities = {}
+    for searcher in ("released", "paper", "fast", "gradient"):
+        identities[searcher] = searching.identity_of(LongRope2(target_length=TARGET, searcher=searcher), base)
+    assert all("start" not in identity["parameters"] for identity in identities.values())
+    versions = {searcher: identity.get("searcher version") for searcher, identity in identities.items()}
+    assert versions == {"released": None, "paper": None, "fast": 2, "gradient": None}
+    named = LongRope2(target_length=TARGET, searcher="gradient", start="published")
+    assert searching.identity_of(named, base)["parameters"]["start"] == "published"
 
 
 def test_given_numbers_need_no_search() -> None:

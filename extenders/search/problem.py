@@ -17,6 +17,7 @@ from extenders.base import Extender, RopePlan, RopeSpec
 HELD_OUT = 1_000_000  # samples from this number on are held out: no search looks at them before it has finalists
 Pair = tuple[RopePlan, int]  # a plan and a sample's number
 PlanOf = Callable[[Mapping[str, Any]], RopePlan]  # the plan of a method with these parameters, at the problem's length
+Slopes = dict[tuple[str, int], "Slope"]  # by plan's hash and sample
 Losses = dict[tuple[str, int], float]  # nats per scored token, by plan's hash and sample; infinite for NaN
 
 
@@ -37,6 +38,19 @@ class Candidate:
     def rank(self) -> tuple[float, int]:
         """Lower is better; on a tie the earlier candidate."""
         return self.loss, self.number
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The loss of a plan on one sample (nats per scored token) and its gradient.
+
+    The gradient is by log λ_i of every pair, then by the log of the attention factor. None: the sample was solved, or
+    the numbers were not finite.
+    """
+
+    loss: float
+    gradient: tuple[float, ...] | None
+    forwards: int  # what it cost: a forward pass 1, a backward pass 2
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,23 @@ class HeldOutLine(TypedDict):
     plan: str
 
 
+@final
+class IterateLine(TypedDict):
+    """A step of a search by gradient, as the log has it: a plan on one sample of its own."""
+
+    iterate: int
+    sample: int
+    loss: float | None
+    gradient: list[float] | None
+    factors: list[float | None]
+    attention_factor: float
+    plan: str
+    spent: int
+
+
+Line = CandidateLine | HeldOutLine | IterateLine
+
+
 class Problem:
     """The loss and its budget.
 
@@ -83,7 +114,10 @@ class Problem:
     paid for like others and not evaluated again; what is measured is added. `samples` and `held_out_samples` say how
     many texts there are. `at(length, budget)` is the same problem at another length, `fine_tune(extender)` trains the
     model under a method and gives the same problem on the trained model; both are None where the caller has no such
-    thing. `recovery` is a search for shorter prompts. Raises ValueError for any other target within the trained length.
+    thing. `recovery` is a search for shorter prompts. Raises ValueError for any other target within the trained
+    length.
+    `differentiate(plan, sample, solved)` gives the loss of one pair and, unless it is below `solved`, its gradient;
+    None where the caller has no such thing. `known_slopes` are to it what `known` is to `evaluate`.
     """
 
     def __init__(
@@ -99,10 +133,12 @@ class Problem:
         batch: int = 1,
         known: Losses | None = None,
         progress: Callable[[Report], None] = lambda report: None,
-        log: Callable[[CandidateLine | HeldOutLine], None] = lambda line: None,
+        log: Callable[[Line], None] = lambda line: None,
         at: "Callable[[int, int], Problem] | None" = None,
         fine_tune: "Callable[[Extender], Problem] | None" = None,
         recovery: bool = False,
+        differentiate: Callable[[RopePlan, int, float], Slope] | None = None,
+        known_slopes: Slopes | None = None,
     ) -> None:
         if target_length <= rope.trained_length and not recovery:
             raise ValueError(
@@ -117,6 +153,8 @@ class Problem:
         self._evaluate, self._batch, self._progress, self._log = evaluate, max(1, batch), progress, log
         self._losses: Losses = {} if known is None else known
         self._paid_for: set[tuple[str, int]] = set()
+        self._differentiate, self._slopes = differentiate, {} if known_slopes is None else known_slopes
+        self.iterates = 0  # how many slopes were paid for
         self.made = 0  # candidates, also those that were never measured
         self.candidates = 0  # of these, measured on one text at least
         self._best = (0, math.inf)  # samples, loss
@@ -137,8 +175,8 @@ class Problem:
 
     @property
     def evaluations(self) -> int:
-        """How many pairs of plan and sample were paid for."""
-        return len(self._paid_for)
+        """How many pairs of plan and sample were paid for, with or without a gradient."""
+        return len(self._paid_for) + self.iterates
 
     def require(self, fidelity: int) -> None:
         """Raises ValueError when the budget or the texts do not suffice for a single candidate."""
@@ -195,6 +233,39 @@ class Problem:
         if (fidelity, -candidate.loss) > (self._best[0], -self._best[1]) and math.isfinite(candidate.loss):
             self._best = (fidelity, candidate.loss)
         self._log(self._line(candidate))
+
+    def slope(self, plan: RopePlan, sample: int, solved: float) -> Slope | None:
+        """The loss of a plan on one sample with its gradient; None where the budget does not cover both.
+
+        Raises ValueError where the caller can give no gradients.
+        """
+        if self._differentiate is None:
+            raise ValueError(
+                "searcher 'gradient' needs gradients of the loss, and what measures here gives none; "
+                "search on a model in this process, or take searcher 'fast'"
+            )
+        if self.left < 3:
+            return None
+        key = plan.hash, sample
+        if key not in self._slopes:
+            self._slopes[key] = self._differentiate(plan, sample, solved)
+        slope = self._slopes[key]
+        self.spent += slope.forwards * self.target_length
+        self.iterates += 1
+        self._log(
+            {
+                "iterate": self.iterates,
+                "sample": sample,
+                "loss": finite(slope.loss),
+                "gradient": None if slope.gradient is None else list(slope.gradient),
+                "factors": [finite(value) for value in plan.rescale_factors(self.rope)],
+                "attention_factor": plan.attention_factor,
+                "plan": plan.hash,
+                "spent": self.spent,
+            }
+        )
+        self._progress(self.report)
+        return slope
 
     def loss_of(self, plan: RopePlan) -> float | None:
         """The mean over all samples of the search that this plan was measured on; None for none and for infinity."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from extenders._formulas import yarn_attention_factor
 from extenders.base import RopeSpec
 from extenders.search.family import Axis
+from extenders.search.free_factors import Start
 from extenders.search.shapes import monotone, power_ramp, stretch, upper_critical_pair
 
 SLOW_END, LATE = 1.25, 6.0  # of `late_ramp`: its top in s, and how many pairs before the critical one it begins
@@ -42,6 +43,18 @@ class Ramp:
 
     def stretched(self, factors: tuple[float, ...], rng: random.Random, step: float) -> tuple[float, ...]:
         return stretch(factors, 0, 1.0, self.most, rng, step)
+
+    def free_starts(self, top: float, own: float, any_attention: bool) -> dict[str, Start]:
+        """YaRN, late ramps and NTK for a search by gradient.
+
+        They have the method's `own` attention factor, or that of their source where any may be taken.
+        """
+        starts = {}
+        for name in ("yarn", "late", "yarn, higher", "ntk-theoretical"):
+            values = self.starts(top)[name]
+            attention = values.get("attention_factor", own) if any_attention else own
+            starts[name] = Start(self.factors(values), attention)
+        return starts
 
     def starts(self, top: float) -> dict[str, dict[str, float]]:
         """Known methods that reach the factor `top`, as values of the axes."""

@@ -32,12 +32,14 @@ class SearchedExtender(Extender):
 
     FINDS: ClassVar[tuple[str, ...]] = ()  # fields that a search fills
     SETTINGS: ClassVar[tuple[str, ...]] = ()  # further fields that only a search reads
+    LATER: ClassVar[tuple[str, ...]] = ("start",)  # left out of a search's key where None: younger than stored ones
 
     fitness: Literal["needle", "perplexity"] = "needle"  # what is scored: answers to hidden needles, or all tokens
     budget: int | None = None  # token-forwards
     search_samples: int | None = None  # texts a candidate is measured on in the end; None: as the searcher has it
     search_seed: int = 0
     needles: int = 1  # hidden in one text and asked for one after the other: more answers for one forward pass
+    start: str | None = None  # of searcher "gradient": the closed form to begin at; None: the best on the first texts
     documents: str = ""  # folder of .txt and .md files to search on; "": the invented world
 
     def __post_init__(self) -> None:
@@ -50,6 +52,8 @@ class SearchedExtender(Extender):
                 check_whole(name, value)
                 if value < 1:
                     raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.start is not None and getattr(self, "searcher", None) != "gradient":
+            raise ValueError(f"start is for searcher 'gradient', and this is {getattr(self, 'searcher', 'another')!r}")
         check_whole("search_seed", self.search_seed)
         check_whole("needles", self.needles)
         if not 1 <= self.needles <= 20:

@@ -83,6 +83,17 @@ class Applied:
         for _, forward in self._forwards:
             forward.rotations[self.spec.layer_type].pin(rows, self.spec, each_row=not isinstance(plans, RopePlan))
 
+    def loosen(self) -> torch.Tensor:
+        """Offsets [pairs + 1], all 0, that the pinned plans depend on from now until the next `use`.
+
+        They are added to the log of every rescale factor and to the log of the attention factor, so the gradient of a
+        loss with respect to them is the one with respect to these numbers.
+        """
+        offsets = torch.zeros(len(self.spec.inv_freq) + 1, requires_grad=True)
+        for _, forward in self._forwards:
+            forward.rotations[self.spec.layer_type].loosen(offsets)
+        return offsets
+
     def prove(self, length: int, plan: RopePlan | Sequence[RopePlan]) -> float:
         """Read cos and sin back and compare them with the plan that the model should run with, up to `length` tokens.
 

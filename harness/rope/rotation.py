@@ -41,6 +41,7 @@ class Rotation:
         self._factor = torch.full((1, 1, 1), attention_factor, dtype=torch.float32)  # (plans, 1, 1)
         self._keep_first: torch.Tensor | None = None  # (plans, 1, 1)
         self._on_device: dict[torch.device, tuple[torch.Tensor | None, ...]] = {}
+        self.loose = False  # cos and sin depend on offsets that a gradient is wanted for
 
     def pin(self, plans: list[RopePlan], spec: RopeSpec, each_row: bool) -> None:
         """Run with these plans from now on.
@@ -59,6 +60,17 @@ class Rotation:
         self._keep_first = keep if bool(keep.any()) else None
         self.rows = len(plans) if each_row else None
         self._on_device = {}
+        self.loose = False
+
+    def loosen(self, offsets: torch.Tensor) -> None:
+        """Let the pinned plans depend on `offsets` (pairs + 1), added to log factors and to the log attention factor.
+
+        Kept first positions do not depend on them. Until the next `pin`.
+        """
+        self._inv_freq = self._inv_freq * torch.exp(-offsets[:-1])
+        self._factor = self._factor * torch.exp(offsets[-1])
+        self._on_device = {}
+        self.loose = True
 
     def __call__(self, x: torch.Tensor, position_ids: torch.Tensor) -> Any:
         """cos and sin for positions (batch or 1, length), in the dtype of x; phases are formed in float32."""
@@ -87,7 +99,8 @@ class PlannedForward:
     def __init__(self, rotations: dict[str, Rotation]) -> None:
         self.rotations = rotations
 
-    @torch.no_grad()
     def __call__(self, x: torch.Tensor, position_ids: torch.Tensor, layer_type: str | None = None) -> Any:
+        rotation = self.rotations[layer_type or ""]
         # elementwise products and cosines only: autocast leaves those in float32
-        return self.rotations[layer_type or ""](x, position_ids)
+        with torch.set_grad_enabled(rotation.loose and torch.is_grad_enabled()):
+            return rotation(x, position_ids)

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 
 from extenders.base import RopePlan, RopeSpec
+from extenders.search.problem import Slope
 from harness.experiment.cells import Base, plan_of
 from harness.experiment.file import Experiment, Method
 from harness.model.files import tokenizer_hash, weight_files, weights_hash
@@ -49,6 +50,9 @@ class LocalSession:
 
     def plan_losses(self, rows: Sequence[tuple[RopePlan, SearchText]]) -> list[float]:
         return losses.plan_losses(self.lm, rows)
+
+    def plan_slope(self, plan: RopePlan, document: SearchText, solved: float) -> Slope:
+        return losses.plan_slope(self.lm, plan, document, solved)
 
     def prove(self, length: int) -> tuple[str, float]:
         plan = plan_of(self._method, self._rope, length)

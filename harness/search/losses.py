@@ -1,15 +1,18 @@
-"""Losses of many plans at once: one forward pass with a plan for each row, and logits of the scored tokens only.
+"""Losses of many plans at once, and the gradient of one: logits of the scored tokens only.
 
 Memory grows with the length and never with length × vocabulary: hidden states of scored positions are gathered before
 the head sees them.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from extenders.base import RopePlan
+from extenders.search.problem import Slope
 from harness.model.logits import hidden_states, target_losses
 from harness.search.texts import SearchText
 
@@ -56,3 +59,51 @@ def plan_losses(lm: Planned, rows: Sequence[tuple[RopePlan, SearchText]]) -> lis
     losses_N, _ = target_losses(lm.model, torch.cat(states), torch.cat(targets), len(rows))
     sizes = [len(document.scored) for _, document in rows]
     return [float(losses.double().mean()) for losses in losses_N.split(sizes)]
+
+
+def plan_slope(lm: Planned, plan: RopePlan, document: SearchText, solved: float) -> Slope:
+    """The loss of one row and its gradient with respect to the logs of all rescale factors and of the attention factor.
+
+    A loss below `solved`, or one that is no number, costs a forward pass and no backward pass, and has no gradient.
+    Raises ValueError for a model whose attention kernels give none.
+    """
+    lm.rotary.use(plan)
+    try:
+        with torch.enable_grad(), frozen(lm.model):
+            offsets = lm.rotary.loosen()
+            ids_1T = torch.tensor([document.ids], device=lm.model.device)
+            places_N = torch.tensor(document.scored, device=lm.model.device)
+            hidden_1TD = hidden_states(lm.model, ids_1T)
+            losses_N, _ = target_losses(lm.model, hidden_1TD[0, places_N - 1], ids_1T[0, places_N])
+            mean = losses_N.double().mean()
+            loss = float(mean.detach())
+            lm.token_forwards += len(document.ids)
+            if not solved <= loss < math.inf:
+                return Slope(loss, None, forwards=1)
+            [gradient] = torch.autograd.grad(mean, [offsets])
+            lm.token_forwards += 2 * len(document.ids)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        kernel = getattr(lm.model.config, "_attn_implementation", "unknown")
+        raise ValueError(
+            f"the attention kernels of this model ({kernel}) give no gradient of the loss with respect to the rotation "
+            f"({str(error).splitlines()[0]}); run with attention sdpa or eager, or take searcher 'fast'"
+        ) from error
+    finally:
+        lm.rotary.use(plan)
+    values = tuple(float(value) for value in gradient)
+    return Slope(loss, values if all(map(math.isfinite, values)) else None, forwards=3)
+
+
+@contextmanager
+def frozen(model: torch.nn.Module) -> Iterator[None]:
+    """No weight takes a gradient, so that none is kept in memory for it."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)

@@ -5,7 +5,7 @@ next is measured, and all decisions follow from losses and seeds, so a search th
 replays what it had and ends at the same winner.
 
     DIR/<key>.json           the result          DIR/<key>.jsonl   the trajectory, one line per candidate measured
-    DIR/<key>.losses.jsonl   losses by plan and sample, for going on
+    DIR/<key>.losses.jsonl   losses and gradients by plan and sample, for going on
 """
 
 import dataclasses
@@ -66,7 +66,9 @@ def check_documents(searches: Sequence[Search], texts: Callable[[], Sequence[str
 
 def identity_of(extender: SearchedExtender, base: Base) -> dict[str, Any]:
     """All that changes a search's outcome; shipped code counts by VERSION and the method's own, a user's by content."""
-    parameters = {name: content_of(name, value) for name, value in extender.parameters().items()}
+    settings = extender.parameters()
+    settings = {name: value for name, value in settings.items() if name not in extender.LATER or value is not None}
+    parameters = {name: content_of(name, value) for name, value in settings.items()}
     identity = {
         "search": VERSION,
         "weights": base.weights_hash,

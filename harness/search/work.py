@@ -8,10 +8,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from extenders.base import Extender, RopePlan
-from extenders.search.problem import CandidateLine, HeldOutLine, Losses, Pair, Problem, Report, finite
+from extenders.search.problem import Line, Losses, Pair, Problem, Report, Slope, Slopes, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base
 from harness.files_on_disk import mend_lines
@@ -35,6 +35,9 @@ class Measures(Protocol):
 
     def plan_losses(self, rows: Sequence[tuple[RopePlan, SearchText]]) -> list[float]:
         """Mean loss of the scored tokens of every row under its own plan."""
+
+    def plan_slope(self, plan: RopePlan, document: SearchText, solved: float) -> Slope:
+        """The loss of a row, and its gradient unless the loss is below `solved`."""
 
     def rows_at_once(self, length: int) -> int:
         """How many rows of that length go through the model together."""
@@ -69,10 +72,15 @@ class Work:
         self.held_out: dict[str, float | None] = {}
         self.held_out_samples = 0
         self._losses: dict[int, Losses] = {}  # by length in tokens; every problem of that length works on them
+        self._slopes: dict[int, Slopes] = {}
         for sitting in mend_lines(self._losses_path):
             self.seconds += sitting["seconds"]
             for length, plan, sample, loss in sitting["losses"]:
                 self._losses.setdefault(length, {})[plan, sample] = math.inf if loss is None else loss
+            for length, plan, sample, loss, gradient, forwards in sitting.get("slopes", []):
+                values = None if gradient is None else tuple(gradient)
+                slope = Slope(math.inf if loss is None else loss, values, forwards)
+                self._slopes.setdefault(length, {})[plan, sample] = slope
 
     def __enter__(self) -> "Work":
         self._losses_file = self._losses_path.open("a", encoding="utf-8")
@@ -130,6 +138,8 @@ class Work:
             at=lambda other, share: self.problem(other, share, recovery=True),
             fine_tune=None if self._tune is None else self._fine_tuned,
             recovery=recovery,
+            differentiate=lambda plan, sample, solved: self._differentiate(length, plan, sample, solved),
+            known_slopes=self._slopes.setdefault(length, {}),
         )
         self._problems.append(problem)
         return problem
@@ -142,11 +152,25 @@ class Work:
         losses = self._session.plan_losses(rows)
         seconds = time.perf_counter() - started
         lines = [[length, plan.hash, n, finite(loss)] for (plan, n), loss in zip(pairs, losses, strict=True)]
-        self._losses_file.write(canonical({"losses": lines, "seconds": round(seconds, 4)}) + "\n")
+        self._write_down(seconds, losses=lines)
+        return losses
+
+    def _differentiate(self, length: int, plan: RopePlan, sample: int, solved: float) -> Slope:
+        """The slope of this pair, written down before it is given."""
+        document = self._texts_of(length)[sample]
+        started = time.perf_counter()
+        slope = self._session.plan_slope(plan, document, solved)
+        seconds = time.perf_counter() - started
+        gradient = None if slope.gradient is None else list(slope.gradient)
+        line = [length, plan.hash, sample, finite(slope.loss), gradient, slope.forwards]
+        self._write_down(seconds, losses=[], slopes=[line])
+        return slope
+
+    def _write_down(self, seconds: float, **measured: list[Any]) -> None:
+        self._losses_file.write(canonical({**measured, "seconds": round(seconds, 4)}) + "\n")
         self._losses_file.flush()
         self.seconds += seconds
         self._measured = True
-        return losses
 
     def _texts_of(self, length: int) -> SearchTexts:
         if length not in self._texts:
@@ -168,7 +192,7 @@ class Work:
         self._progress(report, self._measured)
         self._measured = False
 
-    def _log(self, length: int, line: CandidateLine | HeldOutLine) -> None:
+    def _log(self, length: int, line: Line) -> None:
         if "held_out" in line:
             self.held_out[line["held_out"]] = line["loss"]
             self.held_out_samples = line["samples"]
