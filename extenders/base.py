@@ -17,13 +17,27 @@ import pkgutil
 import struct
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import extenders
 from extenders._user_code import contain, contained
+
+
+@dataclass(frozen=True)
+class LengthRule:
+    """What a checkpoint's own configuration does with a prompt longer than `above` tokens.
+
+    Of the two kinds one is given: another list of frequencies (longrope), or a base that grows with the prompt (dynamic
+    NTK: θ' = θ · (1 + growth · (n/above - 1))^(d/(d-2)) for n tokens, as transformers computes it).
+    """
+
+    above: int  # tokens
+    inv_freq: tuple[float, ...] | None = None  # radians per token, one a pair
+    attention_factor: float = 1.0  # of that list; multiplies cos and sin
+    growth: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,8 @@ class RopeSpec:
     inv_freq: tuple[float, ...]
     attention_factor: float = 1.0  # as trained; multiplies cos and sin
     layer_type: str = ""  # "" when all layers rotate alike, else the type that a plan covers ("full_attention")
+    beyond: LengthRule | None = None  # the checkpoint's own rule for longer prompts, where it has one
+    notes: tuple[str, ...] = field(default=(), compare=False)  # what a reader of the numbers has to know of this model
 
     def __post_init__(self) -> None:
         if len(self.inv_freq) * 2 != self.rotary_dims:
@@ -57,6 +73,18 @@ class RopeSpec:
     def pair_of_period(self, tokens: float) -> float:
         """Real-valued index of the textbook pair that turns once in so many tokens: (d/2) · log_θ(tokens/2π)."""
         return self.rotary_dims / 2 * math.log(tokens / (2 * math.pi)) / math.log(self.rope_theta)
+
+    def own_plan(self, length: int) -> "RopePlan":
+        """What the checkpoint itself runs a prompt of `length` tokens with, new tokens included."""
+        rule = self.beyond
+        if rule is None or length <= rule.above:
+            return RopePlan.as_trained(self)
+        if rule.inv_freq is not None:
+            return RopePlan(rule.inv_freq, rule.attention_factor)
+        assert rule.growth is not None
+        pairs = len(self.inv_freq)
+        scale = 1 + rule.growth * (length / rule.above - 1)
+        return RopePlan.rescaled(self, [scale ** (i / max(pairs - 1, 1)) for i in range(pairs)])
 
     @property
     def critical_pair(self) -> int:

@@ -1,4 +1,4 @@
-"""As trained: the reference row, the model without any extension."""
+"""As the checkpoint does it: the reference row, the model without any extension of ours."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,11 @@ from extenders.base import Extender, RopePlan, RopeSpec
 
 @dataclass(frozen=True, kw_only=True)
 class NoExtension(Extender):
-    """Runs every length with the frequencies that the checkpoint itself uses."""
+    """Runs every length as the checkpoint's own configuration says.
+
+    Most checkpoints have one set of frequencies. Some have a rule for longer prompts (the long list of Phi-3's
+    longrope, dynamic NTK), which is followed; `none_fixed` is without it.
+    """
 
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:
-        return RopePlan.as_trained(rope)
+        return rope.own_plan(length)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from extenders.base import LengthRule
+
 Frequencies = tuple[list[float], float]  # radians per token for every pair; factor on cos and sin
 
 SWITCHING = ("dynamic", "longrope")  # types that change their frequencies with the length of the prompt
@@ -28,6 +30,21 @@ def trained_frequencies(kind: str, parameters: Mapping[str, Any], dims: int, the
         return FORMULAS[kind](parameters, dims, theta, maximum)
     except KeyError as missing:
         raise ValueError(f"rope type {kind!r} needs {missing.args[0]!r} in the configuration") from None
+
+
+def beyond_window(kind: str, parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> LengthRule | None:
+    """What a type that switches by length does with longer prompts; arguments and errors of `trained_frequencies`."""
+    if kind == "dynamic":
+        if parameters.get("alpha"):
+            return None  # a fixed base under that name
+        if "factor" not in parameters:
+            raise ValueError("rope type 'dynamic' needs 'factor' in the configuration")
+        return LengthRule(maximum, growth=float(parameters["factor"]))
+    if "long_factor" not in parameters:
+        raise ValueError(f"rope type {kind!r} needs 'long_factor' in the configuration")
+    values = _divided(parameters, "long_factor", dims, theta)
+    factor = _longrope_attention(parameters, "long_mscale", maximum)
+    return LengthRule(int(parameters["original_max_position_embeddings"]), tuple(values), factor)
 
 
 def _base(dims: int, theta: float) -> list[float]:
@@ -82,18 +99,24 @@ def _yarn_attention(parameters: Mapping[str, Any], factor: float) -> float:
 
 
 def _longrope(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
+    return _divided(parameters, "short_factor", dims, theta), _longrope_attention(parameters, "short_mscale", maximum)
+
+
+def _divided(parameters: Mapping[str, Any], key: str, dims: int, theta: float) -> list[float]:
+    listed = parameters[key]
+    if len(listed) != dims // 2:
+        raise ValueError(f"{key} of the configuration has {len(listed)} values, the model has {dims // 2} rotary pairs")
+    return [value / factor for value, factor in zip(_base(dims, theta), listed, strict=True)]
+
+
+def _longrope_attention(parameters: Mapping[str, Any], key: str, maximum: int) -> float:
+    """Factor on cos and sin; `key` is short_mscale or long_mscale, which Phi-3.5-MoE has in its place."""
     original = parameters["original_max_position_embeddings"]
-    short = parameters["short_factor"]
-    if len(short) != dims // 2:
-        raise ValueError(
-            f"short_factor of the configuration has {len(short)} values, the model has {dims // 2} rotary pairs"
-        )
-    values = [value / factor for value, factor in zip(_base(dims, theta), short, strict=True)]
-    given = parameters.get("short_mscale") or parameters.get("attention_factor")  # Phi-3.5-MoE writes the first
+    given = parameters.get(key) or parameters.get("attention_factor")
     if given is not None:
-        return values, float(given)
+        return float(given)
     factor = parameters.get("factor") or maximum / original
-    return values, math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    return math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
 
 
 def _llama3(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int) -> Frequencies:
@@ -102,7 +125,8 @@ def _llama3(parameters: Mapping[str, Any], dims: int, theta: float, maximum: int
     values = []
     for value in _base(dims, theta):
         turns = original * value / (2 * math.pi)  # within the original window
-        kept = min(max((turns - low) / (high - low), 0.0), 1.0)
+        # Llama 4 has 1 and 1: no blend, a pair is kept where it turns within the original window and divided beyond
+        kept = min(max((turns - low) / (high - low), 0.0), 1.0) if high > low else float(turns >= low)
         values.append(kept * value + (1 - kept) * value / factor)
     return values, 1.0
 
