@@ -223,6 +223,7 @@ class StoredRope(TypedDict):
     attention_factor: float
     critical_pair: int
     layer_type: NotRequired[str]
+    notes: NotRequired[list[str]]  # what a reader of the numbers has to know of this model's RoPE
 
 
 class StoredModel(TypedDict):

@@ -48,6 +48,8 @@ def preflight(
 
     given = values(parameter or [], "-p")
     outcome = check(extender, given, from_here(model), target_length, trained_length)
+    for note in outcome.notes:
+        print(clean(f"note: {note}"))
     print_table(["tokens before", "unextended, nats", f"{extender}, nats"], outcome.rows)
     print_table(["", "check", "found"], [["ok" if c.ok else "FAILED", c.name, c.measured] for c in outcome.checks])
     for failed in outcome.failed:

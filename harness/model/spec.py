@@ -5,7 +5,6 @@ read as it stands. What the fields mean is in `harness.rope.configuration`.
 """
 
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from transformers import CONFIG_MAPPING
 
 from extenders.base import RopeSpec
 from harness.model.locate import config_file
+from harness.model.quiet import quiet
 from harness.rope.configuration import read_spec
+from harness.rope.numbers import check_numbers
 
 
 def load_config(model: str, local_files_only: bool = True) -> Any:
@@ -30,7 +31,7 @@ def load_config(model: str, local_files_only: bool = True) -> Any:
         raise ValueError(f"{file} cannot be read as JSON ({error})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no configuration (a JSON object is expected)")
-    return _known(content)
+    return known_config(content)
 
 
 def spec_from_config(config: Any, trained_length: int | None = None) -> RopeSpec:
@@ -42,22 +43,53 @@ def spec_from_config(config: Any, trained_length: int | None = None) -> RopeSpec
     """
     if isinstance(config, str | Path):
         config = load_config(str(config))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # old names are read on purpose
-        return read_spec(_known(config) if isinstance(config, Mapping) else config, trained_length)
+    with quiet():  # old names are read on purpose
+        return read_spec(known_config(config) if isinstance(config, Mapping) else config, trained_length)
 
 
-def _known(content: Mapping[str, Any]) -> Any:
+def known_config(content: Mapping[str, Any]) -> Any:
     """The dictionary as a transformers configuration, where transformers knows its model type."""
     model_type = content.get("model_type")
+    for values in (content, content.get("text_config")):
+        if isinstance(values, Mapping):
+            _check_written(f"model type {model_type}", values)
     if model_type not in CONFIG_MAPPING:
         return dict(content)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            return CONFIG_MAPPING[model_type].from_dict(json.loads(json.dumps(content)))
+        with quiet():
+            return CONFIG_MAPPING[model_type].from_dict(_in_newer_words(content))
     except Exception as error:  # every configuration class checks its values in its own way
         reason = (str(error).strip().splitlines() or ["unreadable"])[0]
         raise ValueError(
             f"the configuration is not one of a {model_type} model ({type(error).__name__}: {reason})"
         ) from None
+
+
+def _check_written(name: str, content: Mapping[str, Any]) -> None:
+    """Numbers written as text, before transformers ends in an error of its own. Raises ValueError."""
+    for key in ("rope_parameters", "rope_scaling"):
+        block = content.get(key)
+        if block is not None and not isinstance(block, Mapping):
+            raise ValueError(f"{name}: {key} is {block!r} in the configuration; an object or null is needed")
+        nested = [value for value in (block or {}).values() if isinstance(value, Mapping)]
+        for parameters in nested or [block or {}]:
+            check_numbers(name, content.get, parameters)
+
+
+def _in_newer_words(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with what transformers reads wrongly where it stands written where it is read.
+
+    "su" with the original length beside the dictionary (Phi-3-mini-128k's first files) is an error there, and DBRX runs
+    with θ = 10,000 where attn_config says 500,000.
+    """
+    copied: dict[str, Any] = json.loads(json.dumps(content))
+    scaling = copied.get("rope_scaling")
+    if isinstance(scaling, dict) and (scaling.get("type") == "su" or scaling.get("rope_type") == "su"):
+        scaling["rope_type"] = "longrope"
+        scaling.pop("type", None)
+        if copied.get("original_max_position_embeddings"):
+            scaling.setdefault("original_max_position_embeddings", copied["original_max_position_embeddings"])
+    attention = copied.get("attn_config")
+    if isinstance(attention, dict) and attention.get("rope_theta"):
+        copied.setdefault("rope_theta", attention["rope_theta"])
+    return copied

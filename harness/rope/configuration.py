@@ -7,13 +7,19 @@ Trained length. A checkpoint with fixed frequencies (default, linear, yarn, llam
 max_position_embeddings: 131,072 for Llama 3.1, not the 8,192 it was extended from. A type that switches by
 length (dynamic, longrope) uses its plain or short frequencies up to original_max_position_embeddings only, and
 that is its trained length (4,096 for Phi-3-mini-128k). `trained_length` overrides both.
+
+A scaling that was put there for inference is no part of what the model was trained with: it is read as taken off
+(`harness.rope.inference_scaling`), and the notes of the spec say so.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from extenders.base import RopeSpec
-from harness.rope.rope_types import SWITCHING, trained_frequencies
+from extenders.base import LengthRule, RopeSpec
+from harness.rope.inference_scaling import base_parameters, taken_off
+from harness.rope.notes import notes_of
+from harness.rope.numbers import check_numbers
+from harness.rope.rope_types import SWITCHING, beyond_window, trained_frequencies
 
 COVERED = "full_attention"  # the layer type that a plan covers where types rotate differently
 OTHER_NAMES = {
@@ -23,6 +29,10 @@ OTHER_NAMES = {
     "hidden_size": ("n_embd", "d_model"),
     "num_attention_heads": ("n_head", "n_heads"),
 }
+OWN_CODE = (  # they rotate, in a part of their layers or sizes, and their configuration says nothing of it
+    "aquila", "baichuan", "chatglm", "glm", "internlm", "kimi_linear", "minicpm", "orion", "qwen", "roformer",
+    "skywork", "telechat", "xverse", "yuan",
+)  # fmt: skip
 
 
 def read_spec(config: Any, trained_length: int | None = None) -> RopeSpec:
@@ -36,39 +46,89 @@ def read_spec(config: Any, trained_length: int | None = None) -> RopeSpec:
         config = config.get_text_config()
     get = _reader(config)
     name = f"model type {get('model_type') or 'unknown'}"
+    _refuse_without_rope(get, isinstance(config, Mapping), name)
     parameters, layer_type = _parameters(get, name)
     get = _reader(_of_layer_type(config, layer_type))
+    check_numbers(name, get, parameters)
 
     theta = parameters.get("rope_theta") or get("rope_theta")
-    rotates = any(get(key) for key in ("rotary_dim", "partial_rotary_factor"))
-    if get("alibi") or not (parameters or theta or rotates):
-        raise ValueError(
-            f"{name} has no RoPE (its configuration names no rope_theta); ropebench compares RoPE models only"
-        )
     if not theta:
         raise ValueError(f"{name} rotates, but its configuration names no rope_theta, so its frequencies are unknown")
 
-    kind = parameters.get("rope_type") or parameters.get("type") or "default"
-    length = trained_length or _trained_length(get, parameters, kind, name)
-    maximum = get("max_position_embeddings") or length
+    notes = []
     original = parameters.get("original_max_position_embeddings") or get("original_max_position_embeddings")
+    maximum = get("max_position_embeddings")
+    words = taken_off(parameters, original, maximum)
+    if words:
+        notes.append(words)
+        parameters, maximum = base_parameters(parameters), original or maximum
+    kind = kind_of(parameters)
+    length = int(trained_length or _trained_length(get, parameters, kind, original, maximum, name))
+    maximum = int(maximum or length)
     parameters.setdefault("original_max_position_embeddings", original or maximum)
 
     # DeepSeek names the rotated dimensions; transformers turns rotary_dim into a share and reads it no more
     rotated = get("qk_rope_head_dim") or (get("rotary_dim") if isinstance(config, Mapping) else None)
     dims = int(rotated) if rotated else _rotary_dims(get, parameters, kind, name)
+    beyond: LengthRule | None = None
     try:
         inv_freq, attention_factor = trained_frequencies(kind, parameters, dims, float(theta), maximum)
+        if kind in SWITCHING:
+            beyond = beyond_window(kind, parameters, dims, float(theta), maximum)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    return RopeSpec(dims, float(theta), int(length), tuple(inv_freq), float(attention_factor), layer_type)
+    notes += notes_of(get, kind, parameters, dims, length, layer_type)
+    return RopeSpec(
+        dims, float(theta), length, tuple(inv_freq), float(attention_factor), layer_type, beyond, tuple(notes)
+    )
 
 
-def _trained_length(get: Callable[[str], Any], parameters: Mapping[str, Any], kind: str, name: str) -> int:
-    original = parameters.get("original_max_position_embeddings") or get("original_max_position_embeddings")
-    length = (kind in SWITCHING and original) or get("max_position_embeddings")
+def kind_of(parameters: Mapping[str, Any]) -> str:
+    """The rope type, by its newer or its older name."""
+    return str(parameters.get("rope_type") or parameters.get("type") or "default")
+
+
+def _refuse_without_rope(get: Callable[[str], Any], unknown: bool, name: str) -> None:
+    """Raises ValueError for a model that does not rotate, or of which nobody can say how it rotates."""
+    placed = get("position_embedding_type")
+    layers = get("no_rope_layers")  # 1 is a layer that rotates
+    if placed not in (None, "rope", "rotary"):
+        reason = f"its position_embedding_type is {placed!r}"
+    elif get("alibi"):
+        reason = "it uses ALiBi"
+    elif get("use_mem_rope") is False:
+        reason = "its use_mem_rope is false"
+    elif get("mla_use_nope"):
+        reason = "its mla_use_nope is true: no layer of it rotates"
+    elif isinstance(layers, list | tuple) and layers and not any(layers):
+        reason = "its no_rope_layers name no layer that rotates"
+    elif any(
+        get(key) for key in ("rope_parameters", "rope_scaling", "rope_theta", "rotary_dim", "partial_rotary_factor")
+    ):
+        return
+    elif get("model_type") in OWN_CODE:
+        raise ValueError(
+            f"{name} may rotate in code of its own: its configuration names no rope_theta; ropebench reads RoPE from "
+            "the configuration and changes transformers' rotary modules only"
+        )
+    else:
+        reason = "its configuration names no rope_theta"
+        if unknown:
+            raise ValueError(f"{name} has no RoPE in its configuration (no rope_theta), so its frequencies are unknown")
+    raise ValueError(f"{name} has no RoPE ({reason}); ropebench compares RoPE models only")
+
+
+def _trained_length(
+    get: Callable[[str], Any], parameters: Mapping[str, Any], kind: str, original: Any, maximum: Any, name: str
+) -> int:
+    chunks = get("dual_chunk_attention_config")
+    if isinstance(chunks, Mapping) and chunks.get("original_max_position_embeddings"):
+        return int(chunks["original_max_position_embeddings"])  # Qwen2.5-1M: the rest is read through dual chunks
+    length = (kind in SWITCHING and original) or maximum
     if not length:
         raise ValueError(f"{name}: the configuration names no max_position_embeddings; give the trained length")
+    if parameters.get("finetuned"):  # the YaRN authors' checkpoints, whose max_position_embeddings may be the base's
+        return max(int(length), round((parameters.get("factor") or 1) * (original or length)))
     return int(length)
 
 

@@ -7,7 +7,7 @@ from extenders.base import RopeSpec
 from harness.experiment.cells import Base, Cell, plain, plan_of, rope_fields
 from harness.experiment.file import Experiment, Method
 from harness.experiment.parameters import summary
-from harness.store import Run, StoredMethod
+from harness.store import Run, StoredMethod, StoredRope
 
 
 def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
@@ -22,7 +22,7 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
             "parameters": base.parameters,
             "dtype": base.dtype,
             "attention": base.attention,
-            "rope": {**rope_fields(rope), "layer_type": rope.layer_type},
+            "rope": _stored(rope),
         },
         "target_length": experiment.target_length,
         "crossing": experiment.crossing,
@@ -33,6 +33,13 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
     if base.origin:
         described["model"]["origin"] = base.origin
     return described
+
+
+def _stored(rope: RopeSpec) -> StoredRope:
+    stored: StoredRope = {**rope_fields(rope), "layer_type": rope.layer_type}
+    if rope.notes:
+        stored["notes"] = list(rope.notes)
+    return stored
 
 
 def _method(method: Method, rope: RopeSpec, lengths: Sequence[int]) -> StoredMethod:

@@ -67,6 +67,8 @@ def run(
     if team.first:
         store = Store.create(folder)
         created = _previous(store, experiment, progress) or now()
+        for note in base.rope.notes:
+            progress.say(f"{experiment.model}: {note}")
     steps = Steps(engine, team, store, _kept_prompts(base, keep_prompts), texts, created, progress, agenda)
     steps.save()
     if agenda.missing:

@@ -70,6 +70,7 @@ class Preflight:
 
     losses: Mapping[int, tuple[float | None, float]]
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()  # what a reader has to know of the model's RoPE
 
     @property
     def failed(self) -> list[Check]:
@@ -146,7 +147,7 @@ def examine(loaded: LoadedModel, method: Method) -> Preflight:
             guarded("plan runs", read_back)  # at once: every other prompt pins another plan
             guarded("plan matters", lambda: _matters(losses, target))
         guarded("passkeys", lambda: _passkeys(plain, extended, target))
-    return Preflight(losses, tuple(checks))
+    return Preflight(losses, tuple(checks), loaded.spec.notes)
 
 
 def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:

@@ -21,6 +21,7 @@ class PlannedModel(TypedDict):
     target_length: int  # tokens, as the next
     length: int
     trained: StoredRope
+    notes: list[str]  # what a reader has to know of this model's RoPE
     planned: "PlannedFrequencies"
 
 
@@ -62,6 +63,7 @@ def planned(
         "target_length": target_length,
         "length": length,
         "trained": rope_fields(rope),
+        "notes": list(rope.notes),
         "planned": {
             "inv_freq": list(plan.inv_freq),
             "attention_factor": plan.attention_factor,
@@ -84,6 +86,7 @@ def table(content: PlannedModel) -> tuple[str, list[list[str]]]:
         f"to {content['target_length']}, a prompt of {content['length']}\n"
         f"attention factor {plan['attention_factor']:.6g} (trained {trained['attention_factor']:.6g}), "
         f"keep_first {plan['keep_first']}, critical pair {trained['critical_pair']}, plan {plan['hash']}"
+        + "".join(f"\nnote: {note}" for note in content["notes"])
     )
     rows = []
     for i, (before, after, factor) in enumerate(

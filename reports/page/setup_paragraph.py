@@ -44,6 +44,8 @@ def _what(frames: Frames) -> str:
         f"{tokens(frames.trained_length)} tokens to {tokens(frames.target_length)} tokens with {len(frames.labels)} "
         f"methods: {'; '.join(map(_method, run.get('methods', [])))}.{origin}"
     )
+    for note in (model.get("rope") or {}).get("notes", []):
+        what += f" Note: {note}."
     if lengths:
         plural = "s" if len(seeds) > 1 else ""
         what += (
