@@ -92,6 +92,9 @@ def _made(family: str, rope: tuple[tuple[str, object], ...] | None, layer_type: 
         parameters = {"rope_theta": 10000.0, **{key: list(v) if isinstance(v, tuple) else v for key, v in rope}}
         both = {"full_attention": parameters, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}
         values["rope_parameters"] = both if layer_type else parameters
+        original = parameters.get("original_max_position_embeddings")
+        if original:  # trained with the scaling, so with its length; else it would be one that was put in for inference
+            values["max_position_embeddings"] = int(original * parameters["factor"])
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

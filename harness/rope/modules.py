@@ -11,6 +11,7 @@ import copy
 import torch
 
 from extenders.base import RopeSpec
+from harness.rope.inference_scaling import without_inference_scaling
 from harness.rope.rope_types import SWITCHING
 from harness.rope.rotation import LAYOUTS, PlannedForward, Rotation, rotate
 
@@ -27,6 +28,11 @@ def rotary_modules(model: torch.nn.Module, spec: RopeSpec) -> list[tuple[torch.n
     plans are applied to it already.
     """
     name = type(model).__name__
+    if hasattr(model, "config") and without_inference_scaling(model.config) is not model.config:
+        raise ValueError(
+            f"{name} was built with a RoPE scaling that was put into its configuration for inference; load it with "
+            "load_model, which takes it off, or take it out of the configuration"
+        )
     forwards = []
     for module in model.modules():
         prefixes = layer_types(module)
@@ -58,7 +64,7 @@ def layer_types(module: torch.nn.Module) -> list[str]:
 
 def _rotation(module: torch.nn.Module, layer_type: str, spec: RopeSpec) -> Rotation:
     """Probe one layer type. What the spec covers is checked against the spec, other types against nothing."""
-    layout, factor = _probe(module, layer_type)
+    layout, factor, keeps_float32 = _probe(module, layer_type)
     prefix = f"{layer_type}_" if layer_type else ""
     kinds = getattr(module, "rope_type", "default")
     kind = kinds[layer_type] if isinstance(kinds, dict) else kinds
@@ -68,7 +74,8 @@ def _rotation(module: torch.nn.Module, layer_type: str, spec: RopeSpec) -> Rotat
     buffer: torch.Tensor = getattr(module, original if kind in SWITCHING and hasattr(module, original) else live)
     trained = buffer.detach().clone().to("cpu")
     if layer_type != spec.layer_type:
-        return Rotation(layout, trained.float(), factor, torch.zeros(trained.numel(), dtype=torch.float64))
+        unknown = torch.zeros(trained.numel(), dtype=torch.float64)
+        return Rotation(layout, trained.float(), factor, unknown, keeps_float32)
 
     name = type(module).__name__
     expected = torch.tensor(spec.inv_freq, dtype=torch.float64)
@@ -87,12 +94,30 @@ def _rotation(module: torch.nn.Module, layer_type: str, spec: RopeSpec) -> Rotat
         )
     if trained.dtype != torch.float32:  # rounded values would be wrong by radians at long range: take the spec's
         trained, deviation = expected.float(), torch.zeros_like(deviation)
-    return Rotation(layout, trained, spec.attention_factor, deviation)
+    return Rotation(layout, trained, spec.attention_factor, deviation, keeps_float32)
+
+
+def answer_dtype(module: torch.nn.Module, layer_type: str, dtype: torch.dtype) -> torch.dtype:
+    """In which dtype the module's own class gives cos and sin in a model of that dtype, under a plan or not."""
+    subject = copy.copy(module)
+    subject._buffers = dict(module._buffers)  # a call may replace a buffer
+    subject.__dict__.pop("forward", None)
+    device = next(module.buffers()).device
+    x, positions = (
+        torch.zeros(1, 1, 8, device=device, dtype=dtype),
+        torch.zeros((1, 1), dtype=torch.long, device=device),
+    )
+    answer = subject(x, positions, layer_type) if layer_type else subject(x, positions)
+    part = answer[0] if isinstance(answer, tuple) else answer
+    return torch.float32 if part.is_complex() else part.dtype
 
 
 @torch.no_grad()
-def _probe(module: torch.nn.Module, layer_type: str) -> tuple[str, float]:
-    """Layout and attention factor, by calling a copy of the module (a call may switch its frequencies)."""
+def _probe(module: torch.nn.Module, layer_type: str) -> tuple[str, float, bool]:
+    """Layout, attention factor, and whether cos and sin stay in float32 in a bfloat16 model (OLMo, ERNIE 4.5).
+
+    A copy of the module is called: a call may switch its frequencies.
+    """
     name = type(module).__name__
     config = getattr(module, "config", None)
     subject = copy.deepcopy(module, {id(config): config})
@@ -117,7 +142,7 @@ def _probe(module: torch.nn.Module, layer_type: str) -> tuple[str, float]:
             and torch.allclose(k, p.to(k.dtype), rtol=0, atol=1e-6 * max(1.0, factor))
             for k, p in zip(known, parts, strict=True)
         ):
-            return layout, factor
+            return layout, factor, answer_dtype(subject, layer_type, torch.bfloat16) == torch.float32
     raise ValueError(
         f"{name} is not supported: it lays cos and sin out in none of the known ways ({', '.join(LAYOUTS)})"
     )

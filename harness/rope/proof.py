@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from extenders.base import RopePlan, RopeSpec
+from harness.rope.modules import answer_dtype
 from harness.rope.rotation import PlannedForward, rotate, spread
 
 ALL_POSITIONS = 8192  # up to this length every position is read, beyond it a spread of as many
@@ -44,7 +45,9 @@ def proved(
     for kind in dict.fromkeys((torch.float32, dtype)):
         x = torch.zeros(len(plans), 1, 8, dtype=kind, device=device)
         live = module(x, positions[None], *([spec.layer_type] if spec.layer_type else []))
-        rounding = 0.0 if kind == torch.float32 else torch.finfo(kind).eps / 2  # to nearest
+        wanted = answer_dtype(module, spec.layer_type, kind)
+        _check_dtype(module, live, wanted)
+        rounding = 0.0 if wanted == torch.float32 else torch.finfo(wanted).eps / 2  # to nearest
         excess, difference = _compare(live, rotation.layout, phase, factor, factor * (slack + rounding))
         if excess > 0:
             raise NotApplied(
@@ -54,6 +57,13 @@ def proved(
         if kind == torch.float32:
             worst = difference
     return worst
+
+
+def _check_dtype(module: torch.nn.Module, live: Any, wanted: torch.dtype) -> None:
+    """Some families give cos and sin in float32 in a bfloat16 model on purpose: rounding them changes the model."""
+    for part in live if isinstance(live, tuple) else (live,):
+        if not part.is_complex() and part.dtype != wanted:
+            raise NotApplied(f"{type(module).__name__} gives cos and sin in {part.dtype}; by itself it gives {wanted}")
 
 
 def _reference(plans: Sequence[RopePlan], spec: RopeSpec, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -31,8 +31,16 @@ def rotate(layout: str, phase: torch.Tensor, factor: torch.Tensor) -> tuple[torc
 class Rotation:
     """How one layer type of one module rotates: its layout, its trained values, and the plans pinned now."""
 
-    def __init__(self, layout: str, trained: torch.Tensor, attention_factor: float, deviation: torch.Tensor) -> None:
+    def __init__(
+        self,
+        layout: str,
+        trained: torch.Tensor,
+        attention_factor: float,
+        deviation: torch.Tensor,
+        keeps_float32: bool = False,
+    ) -> None:
         self.layout = layout
+        self.keeps_float32 = keeps_float32  # whether cos and sin leave in float32 whatever the dtype of x
         self.trained = trained  # float32 on the CPU, the checkpoint's own values to the bit
         self.attention_factor = attention_factor
         self.deviation = deviation  # |trained float32 value / value of the spec - 1|, float64
@@ -73,7 +81,10 @@ class Rotation:
         self.loose = True
 
     def __call__(self, x: torch.Tensor, position_ids: torch.Tensor) -> Any:
-        """cos and sin for positions (batch or 1, length), in the dtype of x; phases are formed in float32."""
+        """cos and sin for positions (batch or 1, length), in the dtype in which the module itself gives them.
+
+        Phases are formed in float32.
+        """
         if self.rows is not None and x.shape[0] != self.rows:
             raise ValueError(f"{self.rows} plans are pinned, one for each row, but the batch has {x.shape[0]} rows")
         place = (position_ids[0] if position_ids.ndim == 3 else position_ids)[..., None].float()
@@ -84,7 +95,9 @@ class Rotation:
             inv_freq = torch.where(early, trained, inv_freq)
             factor = torch.where(early, self.attention_factor, factor)
         parts = rotate(self.layout, place * inv_freq, factor)
-        return parts[0] if len(parts) == 1 else tuple(part.to(x.dtype) for part in parts)
+        if self.layout == "polar":
+            return parts[0]
+        return parts if self.keeps_float32 else tuple(part.to(x.dtype) for part in parts)
 
     def _tables(self, device: torch.device) -> tuple[torch.Tensor | None, ...]:
         if device not in self._on_device:
