@@ -32,18 +32,43 @@ def shipped_models() -> dict[str, Path]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that a load reads. Raises ValueError when there are none or a named one is missing."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    else:
-        names = ["model.safetensors"]
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing and index.is_file():
-        raise ValueError(f"{folder} is incomplete: {missing[0]} is missing")
-    if missing:
+    """The safetensors files that a load reads, as transformers chooses: one whole file before those of an index.
+
+    Raises ValueError when there are none, when a named one is missing, or when something else in the folder would
+    change the weights that run.
+    """
+    _refuse_other_weights(folder)
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if not index.is_file():
         raise ValueError(f"{folder} has no model.safetensors; ropebench reads weights in the safetensors format only")
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ValueError(f"{index} is no index of weights; download it again") from None
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder} is incomplete: {missing[0]} is missing")
     return [folder / name for name in names]
+
+
+def _refuse_other_weights(folder: Path) -> None:
+    """transformers puts an adapter on the model where peft is installed, and reads a file that config.json names."""
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(
+            f"{folder} holds a model and an adapter (adapter_config.json), and which of them runs would depend on the "
+            "installed packages; move the adapter into a folder of its own, or merge it"
+        )
+    config = folder / "config.json"
+    try:
+        content = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    except ValueError:
+        return  # said where the configuration is read
+    if isinstance(content, dict) and content.get("transformers_weights"):
+        raise ValueError(
+            f"{config} names other weights (transformers_weights); take that key out and name them model.safetensors"
+        )
 
 
 def tokenizer_files(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from extenders.base import Extender, RopePlan
 from harness.model.joined_cache import can_join, joined, mask_of
 from harness.model.load import LoadedModel
-from harness.model.logits import head, hidden_states, target_losses
+from harness.model.logits import body, head, hidden_states, target_losses
 from harness.model.tokens import Tokens
 from harness.rope.applied import Applied
 from tasks.base import Generation
@@ -199,7 +199,7 @@ class ExtendedLM(Tokens):
         for row, length in zip(rows, lengths, strict=True):
             hashes += self._pin([length], again)
             ids = torch.tensor([row], device=self.model.device)
-            output = self.model.base_model(input_ids=ids, use_cache=True, return_dict=True)
+            output = body(self.model)(input_ids=ids, use_cache=True, return_dict=True)
             caches.append(output.past_key_values)
             logits.append(head(self.model, output.last_hidden_state[:, -1:], 1))
             self.token_forwards += ids.numel()

@@ -5,10 +5,9 @@ can be known to fail before the weights are read fails before they are read.
 """
 
 import importlib.util
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,24 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-from transformers.utils import logging
 
 from extenders.base import RopeSpec
+from harness.model.answers import check_answers
 from harness.model.files import shipped_models, tokenizer_files, tokenizer_hash, weight_files, weights_hash
 from harness.model.locate import model_folder
 from harness.model.options import ATTENTION, DTYPES
 from harness.model.packaged import PACKAGED
+from harness.model.quiet import quiet
+from harness.model.run_as import run_as, run_unquantised
 from harness.model.spec import load_config, spec_from_config
 from harness.model.tokens import load_tokenizer
 from harness.rope.applied import applied
+from harness.rope.inference_scaling import without_inference_scaling
+
+# Weights that answers to text do not need: parts for other inputs, heads that draft, masks and tables of old releases.
+WITHOUT_USE = re.compile(
+    r"vision|visual|audio|image|multi_?modal|(^|\.)mtp|nextn|inv_freq$|(attn|attention)\.(masked_)?bias$"
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ def load_model(
     spec = spec_from_config(config, trained_length)
     weight_files(folder)
     tokenizer_files(folder)
+    config, words = run_unquantised(folder, without_inference_scaling(config))
+    spec = replace(spec, notes=(*spec.notes, *words))
 
     place = _device(device)
     dtype, attention = resolved(folder, config, dtype, attention, place.type)
@@ -74,14 +83,14 @@ def load_model(
         _refuse_flash_attention(place, dtype)
 
     tokenizer = load_tokenizer(folder)
-    model = _model(folder, dtype, attention).to(place).eval()
+    model = _model(folder, config, dtype, attention).to(place).eval()
     with applied(model, spec):  # refuses, by name, a model that plans cannot be applied to
-        pass
+        check_answers(model)
     return LoadedModel(
         model,
         tokenizer,
         spec,
-        weights_hash(folder),
+        weights_hash(folder) + run_as(config, dtype),
         dtype,
         str(model.config._attn_implementation),
         _source(name, folder),
@@ -148,11 +157,12 @@ def _refuse_flash_attention(place: torch.device, dtype: str) -> None:
         raise ValueError(f"attention flash_attention_2 cannot run: {reason}; use attention sdpa")
 
 
-def _model(folder: Path, dtype: str, attention: str) -> Any:
+def _model(folder: Path, config: Any, dtype: str, attention: str) -> Any:
     with quiet():
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder,
+                config=config,
                 dtype=getattr(torch, dtype),
                 attn_implementation=attention,
                 use_safetensors=True,
@@ -165,23 +175,13 @@ def _model(folder: Path, dtype: str, attention: str) -> Any:
     missing = sorted(report["missing_keys"])
     if missing:
         raise ValueError(f"{folder} is incomplete: {len(missing)} weights are missing, such as {missing[0]}")
+    unused = sorted(key for key in report["unexpected_keys"] if not WITHOUT_USE.search(key))
+    if unused:
+        raise ValueError(
+            f"{folder} holds {len(unused)} weights that a {type(model).__name__} has no place for, such as "
+            f"{unused[0]}; they are another model's, or quantised in a way that the configuration does not name"
+        )
     return model
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No second progress bar beside ours, no table of weights beside our one line, no notes about old names."""
-    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

@@ -14,9 +14,23 @@ from torch import Tensor
 LOGITS_AT_ONCE = 2**26
 
 
+def body(model: Any) -> Any:
+    """What of a model makes the hidden states, without its head.
+
+    `base_model` names it but for a few classes whose prefix is that of the whole checkpoint (Llama 4, Mllama): there it
+    is the model itself. Raises ValueError where no body is found.
+    """
+    base = model.base_model
+    if base is model:
+        base = getattr(model, "model", model)
+    if base is model:
+        raise ValueError(f"{type(model).__name__} is not supported: its body and its head cannot be told apart")
+    return base
+
+
 def hidden_states(model: Any, ids: Tensor) -> Tensor:
     """Hidden states [rows, positions, width] of token ids [rows, positions], before the head; no cache, no mask."""
-    states: Tensor = model.base_model(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state
+    states: Tensor = body(model)(input_ids=ids, use_cache=False, return_dict=True).last_hidden_state
     return states
 
 
@@ -31,7 +45,7 @@ def head(model: Any, hidden: Tensor, rows: int = 1) -> Tensor:
         output.last_hidden_state = hidden
         return output
 
-    hook = model.base_model.register_forward_hook(replace)
+    hook = body(model).register_forward_hook(replace)
     try:
         token = torch.zeros((rows, 1), dtype=torch.long, device=hidden.device)
         logits: Tensor = model(input_ids=token, use_cache=False, return_dict=True).logits

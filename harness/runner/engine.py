@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.model.gguf import origin_line
 from harness.model.lm import ExtendedLM
 from harness.model.load import LoadedModel, load_model, resolved
 from harness.model.locate import model_folder
+from harness.model.run_as import run_as, run_unquantised
 from harness.model.spec import load_config, spec_from_config
 from harness.progress import Progress
 from harness.rope.applied import applied
@@ -80,7 +82,9 @@ class LocalEngine:
             size = sum(path.stat().st_size for path in weight_files(folder))
             if size > 1e9:
                 self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
-            weights, tokenizer = weights_hash(folder), tokenizer_hash(folder)
+            _, words = run_unquantised(folder, config)
+            rope = replace(rope, notes=(*rope.notes, *words))
+            weights, tokenizer = weights_hash(folder) + run_as(config, dtype), tokenizer_hash(folder)
             self._base = Base(weights, rope, dtype, attention, parameter_count(folder), tokenizer, origin_line(folder))
         return self._base
 

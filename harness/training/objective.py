@@ -21,6 +21,7 @@ from extenders.training.attention import document_attention, shifted_attention
 from extenders.training.batch import Batch
 from extenders.training.losses import weighted_loss
 from extenders.training.schedule import TrainingSequence
+from harness.model.logits import body
 from harness.model.logits import head as model_head
 from harness.store import TrainingProof
 from harness.training.context_parallel import Split
@@ -109,7 +110,7 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         _documents.starts, _documents.asked = batch.starts, 0
         _documents.group, _documents.split = round(self.group * batch.ids_BS.shape[1]), self.split
-        output = self.model.base_model(
+        output = body(self.model)(
             input_ids=batch.ids_BS, position_ids=batch.positions_BS, use_cache=False, return_dict=True
         )
         if _documents.asked != self.layers:
