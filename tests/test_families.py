@@ -1,0 +1,58 @@
+"""Every family of the table: read, run under the identity and under a plan, and continued; or refused in one line."""
+
+import json
+
+import pytest
+import torch
+
+from harness.model.run_as import FLOAT32_ROTATION
+from harness.model.spec import spec_from_config
+from harness.rope.modules import rotary_modules
+from harness.tools.families import families, row_of, tiny_model
+
+EVERY = families()
+# Those that went wrong once, and one of every layout, cache and way of writing RoPE down.
+SLICE = (
+    "llama2-7b", "llama3.1-8b", "llama4-scout-text", "yarn-llama2-128k", "mistral-7b-v0.1", "ministral3-3b-text",
+    "qwen2.5-yarn-readme", "qwen2.5-7b-1m", "qwen2-vl-7b", "phi-2", "phi-3-mini-128k", "phi-4-mini", "minicpm4-8b",
+    "gemma3-1b", "gpt-oss-20b", "deepseek-v2-lite", "deepseek-v3", "chatglm-glm4-9b-hf", "granite-4-h-nope", "olmo2-7b",
+    "command-r", "pythia-1b", "gpt-j-6b", "llama-dynamic", "hunyuan-7b", "zamba2-2.7b-norope", "recurrentgemma-2b",
+    "dbrx", "auto-ernie4_5_moe", "llama3.2-vision-text",
+)  # fmt: skip
+REFUSED = (
+    "qwen2-vl-7b", "phi-3-small-128k", "minicpm4-8b", "chatglm-glm4-9b-hf", "granite-4-h-nope", "gpt-j-6b", "codegen",
+    "internlm3-8b", "nemotron-h", "zamba2-2.7b-norope", "recurrentgemma-2b", "baichuan2-7b", "qwen1-7b", "kimi-k2",
+    "modernbert", "gpt2", "bloom", "mamba", "rwkv", "t5", "mpt", "bert", "whisper", "auto-roformer", "auto-zaya",
+    "gemma3n-full",
+)  # fmt: skip
+
+
+def checked(name: str) -> None:
+    row = row_of(name, EVERY[name])
+    assert bool(row.refused) == (name in REFUSED), row.refused
+    assert "\n" not in row.line and row.line.count("|") == 7
+    if not row.refused:
+        assert row.applied and row.decoded == "as in one pass"
+
+
+@pytest.mark.parametrize("name", SLICE)
+def test_a_slice_of_the_families(name: str) -> None:
+    checked(name)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in SLICE])
+def test_all_families(name: str) -> None:
+    checked(name)
+
+
+def test_the_table_has_at_least_a_hundred_rows() -> None:
+    assert len(EVERY) >= 100 and len(SLICE) == 30 and set(SLICE) | set(REFUSED) <= set(EVERY)
+
+
+@pytest.mark.parametrize("name", ["olmo2-7b", "auto-ernie4_5_moe", "auto-flex_olmo", "llama2-7b", "auto-olmo_hybrid"])
+def test_the_list_of_float32_rotation_is_what_modules_do(name: str) -> None:
+    content = EVERY[name]["config"]
+    model, spec = tiny_model(content), spec_from_config(json.loads(json.dumps(content)))
+    kept = {forward.rotations[spec.layer_type].keeps_float32 for _, forward in rotary_modules(model, spec)}
+    assert kept == {content["model_type"] in FLOAT32_ROTATION} and model.dtype == torch.float32
