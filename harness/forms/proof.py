@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from extenders.base import RopePlan, RopeSpec
-from harness.model.load import quiet
+from harness.model.quiet import quiet
 from harness.rope.modules import layer_types
 from harness.rope.rotation import LAYOUTS, rotate, spread
 
