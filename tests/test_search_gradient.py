@@ -18,8 +18,9 @@ from extenders.base import RopePlan
 from extenders.longrope import LongRope
 from extenders.longrope2 import LongRope2
 from extenders.pi import PositionInterpolation
-from extenders.search.free_factors import FilledFactors, FreeFactors, Start, isotonic
+from extenders.search.free_factors import FilledFactors, FreeFactors, Start
 from extenders.search.problem import HELD_OUT, Slope
+from extenders.search.shapes import isotonic
 from extenders.yarn import Yarn
 from harness.model.lm import ExtendedLM
 from harness.model.spec import spec_from_config

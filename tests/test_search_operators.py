@@ -62,6 +62,20 @@ def test_longropes_paper_stays_in_its_space(seed: int, name: str) -> None:
         assert child.extra in START_TOKENS
 
 
+def test_the_papers_mutation_moves_every_gene_of_a_flat_vector() -> None:
+    """Its own starting vectors are flat: PI everywhere, LongRoPE2's (arXiv:2502.20082, Algorithm 1) above c."""
+    rng, history = random.Random("flat"), History()
+    one, two = LongRopePaper(1.25 * S, extras=()), LongRope2Paper(S, 2 * S)
+    flats = [(one, Genome((S,) * 32), 0), (two, Genome(two.filled([12.0] * 32, 18), 18), 18)]
+    for rules, start, first in flats:
+        children = [rules.mutate(start, rng, history) for _ in range(100)]
+        moved = [
+            sum(child is not None and child.factors[k] != start.factors[k] for child in children) for k in range(32)
+        ]
+        assert all(count >= 30 for count in moved[first:])  # p = 0.3, and what is pooled with a chosen gene moves too
+        assert len({child.factors for child in children if child is not None}) == 100
+
+
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 def test_longropes_released_code_stays_in_its_space(seed: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from extenders._formulas import yarn_attention_factor
 from extenders.base import RopeSpec
 from extenders.search.problem import PlanOf
+from extenders.search.shapes import isotonic
 
 Variables = list[float]
 RADIANS = 2.0  # at the target length: what a step of size 1 may turn a pair's phase by
@@ -127,18 +128,6 @@ class FilledFactors(FreeFactors):
 
     def _first(self, variables: Variables) -> int:
         return min(math.ceil(variables[-1]), self.pairs - 1)
-
-
-def isotonic(values: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
-    """The nearest values that never fall, by weighted squares: neighbours that fall are pooled into their mean."""
-    pools: list[tuple[float, float, int]] = []  # mean, weight, how many
-    for value, weight in zip(values, weights or [1.0] * len(values), strict=True):
-        pools.append((value, weight, 1))
-        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (left, left_weight, left_count), (right, right_weight, right_count) = pools[-2:]
-            total = left_weight + right_weight
-            pools[-2:] = [((left * left_weight + right * right_weight) / total, total, left_count + right_count)]
-    return [mean for mean, _, count in pools for _ in range(count)]
 
 
 def most_attention(factor: float) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from extenders._formulas import ntk_fill
+from extenders.search.shapes import isotonic, monotone
 
 GENE_RATE = 0.3  # p of both papers
 STEP = 0.01  # search step of LongRoPE's Table 4, list_step of the code
@@ -69,6 +70,20 @@ def drawn(rng: random.Random, start: float, end: float, step: float = STEP) -> f
     return start + step * rng.randrange(count) if count else None
 
 
+def redrawn(factors: Sequence[float], lower: float, upper: float, rng: random.Random) -> tuple[float, ...]:
+    """Every gene with probability `GENE_RATE` drawn anew from [lower, upper] in steps; the nearest vector that rises.
+
+    Genes that fall are pooled into their mean, to whole steps; all others keep their values.
+    """
+    count = grid(lower, upper + 1e-9)
+    wanted = [lower + STEP * rng.randrange(count) if rng.random() < GENE_RATE else factor for factor in factors]
+    nearest = [
+        value if value == own else lower + STEP * round((value - lower) / STEP)
+        for value, own in zip(isotonic(wanted), wanted, strict=True)
+    ]
+    return monotone(nearest, lower, upper)
+
+
 def rises(factors: Sequence[float], strictly: bool = False) -> bool:
     pairs = zip(factors, factors[1:], strict=False)
     return all(a < b for a, b in pairs) if strictly else all(a <= b for a, b in pairs)
@@ -78,9 +93,10 @@ def rises(factors: Sequence[float], strictly: bool = False) -> bool:
 class LongRopePaper:
     """LongRoPE's Algorithm 1: factors in [1, 1.25·s], steps of 0.01, never falling; n̂ is a gene too.
 
-    Ours: a chosen gene is redrawn uniformly from the grid points between its neighbours, so every child is monotone
-    before it is measured. (Drawn from the whole range, as Table 4 may be read, hardly any child would be: the paper
-    rejects those.) n̂ is redrawn with the same probability. Crossover takes every gene from either parent, up to 20
+    A chosen gene is drawn from its whole range, as Table 4 has it. Hardly any child would rise then, and the paper
+    rejects those that fall; ours: the child is the nearest vector that rises (`redrawn`). Redrawn between its
+    neighbours, as we had it before, a gene of a flat vector cannot move, and the paper's starting vectors are flat over
+    long stretches. n̂ is redrawn with the same probability. Crossover takes every gene from either parent, up to 20
     times until the child is monotone and new.
     """
 
@@ -89,18 +105,11 @@ class LongRopePaper:
     extras: tuple[int, ...] = START_TOKENS
 
     def mutate(self, parent: Genome, rng: random.Random, history: History) -> Genome | None:
-        last = len(parent.factors) - 1
         for _ in range(PASSES):
-            factors, extra = list(parent.factors), parent.extra
-            for k in range(last + 1):
-                if rng.random() < GENE_RATE:
-                    low = factors[k - 1] if k else self.lower
-                    high = factors[k + 1] if k < last else self.upper
-                    value = drawn(rng, low, high + 1e-9)
-                    factors[k] = factors[k] if value is None else min(value, high)
+            factors, extra = redrawn(parent.factors, self.lower, self.upper, rng), parent.extra
             if self.extras and rng.random() < GENE_RATE:
                 extra = rng.choice(self.extras)
-            child = Genome(tuple(factors), extra)
+            child = Genome(factors, extra)
             if child not in history:
                 return child
         return None
@@ -148,8 +157,9 @@ class LongRopeReleased:
 class LongRope2Paper:
     """LongRoPE2's Algorithm 2: the genome's number is its critical pair c; pairs from c on are searched in [s, 2s].
 
-    Pairs below c are NTK's for the factor at c. Ours: redrawing between neighbours as in `LongRopePaper`; no crossover
-    is described, so children of two parents take every gene above the larger c from either parent.
+    Pairs below c are NTK's for the factor at c. Redrawing as in `LongRopePaper`, where Algorithm 1's starting vectors
+    are flat above c. No crossover is described, so children of two parents take every gene above the larger c from
+    either parent (ours).
     """
 
     lower: float  # s
@@ -159,15 +169,9 @@ class LongRope2Paper:
         return (*ntk_fill(critical, factors[critical], critical), *factors[critical:])
 
     def mutate(self, parent: Genome, rng: random.Random, history: History) -> Genome | None:
-        last = len(parent.factors) - 1
+        fixed, free = parent.factors[: parent.extra], parent.factors[parent.extra :]
         for _ in range(PASSES):
-            factors = list(parent.factors)
-            for k in range(parent.extra, last + 1):
-                if rng.random() < GENE_RATE:
-                    low = factors[k - 1] if k > parent.extra else self.lower
-                    high = factors[k + 1] if k < last else self.upper
-                    value = drawn(rng, low, high + 1e-9)
-                    factors[k] = factors[k] if value is None else min(value, high)
+            factors = (*fixed, *redrawn(free, self.lower, self.upper, rng))
             child = Genome(self.filled(factors, parent.extra), parent.extra)
             if child not in history:
                 return child

@@ -18,7 +18,7 @@ from extenders.search.problem import Candidate, PlanOf, Problem
 
 SMOOTH: Mapping[str, Callable[[Problem, Family, int | None], Candidate]] = {"fast": fast.search, "cma": cmaes.search}
 # raised when a searcher ends elsewhere; a method without a `searcher` is taken to use "fast"
-SEARCHER_VERSIONS: Mapping[str, int] = {"fast": 2, "cma": 2}
+SEARCHER_VERSIONS: Mapping[str, int] = {"fast": 2, "cma": 2, "paper": 2}
 FORWARDS = 100  # the budget of a search unless one is given, in prompts of the target length
 
 

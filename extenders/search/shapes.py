@@ -85,6 +85,18 @@ def monotone(factors: Sequence[float], lower: float, upper: float) -> tuple[floa
     return tuple(rising)
 
 
+def isotonic(values: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
+    """The nearest values that never fall, by weighted squares: neighbours that fall are pooled into their mean."""
+    pools: list[tuple[float, float, int]] = []  # mean, weight, how many
+    for value, weight in zip(values, weights or [1.0] * len(values), strict=True):
+        pools.append((value, weight, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (left, left_weight, left_count), (right, right_weight, right_count) = pools[-2:]
+            total = left_weight + right_weight
+            pools[-2:] = [((left * left_weight + right * right_weight) / total, total, left_count + right_count)]
+    return [mean for mean, _, count in pools for _ in range(count)]
+
+
 def stretch(
     factors: tuple[float, ...], first: int, lower: float, upper: float, rng: random.Random, step: float
 ) -> tuple[float, ...]:
