@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+gc.disable()  # until all is imported: pytest_collection_finish
 # Before any Hugging Face import: a test that reaches for the hub fails at once instead of waiting for it.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -40,6 +41,7 @@ def pytest_collection_finish() -> None:
     """What imports have made stays, so no collection of garbage needs to look at it again (bench collects often)."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
