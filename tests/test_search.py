@@ -243,6 +243,14 @@ def test_one_given_end_of_yarns_ramp_narrows_the_other(given: dict[str, float]) 
     assert default == narrowed  # nothing to narrow
 
 
+def test_tuned_yarn_may_divide_slow_pairs_by_more_than_s() -> None:
+    given = {"beta_fast": 30.0, "beta_slow": 1.5, "attention_factor": 1.2}
+    plain, level, high = (method("yarn_tuned", **given, top=top).plan(ROPE, TARGET) for top in (None, 8.0, 10.0))
+    assert plain.inv_freq == pytest.approx(level.inv_freq, rel=1e-12) and high.rescale_factors(ROPE)[-1] == 10
+    tuned = method("yarn_tuned").search(problem(60))
+    assert 8 <= tuned.top == pytest.approx(tuned.plan(ROPE, TARGET).rescale_factors(ROPE)[-1])  # type: ignore[attr-defined]
+
+
 def test_plan_parameters_leave_out_how_numbers_were_found() -> None:
     one, other = (
         LongRope2(target_length=TARGET, factors=BEST, search_seed=seed, budget=1000 + seed, searcher=searcher)
