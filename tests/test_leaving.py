@@ -14,12 +14,16 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from extenders import base
 from extenders.base import Extender
 from extenders.factors import Factors
+from extenders.training.planned import PlannedInside
+from extenders.training.switched import OriginalInside
 from harness import cli
 from harness.forms import proof
 from harness.forms.proof import NotThePlan
+from harness.model.load import load_model
 from harness.model.spec import load_config, spec_from_config
 from harness.rope.applied import applied
 from harness.tools.export import merged_configuration
+from harness.tools.saved_model import save_model
 
 SIZES = {
     "vocab_size": 64,
@@ -391,3 +395,24 @@ def test_vllm_gets_both_factors_and_says_what_short_prompts_get(
     parameters = content["rope_parameters"]
     assert content["rope_scaling"] is None and parameters["short_mscale"] == 1.0 < parameters["long_mscale"]
     assert "with the long list and factor too" in told.err and "--max-model-len 64" in told.err
+
+
+def test_a_saved_model_says_what_its_configuration_cannot(tiny_model_folder: Path, tmp_path: Path) -> None:
+    loaded = load_model(str(tiny_model_folder), device="cpu")
+    said: list[str] = []
+    yarn = base.load("yarn")(target_length=256)
+    save_model(loaded, OriginalInside(target_length=256, inner=yarn), "yarn + mixed", tmp_path / "two", said.append)
+    assert len(said) == 1 and "keeps the original RoPE (the plan has the attention factor 1 for prompts" in said[0]
+    before = json.loads((tiny_model_folder / "config.json").read_text())
+    assert json.loads((tmp_path / "two" / "config.json").read_text())["rope_parameters"] == before["rope_parameters"]
+    stored = json.loads((tmp_path / "two" / "plan.json").read_text())
+    assert [plan["lengths"] for plan in stored["plans"]] == [[1, 64], [65, 256]]
+    assert [plan["attention_factor"] for plan in stored["plans"]] == [1.0, pytest.approx(1.1386, abs=1e-4)]
+    said.clear()
+    save_model(loaded, PlannedInside(target_length=256, inner=yarn), "yarn + plain", tmp_path / "same", said.append)
+    assert "the plan is in config.json" in said[0]
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "same")
+    ids = torch.arange(200)[None] % 60
+    with applied(loaded.model, loaded.spec) as rotary:
+        rotary.use(yarn.plan(loaded.spec, 200))
+        assert torch.allclose(logits(again, ids), logits(loaded.model, ids), rtol=0, atol=1e-5)

@@ -433,6 +433,9 @@ def test_a_progressive_search_trains_half_way(
     assert content["rescale_factors"] == pytest.approx(product) and found["base_length"] == 96
     trained = out / f"{content['key']}.model"
     assert f"model: {trained}" in " ".join(shown.split())
+    assert "its config.json has the original RoPE, which they change" in " ".join(shown.split())
+    assert json.loads((trained / "plan.json").read_text())["target_length"] == 96
+    assert json.loads((trained / "config.json").read_text())["max_position_embeddings"] == 64
     before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (tiny_model_folder, trained))
     assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
     assert (out / f"{content['key']}.tuned.losses.jsonl").stat().st_size > 0

@@ -354,6 +354,10 @@ def test_one_training_alone_is_found_by_a_run(
     from harness.training.weights import read_weights
 
     folder = tmp_path / "store" / "trainings" / written["key"]
+    configuration = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert configuration["max_position_embeddings"] == 128 and configuration["rope_parameters"]["rope_type"] == "yarn"
+    plans = json.loads((tmp_path / "model" / "plan.json").read_text())["plans"]
+    assert [plan["lengths"] for plan in plans] == [[1, 128]]
     tensors, _ = read_weights(folder, written["weights"]["sha256"])
     saved = dict(load_model(str(tmp_path / "model")).model.named_parameters())
     assert all(bool((saved[name] == value).all()) for name, value in tensors.items())

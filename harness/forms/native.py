@@ -52,6 +52,7 @@ def dynamic(extender: Extender, rope: RopeSpec) -> dict[str, Any] | None:
 
 def _candidates(plans: TwoPlans, extender: Extender | None) -> Iterator[dict[str, Any]]:
     rope, plan = plans.rope, plans.long
+    extender = getattr(extender, "inner", extender)  # trained weights run under a method in a wrapper
     theta = base_of(plan.inv_freq)
     if theta is not None:
         yield {"rope_type": "default", "rope_theta": theta}

@@ -127,6 +127,7 @@ def _tuner(
             seed=method.search_seed,
             trained_length=experiment.trained_length,
             save_model=place,
+            plan_in_configuration=False,  # the second search multiplies the factors of the first
             say=progress.say,
         )
         if record["status"] != "done":
@@ -156,6 +157,9 @@ def table(record: SearchRecord, folder: Path, extender: str) -> list[str]:
     if "fine_tune" in record["identity"]:
         trained = model_folder(folder, record["key"])
         lines.append(f"  they are for the model that was trained on the way: model: {trained}")
+        lines.append(
+            "  (its config.json has the original RoPE, which they change; plan.json has what it was trained with)"
+        )
     return lines
 
 

@@ -15,9 +15,11 @@ from harness.experiment.trainings import parse_training
 from harness.model.files import shipped_models
 from harness.model.load import load_model
 from harness.store import Store, TrainingRecord
+from harness.tools.saved_model import save_model as write_model
 from harness.training.corpus import identity
 from harness.training.distributed import world
 from harness.training.job import job_of
+from harness.training.stage import as_trained
 from harness.training.trainer import dtype_of, run_job
 from harness.training.weights import WeightSwap, read_weights
 
@@ -34,13 +36,14 @@ def train_alone(
     seed: int = 0,
     trained_length: int | None = None,
     save_model: Path | None = None,
+    plan_in_configuration: bool = True,
     say: Callable[[str], None] = print,
 ) -> tuple[TrainingRecord, bool]:
     """(record of the training, whether the store had it): it is run unless it is finished. `given`: the method's
     parameters.
 
-    `save_model`: also write the trained model, adapters merged, as a folder that transformers loads; its configuration
-    keeps the original RoPE. Raises ValueError for unknown names and for what cannot be trained.
+    `save_model`: also write the trained model, adapters merged, as a folder that transformers loads, with the plan in
+    its configuration (`harness.tools.saved_model`). Raises ValueError for unknown names and for what cannot be trained.
     """
     if recipe not in RECIPES:
         raise ValueError(f"no training recipe is named {recipe!r}; {parameters.hint(recipe, RECIPES)}")
@@ -61,6 +64,6 @@ def train_alone(
         elif save_model is not None:
             WeightSwap(loaded.model).use(*read_weights(store.training_folder(job.key), record["weights"]["sha256"]))
         if save_model is not None and record["status"] == "done":
-            loaded.model.save_pretrained(save_model)
-            loaded.tokenizer.save_pretrained(save_model)
+            tested = as_trained(method.extender, training)
+            write_model(loaded, tested, label, save_model, say, plan_in_configuration)
     return record, kept

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from extenders.base import RopeSpec
+from extenders.base import Extender, RopeSpec
 from extenders.search.searched import SearchedExtender
 from extenders.training.planned import PlannedInside
 from extenders.training.switched import OriginalInside
@@ -54,6 +54,12 @@ def earlier_searches(
     return searches
 
 
+def as_trained(extender: Extender, training: Training) -> Extender:
+    """What a method's trained weights run under."""
+    wrapper = OriginalInside if training.recipe.original_inside else PlannedInside
+    return wrapper(target_length=extender.target_length, inner=extender)
+
+
 def factored(
     methods: Sequence[Method],
     trainings: Sequence[Training | None],
@@ -73,8 +79,7 @@ def factored(
                 continue
             if (method.label, training.label) in waiting:
                 continue
-            wrapper = OriginalInside if training.recipe.original_inside else PlannedInside
-            extender = wrapper(target_length=method.extender.target_length, inner=method.extender)
+            extender = as_trained(method.extender, training)
             label = training.labelled(method.label)
             made.append(dataclasses.replace(method, label=label, extender=extender, training=training))
     labels = [method.label for method in made]
