@@ -5,6 +5,7 @@ belong beside the real score and never into an average.
 """
 
 import random
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,6 +18,8 @@ CONTROLS = {
     "no-needle": "the same prompt without the sentence that holds the answer",
     "closed-book": "the question alone",
 }
+# how chat templates write their special tokens
+CHAT_TOKEN = re.compile(r"<\|[^|<>\s]+\|>|<(?:start|end)_of_\w+>|\[/?(?:INST|SYSTEM_PROMPT)\]|</?s>|<｜[^｜<>\s]+｜>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,7 @@ class AnswerTask(PromptTask):
     """
 
     measures: ClassVar[str] = "retrieval"  # the category of the test itself
+    edition: ClassVar[int] = 1  # of prompts and scoring, raised whenever they change
 
     depths: int = 11
     control: str = later("")
@@ -52,6 +56,18 @@ class AnswerTask(PromptTask):
             raise ValueError(f"{self.name}: depths must be at least 1, got {self.depths}")
         if self.control and self.control not in CONTROLS:
             raise ValueError(f"{self.name}: control is one of {', '.join(CONTROLS)} or left out, got {self.control!r}")
+
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        """One more with texts of a user's, which were searched for special tokens before."""
+        return self.edition + bool(getattr(self, "folder", ""))
+
+    @property
+    def special(self) -> bool:
+        """Whether the test's own sentences hold tokens of a chat template. Then they are read as such, also in the
+        haystack; otherwise all of a prompt is text."""
+        given = [value for name, value in self.parameters().items() if name != "folder"]
+        return any(isinstance(value, str) and CHAT_TOKEN.search(value) is not None for value in given)
 
     @property
     def category(self) -> str:  # type: ignore[override]
@@ -68,10 +84,11 @@ class AnswerTask(PromptTask):
 
     def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
         budget = length - self.new_tokens - lm.added_tokens
-        return text.counted(lm, lambda i, count: self.sample(seed, i, budget, count), samples)
+        return text.counted(lm, lambda i, count: self.sample(seed, i, budget, count), samples, self.special)
 
     def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
-        return text.answer_rows(lm, prompts, self.new_tokens, named(self.scoring), length)
+        score = named(self.scoring)
+        return text.answer_rows(lm, prompts, self.new_tokens, score, length, special=self.special)
 
 
 def closed_book(question: str, budget: int, count: text.TokenCount) -> str:

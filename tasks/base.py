@@ -39,8 +39,12 @@ class Tokenizer(Protocol):
     def added_tokens(self) -> int:
         """How many tokens (BOS) stand before every prompt; they count towards its length."""
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of the text, without BOS or any other added token."""
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Token ids of the text, without BOS or any other added token.
+
+        A text that spells a special token ("<|end|>") is text all the same, and not that token, unless `special` says
+        that such tokens are meant: in the turns of a chat template.
+        """
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these ids."""
@@ -52,10 +56,13 @@ class LM(Tokenizer, Protocol):
     def plan_hash(self, length: int) -> str:
         """Which plan a prompt of `length` tokens runs under, added and new tokens included."""
 
-    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
+    def generate(
+        self, prompts: Sequence[str], new_tokens: int, longest: int | None = None, special: bool = False
+    ) -> Iterator[Generation]:
         """Greedy answers, in the order of the prompts. The plan's length is prompt plus `new_tokens`.
 
         `longest` bounds the plan's length, for a test whose prompts may pass its length by their added tokens.
+        `special` as in `encode`.
         """
 
     def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:

@@ -24,6 +24,8 @@ KINDS = {  # what values look like, the narrowest first
     "uuid": re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE),
     "number": re.compile(r"[0-9]+"),
 }
+SIGNS = ",'’\u00a0\u2009\u202f"  # between thousands: comma, apostrophes, no-break and thin spaces
+GROUPED = re.compile(rf"(?<!\d)(?<!\d[{SIGNS}])[0-9]{{1,3}}([{SIGNS}])[0-9]{{3}}(?:\1[0-9]{{3}})*(?![{SIGNS}]?\d)")
 READ = 2000  # characters; an answer that goes on for longer is judged by its beginning
 
 
@@ -33,7 +35,7 @@ def failure(generation: str, references: Sequence[str], others: Sequence[str] = 
     `references` are the right values, in the order asked for; `others` are values that also stand in the prompt and
     would be wrong; `finished` is False when the budget of new tokens ended the answer.
     """
-    text = generation.strip()[:READ]
+    text = with_plain_numbers(generation.strip()[:READ])
     if not text:
         return "empty"
     if _gibberish(text):
@@ -53,6 +55,11 @@ def failure(generation: str, references: Sequence[str], others: Sequence[str] = 
     if kind is None:
         return "other"
     return "wrong value" if kind.search(text) else "format"
+
+
+def with_plain_numbers(text: str) -> str:
+    """The text with every number written without signs between its thousands: 123456 for 123,456."""
+    return GROUPED.sub(lambda number: number[0].replace(number[1], ""), text)
 
 
 def _gibberish(text: str) -> bool:

@@ -5,7 +5,9 @@ Our own wording and rule scoring: results are comparable among themselves, not w
 """
 
 import random
+import unicodedata
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tasks import text
 from tasks.answers import AnswerTask, closed_book, placed
@@ -90,18 +92,20 @@ def _filled(template: str, place: str, code: str) -> str:
 
 
 def score(generation: str, sample: text.Sample) -> float:
-    """The share of the codes that the answer holds in the order asked for; a run of digits must be a code exactly."""
-    return text.in_order(sample.references, text.runs_of_digits(generation))
+    """The share of the codes that the answer holds in the order asked for; a number must be a code exactly, and may
+    have its thousands set apart."""
+    return text.in_order(sample.references, text.numbers(generation))
 
 
 def score_phrases(generation: str, sample: text.Sample) -> float:
-    """The share of the phrases that stand in the answer in any order, case and white space ignored."""
+    """The share of the phrases that stand in the answer in any order; case, white space and the way in which letters
+    and their accents are composed are ignored."""
     said = _plain(generation)
     return sum(_plain(phrase) in said for phrase in sample.references) / len(sample.references)
 
 
 def _plain(string: str) -> str:
-    return " ".join(string.lower().split())
+    return " ".join(unicodedata.normalize("NFC", string).lower().split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +116,8 @@ class Needle(AnswerTask):
     are what a right answer says, and the score is the share of them that it holds, in any order, case and white space
     ignored. `folder` takes the haystack from your .txt and .md files instead of the invented world.
     """
+
+    edition: ClassVar[int] = 2  # phrases are compared in NFC, and 123,456 is a number
 
     needles: int = 1
     asked: int = later(1)

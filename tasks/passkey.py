@@ -137,8 +137,14 @@ def landmark_wording() -> tuple[str, str]:
 
 
 def score(generation: str, sample: text.Sample) -> float:
-    """1 when the first run of digits is the key, else 0."""
-    return float(text.runs_of_digits(generation)[:1] == [sample.references[0]])
+    """1 when the first number is the key, else 0; its thousands may be set apart."""
+    return float(text.numbers(generation)[:1] == [sample.references[0]])
+
+
+def score_landmark(generation: str, sample: text.Sample) -> float:
+    """1 when the first run of digits has the value of the key, else 0: 00123 is 123, as in LongRoPE's script."""
+    found = re.search(r"\d+", generation)
+    return float(found is not None and len(found[0]) < 1000 and int(found[0]) == int(sample.references[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +152,7 @@ class Passkey(AnswerTask):
     """`profile` is ropebench or landmark (which draws its depths, whatever `depths` says)."""
 
     new_tokens: ClassVar[int] = 10
+    edition: ClassVar[int] = 2  # 12,345 is a number; with landmark, 00123 is 123
 
     profile: str = later("ropebench")
     key_line: str = later(KEY)
@@ -157,6 +164,10 @@ class Passkey(AnswerTask):
             raise ValueError(f"passkey: profile is one of {', '.join(PROFILES)}, got {self.profile!r}")
         if "{key}" not in self.key_line:
             raise ValueError(f"passkey: key_line must hold {{key}}, got {self.key_line!r}")
+
+    @property
+    def scoring(self) -> str:
+        return "tasks.passkey:score_landmark" if self.profile == "landmark" else "tasks.passkey:score"
 
     def make(self, rng: random.Random, budget: int, count: text.TokenCount, depth: float) -> text.Sample:
         control, key_line, question = self.control, self.key_line, self.question

@@ -6,6 +6,7 @@ Everything here is plain text and counting; a token counter comes in as a functi
 import math
 import random
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 from tasks.base import LM, Row, Tokenizer
 from tasks.corpora.words import for_training
-from tasks.failures import failure
+from tasks.failures import failure, with_plain_numbers
 from tasks.token_counts import PromptCount, counts_of
 
 TokenCount = Callable[[str], int]
@@ -112,13 +113,15 @@ def _largest(build: Callable[[int], str], most: int, count: TokenCount, budget: 
     return low
 
 
-def counted(lm: Tokenizer, make: Callable[[int, TokenCount], Sample], samples: int) -> Iterator[Sample]:
-    """Samples 0 … samples-1 of `make`(index, counter).
+def counted(
+    lm: Tokenizer, make: Callable[[int, TokenCount], Sample], samples: int, special: bool = False
+) -> Iterator[Sample]:
+    """Samples 0 … samples-1 of `make`(index, counter); `special` as in `Tokenizer.encode`.
 
     Tokens of long prompts are added up from their words. The first prompt is tokenised as a whole; if it has not as
     many tokens as were added up, so is every text that the samples of this run are searched with.
     """
-    counts = counts_of(lm)
+    counts = counts_of(lm, special)
     count: TokenCount = PromptCount(counts)
     for i in range(samples):
         made = make(i, count)
@@ -156,6 +159,11 @@ def collect(units: Iterator[str], characters: int) -> list[str]:
 def runs_of_digits(text: str) -> list[str]:
     """Every maximal run of ASCII digits, so that 12345 is not found inside 9123456."""
     return re.findall(r"[0-9]+", text)
+
+
+def numbers(text: str) -> list[str]:
+    """Every number of the text as its digits: 123,456 is 123456, whichever usual sign stands between thousands."""
+    return runs_of_digits(with_plain_numbers(text))
 
 
 def in_haystack(
@@ -250,12 +258,13 @@ def answer_rows(
     score: Callable[[str, Sample], float],
     length: int | None = None,
     longest: int | None = None,
+    special: bool = False,
 ) -> Iterator[Row]:
     """Ask every sample and score what comes back. Prompts are made while earlier ones are answered.
 
     Nothing is ever cut: with a `length` (tokens, new ones included) a prompt beyond it is a ValueError, and so is a
     tokenizer that cannot give back the first right answer, because then no answer could be right. `longest` bounds the
-    length of every plan (see `LM.generate`).
+    length of every plan, and `special` says that prompts hold a chat template's tokens (see `LM.generate`).
     """
     remaining = iter(samples)
     index = 0
@@ -264,7 +273,8 @@ def answer_rows(
             _refuse_too_long(i, sample.tokens + lm.added_tokens, new_tokens, length)
         if index == 0:
             _refuse_lossy(lm, chunk[0].references)
-        answers = lm.generate([sample.prompt for sample in chunk], new_tokens, longest)
+        prompts = [sample.prompt for sample in chunk]
+        answers = lm.generate(prompts, new_tokens, longest, **({"special": True} if special else {}))
         for sample, answer in zip(chunk, answers, strict=True):
             points = score(answer.text, sample)
             wrong = "" if points >= 1 else failure(answer.text, sample.references, sample.others, answer.finished)
@@ -297,11 +307,15 @@ def _refuse_too_long(index: int, prompt_tokens: int, new_tokens: int, length: in
 def _refuse_lossy(lm: LM, references: Sequence[str]) -> None:
     for reference in references:
         back = lm.decode(lm.encode(f" {reference}"))
-        if reference.lower() not in back.lower():
+        if _composed(reference) not in _composed(back):
             raise ValueError(
                 f"the tokenizer gives back {back.strip()!r} for {reference!r}, so that no answer could be right; use "
                 "the tokenizer that the model was trained with"
             )
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower()
 
 
 def joined(units: Sequence[str], inserts: Sequence[tuple[float, str]]) -> str:

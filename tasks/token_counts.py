@@ -26,21 +26,22 @@ MOST_KNOWN, MOST_CODES = 1_000_000, 50_000  # words; bounds on memory
 # alone would cost more than all the rest.
 LONG = 40_000  # tokens
 
-_counts: "WeakKeyDictionary[Tokenizer, TokenCounts]" = WeakKeyDictionary()
+_counts: "WeakKeyDictionary[Tokenizer, dict[bool, TokenCounts]]" = WeakKeyDictionary()
 
 
-def counts_of(lm: Tokenizer) -> "TokenCounts":
-    """The counts of a tokenizer, remembered as long as whatever brings it lives."""
-    if lm not in _counts:
+def counts_of(lm: Tokenizer, special: bool = False) -> "TokenCounts":
+    """The counts of a tokenizer, remembered as long as whatever brings it lives; `special` as in its `encode`."""
+    known = _counts.setdefault(lm, {})
+    if special not in known:
         weak = ref(lm)  # a bound method would keep the model alive
 
         def encode(text: str) -> Sequence[int]:
             alive = weak()
             assert alive is not None
-            return alive.encode(text)
+            return alive.encode(text, special=True) if special else alive.encode(text)
 
-        _counts[lm] = TokenCounts(encode)
-    return _counts[lm]
+        known[special] = TokenCounts(encode)
+    return known[special]
 
 
 class TokenCounts:

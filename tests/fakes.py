@@ -22,9 +22,10 @@ class FakeLM:
         self.vocabulary: dict[str, int] = {}
         self.pieces: list[str] = []
         self.asked: list[tuple[str, int]] = []  # (prompt, new tokens)
+        self.special: set[bool] = set()  # as what it was asked
         self.documents: list[list[int]] = []
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, special: bool = False) -> list[int]:
         ids = []
         for piece in re.findall(r"\s?(?:[A-Za-z]+|[0-9]|\S)|\s", text):
             if piece not in self.vocabulary:
@@ -39,7 +40,10 @@ class FakeLM:
     def plan_hash(self, length: int) -> str:
         return f"fake{length:012d}"
 
-    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
+    def generate(
+        self, prompts: Sequence[str], new_tokens: int, longest: int | None = None, special: bool = False
+    ) -> Iterator[Generation]:
+        self.special.add(special)
         for prompt in prompts:
             self.asked.append((prompt, new_tokens))
             text = self.answer(prompt)

@@ -69,7 +69,7 @@ class GoldenLM:
     def __init__(self, name: str = OWN) -> None:
         self.tokenizer = tokenizer(name)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, special: bool = False) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 

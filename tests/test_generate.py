@@ -78,7 +78,7 @@ def test_files(byte_folder, tmp_path):
         assert line["prompt_tokens"] == len(line["prompt"].encode()) + 1, "bytes and BOS"
         assert 1400 < line["prompt_tokens"] + line["new_tokens"] <= 1500
         assert line["references"][0] in line["prompt"]
-        assert (line["test"], line["version"], line["scoring"]) == ("needle", 1, "tasks.needle:score")
+        assert (line["test"], line["version"], line["scoring"]) == ("needle", 2, "tasks.needle:score")
     again = made(tmp_path / "other", byte_folder, samples=2)
     assert read(again[0].file) == lines[:2]
     assert one.longest == max(line["prompt_tokens"] + line["new_tokens"] for line in lines)

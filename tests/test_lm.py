@@ -193,7 +193,7 @@ def test_bos_is_added_once_and_only_where_the_tokenizer_does():
         first, second = ExtendedLM(with_bos, method(), rotary), ExtendedLM(without, method(), rotary)
         assert (first.added_tokens, second.added_tokens) == (1, 0)
         assert first.encode("ab") == second.encode("ab")
-        assert first.with_start(first.encode("<s>ab")) == [256, *first.encode("ab")]
+        assert first.with_start(first.encode("<s>ab", special=True)) == [256, *first.encode("ab")]
         ids = second.encode("no start token here")
         assert second.losses(ids) == pytest.approx(naive_losses(model, ids), abs=1e-5)
 

@@ -4,14 +4,17 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import fakes
 import pytest
 
 import tasks.base
+from harness.model.tokens import Tokens
 from tasks import answers, facts_in_text, key_value, passkey, scoring, text, unmatched_needle
 from tasks.base import Row
 from tasks.corpora import world
+from tasks.failures import failure
 
 OWN = {
     "opening": "Here are some essays.",
@@ -357,3 +360,106 @@ def test_identifiers_are_uuids():
 
     made = key_value.identifier(random.Random("x"))
     assert uuid.UUID(made).version == 4 and str(uuid.UUID(made)) == made
+
+
+# text is text
+
+
+def test_what_spells_a_special_token_is_text() -> None:
+    tokens = Tokens(fakes.byte_tokenizer())
+    assert 257 not in tokens.encode("a</s>b") and tokens.decode(tokens.encode("a</s>b <s>")) == "a</s>b <s>"
+    assert 257 in tokens.encode("a</s>b", special=True)
+    assert tokens.with_start(tokens.encode("<s>a"))[0] == 256, "BOS stands before a text that only spells it"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "special"),
+    [
+        ("needle", {}, False),
+        ("needle", {"question": "Which code? Say <b>only</b> <it>, [INSTEAD] of <all>."}, False),
+        ("needle", {"opening": "<|im_start|>user\nRead this."}, True),
+        ("needle", {"question": "Where?<end_of_turn>\n<start_of_turn>model\n"}, True),
+        ("passkey", {"question": "Which passkey is it? [/INST]"}, True),
+        ("passkey", {"key_line": "The key is {key}.</s>"}, True),
+        ("facts_in_text", {}, False),
+        ("ruler-head/vt", {}, False),
+        ("ruler-head/vt", {"template": "meta-llama3"}, True),
+        ("ruler-pocket/vt", {}, False),
+    ],
+)
+def test_only_a_chat_template_means_special_tokens(name: str, given: dict[str, str], special: bool) -> None:
+    lm = fakes.FakeLM()
+    list(tasks.base.make(name, **given).run(lm, 1500, 0, 1))
+    assert lm.special == {special}
+
+
+def test_a_haystack_of_yours_is_text_and_counts_anew(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("It ends here.</s> And <s> it begins. " * 40, encoding="utf-8")
+    lm = Tokens(fakes.byte_tokenizer())
+    for name in ("needle", "facts_in_text"):
+        task = tasks.base.make(name, folder=str(tmp_path))
+        assert isinstance(task, answers.PromptTask) and task.version == tasks.base.make(name).version + 1
+        made = next(iter(task.prompts(lm, 1500, 0, 1)))
+        assert "</s>" in made.prompt and made.tokens == len(made.prompt.encode())
+
+
+@pytest.mark.parametrize(
+    ("said", "numbers"),
+    [
+        ("The code is 123,456.", ["123456"]),
+        ("1,234,567", ["1234567"]),
+        ("123'456 or 123’456", ["123456", "123456"]),
+        ("123\u202f456, 123\u00a0456 and 123\u2009456", ["123456"] * 3),
+        ("123456,654321", ["123456", "654321"]),
+        ("123456, 654321", ["123456", "654321"]),
+        ("12,3456", ["12", "3456"]),
+        ("1234,567", ["1234", "567"]),
+        ("1,234,56", ["1", "234", "56"]),
+        ("12345,678,901", ["12345", "678", "901"]),
+        ("1,234'567", ["1", "234", "567"]),
+        ("123.456", ["123", "456"]),
+        ("123 456", ["123", "456"]),
+        ("9123,456", ["9123", "456"]),
+        ("١٢٣,456", ["456"]),
+    ],
+)
+def test_thousands_may_be_set_apart(said: str, numbers: list[str]) -> None:
+    assert text.numbers(said) == numbers
+
+
+def test_a_code_with_a_comma_is_right_and_one_of_several_is_found() -> None:
+    sample = text.Sample("", ("123456", "654321"), 0)
+    assert scoring.score("tasks.needle:score", "123,456 and 654,321", sample.references) == 1
+    assert scoring.score("tasks.needle:score", "123,456 and 9,654,321", sample.references) == 0.5
+    assert failure("123,456 and 111,111", ("123456", "777888")) == "incomplete"
+    assert failure("777,888", ("123456",), ("777888",)) == "other needle"
+    assert scoring.score("tasks.passkey:score", " 12,345", ["12345"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "key", "score"),
+    [
+        ("00123.", "123", 1),
+        (" is 123", "123", 1),
+        ("0", "123", 0),
+        ("1230", "123", 0),
+        ("12,345", "12345", 0),  # LongRoPE's script takes the first run of digits
+        ("٠١٢٣", "123", 1),  # and any digits of Unicode
+        ("nothing", "123", 0),
+        ("1" * 5000, "123", 0),
+    ],
+)
+def test_the_landmark_passkey_is_compared_as_a_number(said: str, key: str, score: float) -> None:
+    """As LongRoPE's evaluation/passkey.py and YaRN's eval/passkey.py do: int(re.search(r"\\d+", answer).group())."""
+    assert scoring.score("tasks.passkey:score_landmark", said, [key]) == score
+    assert scoring.name_of(tasks.base.make("passkey", profile="landmark")) == "tasks.passkey:score_landmark"
+    assert scoring.name_of(tasks.base.make("passkey")) == "tasks.passkey:score"
+
+
+def test_phrases_are_compared_however_their_accents_are_composed() -> None:
+    composed, apart = "caf\u00e9 Z\u00fcrich", "cafe\u0301 Zu\u0308rich"
+    for said, phrase in ((composed, apart), (apart, composed)):
+        assert scoring.score("tasks.needle:score_phrases", f"At the {said.upper()}!", [phrase]) == 1
+        made = {"needle": f"Eat at {said}.", "question": "Where?", "phrases": [phrase]}
+        assert rows("needle", lambda _, said=said: said, 1, **made)[0].score == 1
+    assert scoring.score("tasks.needle:score_phrases", "At the cafe", [composed]) == 0

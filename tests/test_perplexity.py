@@ -11,6 +11,7 @@ import fakes
 import pytest
 
 import tasks.base
+from harness.model.tokens import Tokens
 from tasks import perplexity
 from tasks.base import Row
 from tasks.perplexity import windows
@@ -415,3 +416,19 @@ def test_losses_of_long_texts_and_128k_words_take_under_2_gb_above_weights_and_a
     count, activations, peak = json.loads(done.stdout.splitlines()[-1])
     assert count == 4096
     assert peak - activations < 2e9, f"{(peak - activations) / 1e9:.2f} GB above weights and activations"
+
+
+def test_what_spells_a_special_token_is_text(tmp_path):
+    """A document of <s> and </s> has the bytes that it has, and its score those of its letters; no note says other."""
+    (tmp_path / "a.txt").write_text("One ends here.</s> The next<s> begins, and <pad> too. " * 12, encoding="utf-8")
+    lm = Tokens(fakes.byte_tokenizer())
+    ids = lm.encode((tmp_path / "a.txt").read_text(encoding="utf-8"))[:63]
+    assert max(ids) < 256
+
+    class Uniform(fakes.FakeLM):
+        encode, decode = staticmethod(lm.encode), staticmethod(lm.decode)
+
+    row = rows(Uniform(), 64, folder=str(tmp_path))[0]
+    assert "note" not in row.extra and row.extra["bytes"] == row.extra["tokens"] == 62
+    task = tasks.base.make("perplexity", folder=str(tmp_path))
+    assert (task.version, tasks.base.make("perplexity").version) == (2, 1)

@@ -71,10 +71,12 @@ class ExtendedLM(Tokens):
     def plan_hash(self, length: int) -> str:
         return self.plan(length).hash
 
-    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
+    def generate(
+        self, prompts: Sequence[str], new_tokens: int, longest: int | None = None, special: bool = False
+    ) -> Iterator[Generation]:
         group: list[list[int]] = []
         for prompt in prompts:
-            row = self.with_start(self.encode(prompt))
+            row = self.with_start(self.encode(prompt, special))
             tokens = (len(group) + 1) * (max(map(len, [*group, row])) + new_tokens)
             if group and (self._alone or tokens > self.batch_tokens):
                 yield from self._greedy(group, new_tokens, longest)

@@ -22,8 +22,10 @@ class Tokens:
     def added_tokens(self) -> int:
         return len(self.before)
 
-    def encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        ids: list[int] = self.tokenizer(
+            text, add_special_tokens=False, verbose=False, split_special_tokens=not special
+        ).input_ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -33,8 +33,8 @@ class Recorder:
     def added_tokens(self) -> int:
         return self.tokens.added_tokens
 
-    def encode(self, text: str) -> list[int]:
-        return self.tokens.encode(text)
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        return self.tokens.encode(text, special=True) if special else self.tokens.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.tokens.decode(ids)
@@ -42,7 +42,9 @@ class Recorder:
     def plan_hash(self, length: int) -> str:
         return ""
 
-    def generate(self, prompts: Sequence[str], new_tokens: int, longest: int | None = None) -> Iterator[Generation]:
+    def generate(
+        self, prompts: Sequence[str], new_tokens: int, longest: int | None = None, special: bool = False
+    ) -> Iterator[Generation]:
         for prompt in prompts:
             self.prompts.append((prompt, new_tokens))
             self._echoes -= 1

@@ -17,6 +17,11 @@ GROUPS = {
 }
 MANY_NOTE = MARKS_NOTE.replace("Holm's correction", "Benjamini and Hochberg's correction")
 
+SUBSTRINGS = (
+    "RULER's rows count a right value wherever it stands in the answer, inside other words and numbers too, case "
+    "ignored: 12345678 holds 1234567, and nothing holds no."
+)
+
 
 def by_test(scores: Scores, length: int) -> Grid:
     """Every long test at one length, grouped by what it asks; averages below."""
@@ -33,7 +38,7 @@ def by_test(scores: Scores, length: int) -> Grid:
         "Test",
         tuple(labels),
         made,
-        notes=(MANY_NOTE,),
+        notes=(MANY_NOTE, *([SUBSTRINGS] if any(line.label.startswith("ruler-") for line in made) else [])),
         lines_are="tests",
         at_length=length,
     )

@@ -115,6 +115,11 @@ class RulerExact(PromptTask):
         return VERSIONS[self.profile.removesuffix(STANDIN)]
 
     @property
+    def special(self) -> bool:
+        """Whether the prompt's special tokens are meant as such: those of a chat template."""
+        return self.template != "base"
+
+    @property
     def overhang(self) -> int:  # type: ignore[override]
         """Tokens by which a prompt of this row may pass the length, BOS aside."""
         return OVERHANG.get((self.version_of, self.row), 0)
@@ -144,7 +149,12 @@ class RulerExact(PromptTask):
 
         score = ROWS[self.row].score
         rows = text.answer_rows(
-            lm, asked(), self.new_tokens, lambda said, asked: score(said, asked.references), longest=length
+            lm,
+            asked(),
+            self.new_tokens,
+            lambda said, asked: score(said, asked.references),
+            longest=length,
+            special=self.special,
         )
         for row in rows:
             confused = not others.pop(row.prompt).isdisjoint(_words(row.generation))
@@ -160,7 +170,7 @@ class RulerExact(PromptTask):
         sound = 0
         try:
             for draft in self._stream(lm, length, seed, additive=True):
-                if sound == 0 and counts_of(lm).whole(draft.build()) != draft.tokens:
+                if sound == 0 and counts_of(lm, self.special).whole(draft.build()) != draft.tokens:
                     raise NotAdditive
                 yield draft
                 sound += 1
@@ -172,7 +182,8 @@ class RulerExact(PromptTask):
         template = with_template(self.template, getattr(said, f"{row.said}_template"))
         template += getattr(said, f"{row.said}_prefix")
         head = self.version_of == "head"
-        setting = Setting(self.version_of, length, row.new_tokens, FIRST_SEED + seed, template, counts_of(lm), additive)
+        counts = counts_of(lm, self.special)
+        setting = Setting(self.version_of, length, row.new_tokens, FIRST_SEED + seed, template, counts, additive)
         if row.task is not None:
             essay = None
             if row.file:
