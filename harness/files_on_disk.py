@@ -1,31 +1,127 @@
 """Files that a kill cannot spoil: written whole or not at all, and lines of which a cut-off one is left out."""
 
+import errno
+import hashlib
 import json
 import os
+import platform
+import re
 import secrets
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DAY = 86_400.0  # seconds; no file is written for so long
+PARTIAL = re.compile(r".*\.([0-9a-f]{4})-(\d+)-[0-9a-f]{8}\.partial")  # machine and process of the writer
+
+
+class CannotWrite(OSError):
+    """A file cannot be written: the disk is full, or went away. It says nothing about what was computed."""
+
+
+ENDS_A_RUN = (CannotWrite, BrokenPipeError)  # whatever unit is at work, which has not failed
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """What cannot be written in this block is said with the folder's name, as CannotWrite."""
+    try:
+        yield
+    except CannotWrite:
+        raise
+    except Exception as error:
+        if is_full(error):
+            raise CannotWrite(
+                f"no room is left on the disk of {folder} (No space left on device); what is finished is kept: make "
+                "room and run again"
+            ) from error
+        if isinstance(error, OSError):
+            raise CannotWrite(f"cannot write into {folder}: {error.strerror or error}") from error
+        raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk without room is the cause; safetensors says the system's number in words."""
+    return getattr(error, "errno", None) in FULL or "(os error 28)" in str(error) or "(os error 122)" in str(error)
+
+
+def need_room(folder: Path, size: int) -> None:
+    """Raises CannotWrite when the disk of a folder, which need not exist yet, has less room than `size` bytes."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    left = shutil.disk_usage(there).free
+    if left < size:
+        raise CannotWrite(
+            f"no room on the disk of {folder}: {size / 1e6:,.0f} MB are needed and {left / 1e6:,.0f} MB are left; what "
+            "is finished is kept: make room and run again"
+        )
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Gives the path of a new file to write to, which takes the place of `path` when the block ends without an error.
 
-    A reader sees the old file or the new one, never a part. Each writer has a file of its own, so threads, processes
-    and machines may write the same one at once.
+    A reader sees the old file or the new one, never a part, and after a power cut too. Each writer has a file of its
+    own, so threads, processes and machines may write the same one at once. Raises CannotWrite where that fails.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(6)}.partial")
+    partial = path.with_name(f"{path.name[:60]}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.partial")
+    with room_in(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            _sync_folder(path.parent)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """The folder's list of names to the disk, else a power cut could take away a name that was just given."""
+    if os.name == "nt":
+        return  # Windows opens no folders
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that does not do it for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the half files of writers that are dead, here and in the folders below. One of another machine, whose
+    processes are not seen from here, is left for a day."""
+    for path in folder.rglob("*.partial"):
+        match = PARTIAL.fullmatch(path.name)
+        try:
+            old = time.time() - path.stat().st_mtime > DAY
+            if old or (match and match[1] == _machine() and not _alive(int(match[2]))):
+                path.unlink()
+        except OSError:
+            continue  # swept by another, or not ours
+
+
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # asking would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -37,13 +133,16 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def read_json(path: Path) -> Any:
     """The content of a JSON file, or None where it is absent or cannot be read as JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def read_lines(path: Path) -> list[Any]:
-    """The objects and lists of a file of JSON lines, in its order; [] where it is absent.
+Sound = Callable[[Any], bool]
+
+
+def read_lines(path: Path, sound: Sound = lambda _: True) -> list[Any]:
+    """The objects and lists of a file of JSON lines that are `sound`, in their order; [] where it is absent.
 
     A line that a kill cut off, or that is damaged, is as good as never written and left out.
     """
@@ -51,29 +150,39 @@ def read_lines(path: Path) -> list[Any]:
         written = path.read_bytes()
     except OSError:
         return []
-    return [content for _, content in _sound(written)]
+    return [content for _, content in _sound(written, sound)]
 
 
-def mend_lines(path: Path) -> list[Any]:
+def mend_lines(path: Path, sound: Sound = lambda _: True) -> list[Any]:
     """`read_lines`, and what it leaves out is cut away, so that more lines can be appended."""
     if not path.is_file():
         return []
     written = path.read_bytes()
-    sound = list(_sound(written))
-    mended = b"".join(line + b"\n" for line, _ in sound)
+    lines = list(_sound(written, sound))
+    mended = b"".join(line + b"\n" for line, _ in lines)
     if mended != written:
         write_whole(path, mended)
-    return [content for _, content in sound]
+    return [content for _, content in lines]
 
 
-def _sound(written: bytes) -> Iterator[tuple[bytes, Any]]:
-    """The lines that hold an object or a list, with what they hold."""
+def damaged_lines(path: Path, sound: Sound) -> int:
+    """How many lines are not `sound`. A last one without its end was cut off by a kill, and is no damage."""
+    try:
+        written = path.read_bytes()
+    except OSError:
+        return 0
+    whole = [line for line in written.split(b"\n")[:-1] if line.strip()]
+    return len(whole) - sum(1 for _ in _sound(b"\n".join(whole), sound))
+
+
+def _sound(written: bytes, sound: Sound) -> Iterator[tuple[bytes, Any]]:
+    """The lines that hold a sound object or list, with what they hold."""
     for line in written.split(b"\n"):
         try:
             content = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(content, dict | list):
+        if isinstance(content, dict | list) and sound(content):
             yield line, content
 
 

@@ -1,10 +1,9 @@
-"""What a store holds, file by file, as types; and the checks that a record holds what its readers need.
+"""What a store holds, file by file, as types. Checks that a record holds what its readers need: `store_checks`.
 
 `identity` is whatever a key was hashed from. Lengths are in tokens, losses in nats per token, times in seconds.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, TypedDict, TypeGuard
+from typing import Any, Literal, NotRequired, TypedDict
 
 
 class Provenance(TypedDict):
@@ -298,53 +297,3 @@ class Run(TypedDict):
     searches: NotRequired[list[SearchLine]]
     trainings: NotRequired[list[TrainingLine]]
     ledger: NotRequired[Ledger]
-
-
-Fields = Mapping[str, type | tuple[type, ...]]
-NUMBER = (int, float)
-ENDED: Fields = {"key": str, "status": str, "error": str}
-SEARCHED: Fields = {
-    "label": str,
-    "identity": dict,
-    "found": dict,
-    "loss": (*NUMBER, type(None)),
-    "held_out": dict,
-    "held_out_samples": int,
-    "cost": dict,
-}
-SEARCH_COST: Fields = {"seconds": NUMBER, "token_forwards": int, "candidates": int, "evaluations": int}
-SEARCH_IDENTITY: Fields = {"extender": str, "target_length": int, "parameters": dict}
-TRAINED: Fields = {"recipe": dict, "data": dict, "trainable": dict, "plans": dict, "curve": list, "weights": dict}
-TRAINING_COST: Fields = {"seconds": NUMBER, "tokens": int, "flops": NUMBER, "peak_memory_bytes": int}
-
-
-def is_ended(content: object) -> TypeGuard[dict[str, Any]]:
-    """Whether it is the record of something that is done or has failed."""
-    return _holds(content, ENDED) and content["status"] in ("done", "failed")
-
-
-def is_search(content: object) -> TypeGuard[SearchRecord]:
-    """Whether it is the record of a search, with all that its readers need."""
-    return (
-        is_ended(content)
-        and _holds(content, SEARCHED)
-        and _holds(content["cost"], SEARCH_COST)
-        and _holds(content["identity"], SEARCH_IDENTITY)
-    )
-
-
-def is_training(content: object) -> TypeGuard[TrainingRecord]:
-    """Whether it is the record of a training, with all that its readers need."""
-    if not is_ended(content):
-        return False
-    return content["status"] == "failed" or (
-        _holds(content, {**TRAINED, "cost": dict})
-        and _holds(content["cost"], TRAINING_COST)
-        and _holds(content["weights"], {"sha256": str})
-        and _holds(content["data"], {"corpus": str, "order": str})
-        and _holds(content["trainable"], {"parameters": int, "of": int})
-    )
-
-
-def _holds(content: object, fields: Fields) -> TypeGuard[dict[str, Any]]:
-    return isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in fields.items())

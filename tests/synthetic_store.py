@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.store import Store, canonical, key_of, write_whole
+from harness.seals import sealed
+from harness.store import Store, canonical, key_of, write_record, write_whole
 
 TRAINED = 512
 PAIRS = 32
@@ -273,16 +274,16 @@ def with_stages(store: Store) -> Store:
         lines.append({"candidate": i, "parent": i - 1 if i else None, "operator": "mutate", "stage": "search",
                       "loss": None if i == 7 else loss + abs(rng.gauss(0, 0.2)), "samples": 2 + i % 3,
                       "spent": 1000 * (i + 1), "factors": [], "parameters": {}, "plan": ""})  # fmt: skip
-    key = "5ea4c4" * 4
+    identity = {"extender": "longrope2", "target_length": LENGTHS[-1], "parameters": {}}
+    key = key_of(identity)
     text = "\n".join(canonical(line) for line in lines)
     write_whole(store.folder / "searches" / f"{key}.jsonl", text + '\n{"candidate": 60, "lo')  # half written
     found = {"critical_pair": 17.5, "factors": [1.0] * PAIRS}
-    identity = {"extender": "longrope2", "target_length": LENGTHS[-1], "parameters": {}}
     content_ = {"key": key, "label": "longrope2", "identity": identity, "status": "done", "error": "", "found": found,
                 "loss": 1.84,
                 "held_out": {"longrope2": 1.9, "yarn": 2.3}, "held_out_samples": 8,
                 "cost": {"seconds": 61.5, "token_forwards": 60_000, "candidates": 60, "evaluations": 150}}  # fmt: skip
-    write_whole(store.folder / "searches" / f"{key}.json", canonical(content_))
+    write_record(store.folder / "searches" / f"{key}.json", "search", content_)
     run["searches"] = [{"label": "longrope2", "extender": "longrope2", "key": key, "status": "done", "error": ""}]
     run["trainings"] = []
     for seed in (0, 1):
@@ -290,11 +291,11 @@ def with_stages(store: Store) -> Store:
         curve = [{"step": i + 1, "tokens": 4096 * (i + 1), "learning_rate": 1e-3, "gradient_norm": 1.0,
                   "loss": {"short": 2.0 / (i + 1) + 1, **({"long": 3.0 / (i + 1) + 1.2} if i % 2 else {})}}
                  for i in range(20)]  # fmt: skip
-        trained = {"key": key, "status": "done", "error": "", "curve": curve, "recipe": {}, "plans": {},
+        trained = {"key": key, "identity": {}, "status": "done", "error": "", "curve": curve, "recipe": {}, "plans": {},
                    "trainable": {"parameters": 1000, "of": 2000}, "data": {"corpus": "made up", "order": "0bde5" * 3},
                    "weights": {"sha256": "0" * 64},
                    "cost": {"seconds": 10.0, "tokens": 81_920, "flops": 1e9, "peak_memory_bytes": 2**28}}  # fmt: skip
-        write_whole(store.folder / "trainings" / f"{key}.json", canonical(trained))
+        store.put_training(key, trained)
         run["trainings"].append({"method": "longrope2", "base_method": "longrope2", "recipe": "mixed", "seed": seed,
                                  "key": key, "status": "done", "error": ""})  # fmt: skip
     del run["format"]
@@ -343,6 +344,6 @@ def large(
             wrong = "" if right else own.choice(["other needle", "wrong value"])
             more = {"generation": f" {said}.", "depth": own.randrange(11) / 10, "failure": wrong}
             rows.append(row(i, float(right), **asked_of, **more))
-        text = canonical({"key": cell["key"], **content(rows)})
+        text = canonical(sealed("cell", {"key": cell["key"], **content(rows)}))
         store.cell_path(cell["key"]).write_text(text, encoding="utf-8")
     return store

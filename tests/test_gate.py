@@ -253,9 +253,9 @@ def test_unfinished_and_damaged_stores_are_refused(tmp_path: Path) -> None:
     foreign = json.loads(candidate.cell_path(keys[2]).read_text())
     candidate.cell_path(keys[2]).write_text(json.dumps({**foreign, "rows": [{"sample": 0, "score": 7}]}))
     broken = json.loads(candidate.cell_path(keys[3]).read_text())
-    candidate.cell_path(keys[3]).write_text(json.dumps({**broken, "status": "failed", "error": "out of memory"}))
+    candidate.put_cell(keys[3], {**broken, "status": "failed", "error": "out of memory"})
     strange = json.loads(candidate.cell_path(keys[4]).read_text())
-    candidate.cell_path(keys[4]).write_text(json.dumps({**strange, "identity": "?"}))
+    candidate.put_cell(keys[4], {**strange, "identity": {}})
     with pytest.raises(CannotCompare) as caught:
         compare(base.folder, candidate.folder)
     told = "\n".join(caught.value.reasons)

@@ -33,8 +33,8 @@ FLOORS = {
         ("experiment", "pocket"),
         ("model", "records"),
         ("rope", "store"),
-        ("study_rows",),
-        ("files_on_disk", "store_rows", "__version__"),
+        ("store_checks", "study_rows"),
+        ("files_on_disk", "seals", "store_rows", "__version__"),
     ),
     "reports": (("page",), ("figures", "gate", "published"), ("numbers",), ("statistics",)),
 }

@@ -99,7 +99,7 @@ def files(folder: Path, key: str) -> tuple[dict[str, Any], str, list[Any]]:
     """Result, trajectory and stored losses, without times."""
     content = json.loads((folder / f"{key}.json").read_text())
     content["cost"].pop("seconds")
-    for name in ("measured_now", "provenance", "evaluation_passages_avoided"):
+    for name in ("measured_now", "provenance", "evaluation_passages_avoided", "seal"):
         content.pop(name)
     lines = (folder / f"{key}.losses.jsonl").read_text().splitlines()
     losses = [[line["losses"], line.get("slopes")] for line in map(json.loads, lines)]

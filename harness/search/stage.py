@@ -9,7 +9,6 @@ replays what it had and ends at the same winner.
 """
 
 import dataclasses
-import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base, content_of, lengths_of, plain, rope_fields
 from harness.experiment.file import Experiment, Method
 from harness.experiment.method_code import is_shipped, source_of
+from harness.files_on_disk import ENDS_A_RUN
 from harness.records.provenance import now, provenance
 from harness.search.progress_line import search_progress
 from harness.search.texts import check_apart, evaluation_passages
 from harness.search.work import Measures, Work
-from harness.store import SearchLine, SearchRecord, key_of, read_search, write_whole
+from harness.store import Moved, SearchLine, SearchRecord, key_of, read_search, write_record
 
 VERSION = 1  # raised when a search of the same identity would end elsewhere
 
@@ -182,6 +182,8 @@ def run_search(
         with work:
             complete = extender.search(work.problem(extender.target_length, extender.token_forwards))
         filled = _filled(extender, complete)
+    except (*ENDS_A_RUN, Moved):
+        raise
     except Exception as reason:
         error = " ".join(str(reason).split()) if isinstance(reason, ValueError) else repr(reason)
         trace = traceback.format_exc()
@@ -193,7 +195,7 @@ def run_search(
         record["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
         record["attention_factor"] = plan.attention_factor
         record["loss"] = work.loss_of(plan)
-    write_whole(folder / f"{search.key}.json", json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    write_record(folder / f"{search.key}.json", "search", record, indent=1)
     return record
 
 

@@ -6,7 +6,7 @@ given to the problem, which is the only one that remembers them.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +14,10 @@ from extenders.base import Extender, RopePlan
 from extenders.search.problem import Line, Losses, Pair, Problem, Report, Slope, Slopes, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base
-from harness.files_on_disk import mend_lines
+from harness.files_on_disk import mend_lines, room_in
+from harness.seals import SEAL, broken_seal, canonical, sealed
 from harness.search.texts import SearchText, SearchTexts
-from harness.store import canonical
+from harness.store import moved
 from tasks.base import LM
 
 
@@ -73,7 +74,8 @@ class Work:
         self.held_out_samples = 0
         self._losses: dict[int, Losses] = {}  # by length in tokens; every problem of that length works on them
         self._slopes: dict[int, Slopes] = {}
-        for sitting in mend_lines(self._losses_path):
+        self._line = f"{key}{suffix}"
+        for sitting in mend_lines(self._losses_path, self._is_sitting):
             self.seconds += sitting["seconds"]
             for length, plan, sample, loss in sitting["losses"]:
                 self._losses.setdefault(length, {})[plan, sample] = math.inf if loss is None else loss
@@ -167,8 +169,12 @@ class Work:
         return slope
 
     def _write_down(self, seconds: float, **measured: list[Any]) -> None:
-        self._losses_file.write(canonical({**measured, "seconds": round(seconds, 4)}) + "\n")
-        self._losses_file.flush()
+        sitting = sealed(f"losses {self._line}", {**measured, "seconds": round(seconds, 4)})
+        with room_in(self._folder):
+            self._losses_file.write(canonical(sitting) + "\n")
+            self._losses_file.flush()
+        if not self._losses_path.exists():
+            raise moved(self._folder)
         self.seconds += seconds
         self._measured = True
 
@@ -196,5 +202,23 @@ class Work:
         if "held_out" in line:
             self.held_out[line["held_out"]] = line["loss"]
             self.held_out_samples = line["samples"]
-        self._trajectory.write(canonical({**line, "length": length}) + "\n")
-        self._trajectory.flush()
+        with room_in(self._folder):
+            self._trajectory.write(canonical(sealed(f"trajectory {self._line}", {**line, "length": length})) + "\n")
+            self._trajectory.flush()
+
+    def _is_sitting(self, line: Any) -> bool:
+        """Whether it is a line of losses that this search wrote: [length, plan, sample, loss] each."""
+        if not isinstance(line, dict) or broken_seal(f"losses {self._line}", line, ("losses", "seconds")):
+            return False
+        return SEAL in line or _is_unsealed_sitting(line)
+
+
+def _is_unsealed_sitting(line: Mapping[str, Any]) -> bool:
+    """Whether it has the shape of a line of losses of earlier days."""
+    losses = line.get("losses")
+    return (
+        isinstance(line.get("seconds"), int | float)
+        and isinstance(losses, list)
+        and all(isinstance(loss, list) and [type(part) for part in loss[:3]] == [int, str, int] for loss in losses)
+        and all(len(loss) == 4 and (loss[3] is None or type(loss[3]) in (int, float)) for loss in losses)
+    )

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
-from harness.store import CellRecord, PlannedCell, Proof, Run, Store, StoredRow
+from harness.store import UNREADABLE, CellRecord, PlannedCell, Proof, Reading, Run, Store, StoredRow, unfit
 
 Test = tuple[str, int]  # task and length in tokens
 CONTROL = "control"  # the category of tests that show what luck gives: never averaged, never gated
@@ -133,7 +133,7 @@ def read(store: Store) -> Frames:
     cells: list[CellLine] = []
     rows: list[SampleLine] = []
     for planned in run["cells"]:
-        cell, samples = _read_cell(planned, store.cell(planned["key"]))
+        cell, samples = _read_cell(planned, store.cell_reading(planned["key"]))
         cells.append(cell)
         rows += samples
     return Frames(
@@ -143,10 +143,13 @@ def read(store: Store) -> Frames:
     )
 
 
-def _read_cell(planned: PlannedCell, record: CellRecord | None) -> tuple[CellLine, list[SampleLine]]:
+def _read_cell(planned: PlannedCell, reading: Reading[CellRecord]) -> tuple[CellLine, list[SampleLine]]:
     """The line of a cell and those of its samples; of a cell without a sound result, no samples."""
-    cell = _without_result(planned)
+    cell, record = _without_result(planned), reading.record
     if record is None:
+        if reading.damage:
+            cell["status"] = "missing" if reading.damage == UNREADABLE else "failed"
+            cell["reason"] = f"damaged cell file: {reading.damage}"
         return cell, []
     cost = record.get("cost") or {}
     for name in ("seconds", "token_forwards", "peak_memory_bytes"):
@@ -157,7 +160,7 @@ def _read_cell(planned: PlannedCell, record: CellRecord | None) -> tuple[CellLin
         cell["reason"] = str(record.get("error") or "failed without a message")
         cell["traceback"] = str(record.get("traceback") or "")
         return cell, []
-    if problem := _problem(record.get("rows"), planned["unit"]):
+    if problem := unfit(record.get("rows"), planned["unit"]):
         cell["reason"] = f"damaged cell file: {problem}"
         return cell, []
     samples = [_sample(planned, row) for row in record["rows"]]
@@ -210,20 +213,3 @@ def _sample(planned: PlannedCell, row: StoredRow) -> SampleLine:
         "plan_hash": row.get("plan_hash", ""),
         "extra": row.get("extra"),
     }
-
-
-def _problem(rows: object, unit: str) -> str:
-    """What makes these rows unfit for a mean, or '' for good ones."""
-    if not isinstance(rows, list) or not rows:
-        return "it has no samples"
-    if not all(isinstance(row, dict) and isinstance(row.get("sample"), int) for row in rows):
-        return "a sample has no number"
-    if len({row["sample"] for row in rows}) != len(rows):
-        return "a sample stands in it twice"
-    for row in rows:
-        score = row.get("score")
-        if not isinstance(score, int | float) or not math.isfinite(score):
-            return f"the score of sample {row['sample']} is {score}"
-        if unit == "score" and not 0 <= score <= 1:
-            return f"the score of sample {row['sample']} is {score}, outside 0 … 1"
-    return ""

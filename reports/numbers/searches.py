@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.store import Run, SearchLine, SearchRecord, Store, read_lines
+from harness.store import Run, SearchLine, SearchRecord, Store, search_reading
 from reports.numbers.measured import entries, is_plain, number, whole
 
 
@@ -77,15 +77,16 @@ def searches(store: Store, run: Run) -> list[SearchHistory]:
 
 def _history(store: Store, entry: SearchLine) -> SearchHistory:
     key = str(entry.get("key", ""))
-    record = store.search(key) if is_plain(key) else None
+    reading = search_reading(store.searches, key) if is_plain(key) else None
+    record, damage = (reading.record, reading.damage) if reading else (None, "")
     stage_of = entry.get("stage_of")
     return SearchHistory(
         str(entry["label"]),
         str(entry.get("extender", "")),
-        record["status"] if record else str(entry.get("status") or "missing"),
-        str((record["error"] if record else "") or entry.get("error") or ""),
+        record["status"] if record else "missing" if damage else str(entry.get("status") or "missing"),
+        str(record["error"] if record else f"its file is damaged: {damage}" if damage else entry.get("error") or ""),
         record,
-        _candidates(read_lines(store.searches / f"{key}.jsonl")) if is_plain(key) else (),
+        _candidates(store.trajectory(key)) if is_plain(key) else (),
         tuple(map(str, stage_of)) if isinstance(stage_of, list) else (),
     )
 

@@ -47,13 +47,14 @@ def trainings(store: Store, run: Run) -> list[TrainingHistory]:
 
 def _history(store: Store, entry: TrainingLine) -> TrainingHistory:
     key = str(entry.get("key", ""))
-    record = store.training(key) if is_plain(key) else None
+    reading = store.training_reading(key) if is_plain(key) else None
+    record, damage = (reading.record, reading.damage) if reading else (None, "")
     return TrainingHistory(
         str(entry["method"]),
         str(entry.get("recipe", "")),
         whole(entry.get("seed")),
-        record["status"] if record else str(entry.get("status") or "missing"),
-        str((record["error"] if record else "") or entry.get("error") or ""),
+        record["status"] if record else "missing" if damage else str(entry.get("status") or "missing"),
+        str(record["error"] if record else f"its file is damaged: {damage}" if damage else entry.get("error") or ""),
         record,
         _curves(record.get("curve") if record else None),
     )

@@ -1,0 +1,99 @@
+"""Checks that what a store holds is what its readers need: the fields of a record, and rows that can be averaged."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from harness.store_rows import SearchRecord, TrainingRecord
+
+Fields = Mapping[str, type | tuple[type, ...]]
+NUMBER = (int, float)
+LARGEST = sys.float_info.max  # NaN, infinity and an integer of 400 digits lie outside
+ENDED: Fields = {"key": str, "status": str, "error": str}
+SEARCHED: Fields = {
+    "label": str,
+    "identity": dict,
+    "found": dict,
+    "loss": (*NUMBER, type(None)),
+    "held_out": dict,
+    "held_out_samples": int,
+    "cost": dict,
+}
+SEARCH_COST: Fields = {"seconds": NUMBER, "token_forwards": int, "candidates": int, "evaluations": int}
+SEARCH_IDENTITY: Fields = {"extender": str, "target_length": int, "parameters": dict}
+TRAINED: Fields = {"recipe": dict, "data": dict, "trainable": dict, "plans": dict, "curve": list, "weights": dict}
+TRAINING_COST: Fields = {"seconds": NUMBER, "tokens": int, "flops": NUMBER, "peak_memory_bytes": int}
+
+
+LACKING = "it lacks what such a record holds"
+
+
+def wrong_cell(content: Mapping[str, Any]) -> str:
+    """What shows that it is neither the record of a cell that failed nor of one whose rows can be averaged, or ''."""
+    if not is_ended(content):
+        return LACKING
+    return "" if content["status"] == "failed" else unfit(content.get("rows"), unit_of(content))
+
+
+def wrong_search(content: Mapping[str, Any]) -> str:
+    return "" if is_search(content) else LACKING
+
+
+def wrong_training(content: Mapping[str, Any]) -> str:
+    return "" if is_training(content) else LACKING
+
+
+def unit_of(content: Mapping[str, Any]) -> str:
+    """The unit of a cell's scores; '' where its identity does not say it."""
+    identity = content.get("identity")
+    task = identity.get("task") if isinstance(identity, dict) else None
+    return str(task.get("unit", "")) if isinstance(task, dict) else ""
+
+
+def unfit(rows: object, unit: str) -> str:
+    """What makes these rows unfit for a mean, or '' for good ones. Scores of the unit 'score' lie in 0 … 1."""
+    if not isinstance(rows, list) or not rows:
+        return "it has no samples"
+    if not all(isinstance(row, dict) and type(row.get("sample")) is int for row in rows):
+        return "a sample has no number"
+    if len({row["sample"] for row in rows}) != len(rows):
+        return "a sample stands in it twice"
+    for row in rows:
+        score = row.get("score")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not -LARGEST <= score <= LARGEST:
+            return f"the score of sample {row['sample']} is {score}"
+        if unit == "score" and not 0 <= score <= 1:
+            return f"the score of sample {row['sample']} is {score}, outside 0 … 1"
+    return ""
+
+
+def is_ended(content: object) -> TypeGuard[dict[str, Any]]:
+    """Whether it is the record of something that is done or has failed."""
+    return _holds(content, ENDED) and content["status"] in ("done", "failed")
+
+
+def is_search(content: object) -> TypeGuard[SearchRecord]:
+    """Whether it is the record of a search, with all that its readers need."""
+    return (
+        is_ended(content)
+        and _holds(content, SEARCHED)
+        and _holds(content["cost"], SEARCH_COST)
+        and _holds(content["identity"], SEARCH_IDENTITY)
+    )
+
+
+def is_training(content: object) -> TypeGuard[TrainingRecord]:
+    """Whether it is the record of a training, with all that its readers need."""
+    if not is_ended(content):
+        return False
+    return content["status"] == "failed" or (
+        _holds(content, {**TRAINED, "cost": dict})
+        and _holds(content["cost"], TRAINING_COST)
+        and _holds(content["weights"], {"sha256": str})
+        and _holds(content["data"], {"corpus": str, "order": str})
+        and _holds(content["trainable"], {"parameters": int, "of": int})
+    )
+
+
+def _holds(content: object, fields: Fields) -> TypeGuard[dict[str, Any]]:
+    return isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in fields.items())
