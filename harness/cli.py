@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from harness import __version__
+from harness import __version__, signals
 from harness.commands import catalogue, methods, models, runs
-from harness.commands.terminal import ARGUMENTS, clean
+from harness.commands.terminal import ARGUMENTS, clean, command_line
 
 app = typer.Typer(
     name="ropebench",
@@ -24,12 +24,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --help
-    "Experiments": (runs.run, runs.status, runs.report, runs.compare, runs.generate),
+    "Experiments": (runs.run, runs.status, runs.check, runs.report, runs.compare, runs.generate),
     "Methods": (methods.plan, methods.preflight, methods.search, methods.search_study, methods.export, methods.import_),
     "Models": (models.train, models.bench),
     "What there is": (catalogue.list_, catalogue.published, catalogue.doctor),
 }
 READS_ONLY = {"list", "published", "doctor", "status", "plan", "--help"}  # a closed pager has seen what it wanted
+GOES_ON = {"train", "search", "search-study", "compare", "generate"}  # what was stopped continues when asked again
 for panel, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__.rstrip("_").replace("_", "-")
@@ -70,6 +71,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 def answer(arguments: list[str]) -> int:
     """The exit code of a command line."""
+    signals.end_with_parent()
+    with signals.restored():
+        return _answered(arguments)
+
+
+def _answered(arguments: list[str]) -> int:
     ARGUMENTS[:] = arguments
     try:
         code = app(args=arguments, prog_name="ropebench", standalone_mode=False)
@@ -77,8 +84,10 @@ def answer(arguments: list[str]) -> int:
     except typer.Exit as exit_:
         return exit_.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print("ropebench: stopped", file=sys.stderr)
-        return 130
+        again = f"; this command continues: {command_line()}" if GOES_ON.intersection(arguments[:1]) else ""
+        if signals.PARENT not in os.environ:  # the first process says it
+            print(f"ropebench: stopped{again}", file=sys.stderr)
+        return signals.STOPPED
     except SystemExit as error:  # no command of ours ends so: something that it called did
         print(f"ropebench: ended from inside (SystemExit: {error}) before it was done", file=sys.stderr)
         return 2

@@ -10,9 +10,14 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; what is held there is not protected
+    fcntl = None  # type: ignore[assignment]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DAY = 86_400.0  # seconds; no file is written for so long
@@ -122,6 +127,43 @@ def _alive(process: int) -> bool:
     except OSError:
         return True
     return True
+
+
+@contextmanager
+def held(path: Path, what: str) -> Iterator[None]:
+    """Hold a file for the length of the block, which names this process in it and deletes it at the end. The system
+    lets go of it when the process dies. Raises ValueError when another process holds it: `what` is in use."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = _locked(path, what)
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+        yield
+    finally:
+        with suppress(OSError):
+            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:  # not another one, where the folder was moved
+                path.unlink()
+        os.close(descriptor)
+
+
+def _locked(path: Path, what: str) -> int:
+    """The descriptor of the file, locked, which is the one that has that name."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode("utf-8", "replace") or "another process"
+            os.close(descriptor)
+            raise ValueError(f"{what} is in use by {holder}; wait until it has ended, or name another folder") from None
+        except OSError:  # a file system without locks
+            return descriptor
+        with suppress(OSError):
+            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+                return descriptor
+        os.close(descriptor)  # its holder deleted it while we waited
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -27,9 +27,9 @@ from harness.seals import FORMAT as FORMAT
 from harness.seals import SEAL, broken_seal, sealed, wrong_key
 from harness.seals import canonical as canonical
 from harness.seals import key_of as key_of
+from harness.store_checks import holds_losses, wrong_cell, wrong_search, wrong_training
 from harness.store_checks import is_search as is_search
 from harness.store_checks import unfit as unfit
-from harness.store_checks import wrong_cell, wrong_search, wrong_training
 from harness.store_rows import CellCost as CellCost
 from harness.store_rows import CellRecord as CellRecord
 from harness.store_rows import Condition as Condition
@@ -64,7 +64,7 @@ from harness.study_rows import StudyWinner as StudyWinner
 UNREADABLE = "it cannot be read as JSON"
 Record = TypeVar("Record", bound=Mapping[str, Any])
 UNSEALED_CANDIDATE = {"candidate", "parent", "operator", "stage", "loss", "samples", "parameters", "factors", "plan",
-                      "spent", "length", "held_out"}  # fields of a trajectory's lines of earlier days  # fmt: skip
+                      "spent", "length", "held_out", "iterate", "sample", "gradient", "attention_factor"}  # fields of a trajectory's lines of earlier days  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,13 @@ def read_search(folder: Path, key: str) -> SearchRecord | None:
 def search_reading(folder: Path, key: str) -> Reading[SearchRecord]:
     """The same with what is wrong with it."""
     return read_record(folder / f"{key}.json", "search", wrong_search, SearchRecord.__annotations__)
+
+
+def is_losses_line(name: str, line: Any) -> bool:
+    """Whether it is a sound line of the file of losses of that search (`name` is its key, or KEY.tuned)."""
+    if not isinstance(line, dict) or broken_seal(f"losses {name}", line, ("losses", "seconds", "slopes")):
+        return False
+    return SEAL in line or holds_losses(line)
 
 
 def is_trajectory_line(key: str, line: Any) -> bool:

@@ -95,5 +95,18 @@ def is_training(content: object) -> TypeGuard[TrainingRecord]:
     )
 
 
+def holds_losses(line: Mapping[str, Any]) -> bool:
+    """Whether a line of a file of losses has the shape of one: [length, plan, sample, loss] each."""
+    losses, slopes = line.get("losses"), line.get("slopes", [])
+    return (
+        isinstance(line.get("seconds"), int | float)
+        and isinstance(losses, list)
+        and all(isinstance(loss, list) and [type(part) for part in loss[:3]] == [int, str, int] for loss in losses)
+        and all(len(loss) == 4 and (loss[3] is None or type(loss[3]) in (int, float)) for loss in losses)
+        and isinstance(slopes, list)
+        and all(isinstance(slope, list) and len(slope) == 6 for slope in slopes)
+    )
+
+
 def _holds(content: object, fields: Fields) -> TypeGuard[dict[str, Any]]:
     return isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in fields.items())

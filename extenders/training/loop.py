@@ -95,12 +95,14 @@ def train(
     every_seconds: float = 30.0,
     report: Callable[[TrainingProgress], None] = lambda _: None,
     half: bool = True,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
     """Train what requires a gradient in `objective`, a module that maps a Batch to the sum of its weighted losses.
 
     `prepare(batch)` pins the batch's RoPE plan before its forward pass; a context that it returns holds for forward
     and backward (context parallelism). `half`: bf16 autocast. `state` continues a run, `save` is given the state every
-    `every_seconds` (0: every step), more seldom where saving is slow. Raises Diverged.
+    `every_seconds` (0: every step), more seldom where saving is slow. Once `stop` says so, the state is saved and the
+    loop ends with a KeyboardInterrupt. Raises Diverged.
     """
     world = Processes(next(objective.parameters()).device)
     trained, optimiser = _optimiser(objective, recipe)
@@ -118,10 +120,13 @@ def train(
             norm = _norm(trained.values(), recipe.clip)
             watch.check(step + 1, losses, weights, norm)
             # weights are kept once a loss has shown that they are good, so before this step changes them
-            if save is not None and watch.above == 0 and world.any(saving.due):
+            stopping = world.any(stop())
+            if save is not None and watch.above == 0 and (stopping or world.any(saving.due)):
                 outcome.seconds = clock.seconds
                 with saving:
                     save({**_state(trained, optimiser, outcome), **generators})
+            if stopping:
+                raise KeyboardInterrupt
             _update(optimiser, rate)
             outcome.steps = step + 1
             outcome.tokens = batches.tokens_until(step + 1)

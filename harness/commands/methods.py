@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from harness import signals
 from harness.commands import options
 from harness.commands.terminal import clean, clean_lines, command_line, fail, from_here, print_table, values
 
@@ -87,6 +88,7 @@ def search(
 
     given = values(parameter or [], "-p")
     given |= {"budget": budget} if budget is not None else {}
+    signals.hear()
     given |= {"documents": documents} if documents is not None else {}
     tuning = None if fine_tune is None else (fine_tune, values(setting or [], "--set"))
     try:
@@ -127,6 +129,7 @@ def search_study(
     from reports.figures.study import study_figure
     from reports.numbers.search_study import files, markdown, summary
 
+    signals.hear()
     seeds = seed or [0, 1, 2, 3, 4]
     measured = study(
         model,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from harness import signals
 from harness.commands import options
 from harness.commands.terminal import fail, print_table, say, values
 
@@ -28,6 +29,7 @@ def train(
     options.check_method("train", extender)
     from harness.tools.train_alone import train_alone
 
+    signals.hear()
     settings = values(set_ or [], "--set")
     if "tokens" in settings:
         raise ValueError("--set tokens: say it with --tokens")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness import signals
 from harness.commands import options
 from harness.commands.terminal import ARGUMENTS, clean, command_line, fail, from_here, print_table, say, values
 
@@ -99,6 +100,39 @@ def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> N
             print(f"  {place}")
 
 
+def check(
+    folder: Annotated[Path, typer.Argument(help="A result store.")],
+    repair: Annotated[
+        bool, typer.Option(help="Set aside what is damaged, so that the next run computes it again.")
+    ] = True,
+) -> None:
+    """Read a whole store: does it say what was written? Exit code 0 it does, 1 something is damaged."""
+    from harness.files_on_disk import held, sweep
+    from harness.records import damage
+    from harness.store import Store
+
+    store = Store(folder)
+    if not (folder / "cells").is_dir():
+        Store.open(folder)  # says why it is no store
+    with held(folder / "run.lock", str(folder)):
+        sweep(folder)
+        found = damage.look(store)
+        aside = damage.set_aside(store, found.damaged) if repair and found.damaged else None
+    for bad in found.damaged:
+        print(clean(f"damaged: {bad.file}: {bad.reason}"))
+    for name in found.foreign:
+        print(clean(f"foreign: {name}: ropebench did not write it"))
+    if found.unsealed:
+        print(f"{found.unsealed} records carry no seal, as before there were seals: an edited number would not be seen")
+    if found.without_prompt:
+        print(f"{found.without_prompt} cells name prompts whose files are gone; their numbers stand")
+    print(f"{found.read} files read, {len(found.damaged)} damaged")
+    if aside is not None:
+        print(clean(f"set aside in {aside}; ropebench run of the same experiment makes them again"))
+    if found.damaged:
+        raise typer.Exit(1)
+
+
 def report(
     folder: Annotated[Path, typer.Argument(help="A result store.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the report; the store's own unless given.")] = None,
@@ -169,6 +203,7 @@ def generate(
     from harness.prompts.generate import command
     from harness.prompts.generate import generate as write
 
+    signals.hear()
     given = values(parameter or [], "-p")
     settings: dict[str, Any] = {"seeds": seed or [0], "parameters": given, "workers": workers, "cached": cache}
     made = write(test, out, model=model, lengths=length, samples=samples, **settings, say=say)
@@ -222,6 +257,7 @@ def _compute(
     from harness.runner.run import run as run_cells
     from harness.runner.team import team_for
 
+    signals.hear()
     team = team_for(plan.model, workers, helper_command(ARGUMENTS))
     outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads), shown, cache, team)
     if not team.first:
@@ -230,6 +266,13 @@ def _compute(
 
 
 def _report(store: "Store", out: Path | None, date: str | None) -> None:
+    from harness.records import damage
     from reports.page.page import write_report
 
+    signals.hear()
+    found = damage.look(store, weights=False)
+    if found.damaged:
+        say(f"{damage.words(store.folder, found.damaged)}; they count as missing. See: ropebench check {store.folder}")
+    if found.unsealed:
+        say(f"{found.unsealed} records carry no seal, as before there were seals: an edited number would not be seen")
     print(write_report(store, out, date))

@@ -10,6 +10,8 @@ import os
 import subprocess
 from collections.abc import Callable, Sequence
 
+from harness.signals import PARENT
+
 STANDARD_ERROR = 2  # its number: standard output is for the answer of the gate
 CHANNEL = "ROPEBENCH_APART"  # in the environment of that process: the number of the descriptor that it answers on
 
@@ -17,7 +19,7 @@ CHANNEL = "ROPEBENCH_APART"  # in the environment of that process: the number of
 def run_apart(command: Sequence[str]) -> None:
     """Run the command, which calls `answer_apart`, to its end. Raises ValueError where it fails, or ends unasked."""
     reading, writing = os.pipe()
-    environment = {**os.environ, CHANNEL: str(writing)}
+    environment = {**os.environ, CHANNEL: str(writing), PARENT: str(os.getpid())}
     with open(reading, encoding="utf-8") as answers:
         process = subprocess.Popen(list(command), env=environment, stdout=STANDARD_ERROR, pass_fds=[writing])
         os.close(writing)

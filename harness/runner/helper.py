@@ -6,10 +6,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-CHANNEL = "ROPEBENCH_TEAM_CHANNEL"  # in the environment of a helper: the number of the descriptor that it reports on
+from harness.signals import CHANNEL, PARENT
+
+QUIET = 30.0  # seconds without a sign of life until a helper counts as frozen; it gives one every five
+PATIENCE = 60.0  # further seconds until it is ended
+ENDING = 30.0  # seconds that a helper has to end when it is asked: a training finishes its step and writes it down
 
 
 def helper_command(arguments: Sequence[str]) -> list[str]:
@@ -20,7 +25,7 @@ def helper_command(arguments: Sequence[str]) -> list[str]:
 
 class Helper:
     """Starts `command`. `report` is given every line of JSON that it writes to a descriptor of its own, `say` the line
-    about its death. What it prints, as a user's method may, goes where its errors go."""
+    about its death. It ends with this process. What it prints, as a user's method may, goes where its errors go."""
 
     def __init__(
         self,
@@ -30,12 +35,13 @@ class Helper:
         say: Callable[[str], None],
     ) -> None:
         self._report, self._say = report, say
-        self._ended, self._last = False, ""
+        self._ended, self._frozen, self._last = False, False, ""
+        self._heard_at = time.monotonic()
         reading, writing = os.pipe()
         self._lines = open(reading, encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
             list(command),
-            env={**environment, CHANNEL: str(writing)},
+            env={**environment, CHANNEL: str(writing), PARENT: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -49,16 +55,48 @@ class Helper:
         self._reports = threading.Thread(target=self._hear_reports, daemon=True)
         self._errors.start()
         self._reports.start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def end(self) -> None:
         """Ask it to end; its end is no death from now on."""
         self._ended = True
         self._process.terminate()
+        if hasattr(signal, "SIGCONT"):
+            self._process.send_signal(signal.SIGCONT)  # one that is frozen does not hear before it goes on
 
     def join(self) -> None:
-        """Wait until it has ended and all that it wrote is passed on."""
-        self._process.wait()
+        """Wait until it has ended, which it is made to after a while, and all that it wrote is passed on."""
+        try:
+            self._process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            self._say(f"a helper process (process {self._process.pid}) did not end when it was asked; it is made to")
+            self.kill()
         self._reports.join()
+
+    def kill(self) -> None:
+        self._ended = True
+        self._process.kill()
+        self._process.wait()
+
+    def _watch(self) -> None:
+        """Name it when it gives no sign of life, and end it when it stays so: what it had at work is another's then."""
+        named, looked_at = False, time.monotonic()
+        while self._process.poll() is None and not self._ended:
+            time.sleep(min(1.0, QUIET / 4))
+            now = time.monotonic()
+            if now - looked_at > QUIET / 2:  # it was this process that stood still
+                self._heard_at = now
+            looked_at, quiet = now, now - self._heard_at
+            if quiet > QUIET and not named:
+                self._say(
+                    f"a helper process (process {self._process.pid}) has given no sign of life for {QUIET:.0f} s; if "
+                    f"it stays frozen it is ended in {PATIENCE:.0f} s"
+                )
+            named = quiet > QUIET
+            if quiet > QUIET + PATIENCE:
+                self._frozen = True
+                self._process.kill()
+                return
 
     def _hear_errors(self) -> None:
         """Its standard error is ours, but not on a terminal, where bars of two processes would overwrite each other."""
@@ -72,6 +110,7 @@ class Helper:
     def _hear_reports(self) -> None:
         with self._lines:
             for line in self._lines:
+                self._heard_at = time.monotonic()
                 try:
                     event = json.loads(line)
                 except (ValueError, RecursionError):
@@ -82,7 +121,8 @@ class Helper:
         code = self._process.wait()
         if code and not self._ended:
             last = f" ({self._last})" if self._last else ""
-            self._say(f"a helper process {_words(code)}{last}; the run goes on without it")
+            how = "was ended because it was frozen" if self._frozen else f"{_words(code)}{last}"
+            self._say(f"a helper process {how}; the run goes on without it")
 
 
 def _words(code: int) -> str:

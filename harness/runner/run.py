@@ -5,6 +5,7 @@ an interrupted run has whole columns to compare. Stopping at any moment loses on
 computes only what is missing, which includes what failed.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,10 +16,11 @@ from pathlib import Path
 from harness.experiment.cells import Base, Cell
 from harness.experiment.file import Experiment
 from harness.experiment.repeatable import check_repeatable
-from harness.files_on_disk import cache_folder
+from harness.files_on_disk import cache_folder, held, sweep
 from harness.progress import Progress
 from harness.prompts.cache import PromptCache
 from harness.prompts.kept import KeptPrompts
+from harness.records import damage
 from harness.records.ledger import ledger
 from harness.records.provenance import now
 from harness.runner.agenda import Agenda, agenda_of
@@ -63,17 +65,35 @@ def run(
     searching.check_documents(agenda.searches, texts)
     if team.first:
         check_repeatable(agenda.cells, base.rope)
-    store, created = Store(Path(folder)), ""
-    if team.first:
-        store = Store.create(folder)
+    kept = _kept_prompts(base, keep_prompts)
+    if not team.first:
+        return _done(Steps(engine, team, Store(Path(folder)).held(), kept, texts, "", progress, agenda))
+    store = Store.create(folder)
+    with held(store.folder / "run.lock", str(folder)):
         created = _previous(store, experiment, progress) or now()
         for note in base.rope.notes:
             progress.say(f"{experiment.model}: {note}")
-    steps = Steps(engine, team, store, _kept_prompts(base, keep_prompts), texts, created, progress, agenda)
+        _mend(store, progress)
+        agenda = agenda.again(store)  # what another run did while this one began, and what is damaged
+        return _done(Steps(engine, team, store.held(), kept, texts, created, progress, agenda))
+
+
+def _done(steps: "Steps") -> Outcome:
+    """All that is missing computed, and how that ended."""
     steps.save()
-    if agenda.missing:
+    if steps.agenda.missing:
         steps.work()
     return steps.outcome()
+
+
+def _mend(store: Store, progress: Progress) -> None:
+    """Half files of the dead are swept, and what is damaged is said and set aside: then it is missing."""
+    sweep(store.folder)
+    shutil.rmtree(store.folder / "team", ignore_errors=True)  # nobody else is at work
+    found = damage.look(store, weights=False).damaged
+    if found:
+        aside = damage.set_aside(store, found)
+        progress.say(f"{damage.words(store.folder, found)}; set aside in {aside} and made again")
 
 
 def _kept_prompts(base: Base, keep: bool) -> KeptPrompts | None:
@@ -169,6 +189,7 @@ class Steps:
         store.write_run(content)
 
     def outcome(self) -> Outcome:
+        self.store.check_place()
         lines = self.agenda.description.get("searches", [])
         unsearched = [(line["label"], line["error"]) for line in lines if line["status"] == "failed"]
         missing = self.agenda.missing_cells
@@ -205,7 +226,8 @@ class ModelInUse:
 def _failed(cells: Sequence[Cell], store: Store) -> tuple[tuple[Cell, str], ...]:
     """Those of these cells that failed, with one line each."""
     stored = [(cell, store.cell(cell.key)) for cell in cells]
-    return tuple((cell, record["error"]) for cell, record in stored if record is not None and record["error"])
+    reasons = [(cell, record["error"] if record else "its file is gone") for cell, record in stored]
+    return tuple((cell, reason) for cell, reason in reasons if reason)
 
 
 def _previous(store: Store, experiment: Experiment, progress: Progress) -> str | None:

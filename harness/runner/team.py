@@ -12,7 +12,6 @@ depend on how many cores a machine has.
 import json
 import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,8 @@ from harness.experiment.cells import Cell
 from harness.model.files import shipped_models
 from harness.progress import Progress
 from harness.records import provenance
-from harness.runner.helper import CHANNEL, Helper
+from harness.runner.helper import Helper
+from harness.signals import CHANNEL
 
 Unit = TypeVar("Unit")
 SESSION = "ROPEBENCH_TEAM"  # in the environment of a helper: the session that it helps
@@ -61,7 +61,6 @@ class Team:
         self._folder = folder / "team"
         self._folder.mkdir(exist_ok=True)
         if not self.first:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended by the first process as by Ctrl-C
             yield progress
             return
         shared = Shared(progress)
@@ -70,10 +69,7 @@ class Team:
             yield shared
         finally:
             self._known.set()
-            for helper in helpers:
-                helper.end()
-            for helper in helpers:
-                helper.join()
+            _end(helpers)
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def take(self, units: Sequence[Unit], key: Callable[[Unit], str]) -> Iterator[Unit]:
@@ -116,6 +112,19 @@ class Team:
             self._known.wait()
             if event["end"] in self._cells:
                 progress.end(self._cells[event["end"]], float(event["seconds"]), str(event["error"]))
+
+
+def _end(helpers: Sequence[Helper]) -> None:
+    """All of them have ended afterwards; whoever is asked to stop a second time does not wait for them."""
+    try:
+        for helper in helpers:
+            helper.end()
+        for helper in helpers:
+            helper.join()
+    except BaseException:
+        for helper in helpers:
+            helper.kill()
+        raise
 
 
 class Relay:

@@ -6,18 +6,18 @@ given to the problem, which is the only one that remembers them.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from extenders.base import Extender, RopePlan
 from extenders.search.problem import Line, Losses, Pair, Problem, Report, Slope, Slopes, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base
 from harness.files_on_disk import mend_lines, room_in
-from harness.seals import SEAL, broken_seal, canonical, sealed
+from harness.seals import canonical, sealed
 from harness.search.texts import SearchText, SearchTexts
-from harness.store import moved
+from harness.store import is_losses_line, moved
 from tasks.base import LM
 
 
@@ -75,7 +75,7 @@ class Work:
         self._losses: dict[int, Losses] = {}  # by length in tokens; every problem of that length works on them
         self._slopes: dict[int, Slopes] = {}
         self._line = f"{key}{suffix}"
-        for sitting in mend_lines(self._losses_path, self._is_sitting):
+        for sitting in mend_lines(self._losses_path, lambda line: is_losses_line(self._line, line)):
             self.seconds += sitting["seconds"]
             for length, plan, sample, loss in sitting["losses"]:
                 self._losses.setdefault(length, {})[plan, sample] = math.inf if loss is None else loss
@@ -205,20 +205,3 @@ class Work:
         with room_in(self._folder):
             self._trajectory.write(canonical(sealed(f"trajectory {self._line}", {**line, "length": length})) + "\n")
             self._trajectory.flush()
-
-    def _is_sitting(self, line: Any) -> bool:
-        """Whether it is a line of losses that this search wrote: [length, plan, sample, loss] each."""
-        if not isinstance(line, dict) or broken_seal(f"losses {self._line}", line, ("losses", "seconds")):
-            return False
-        return SEAL in line or _is_unsealed_sitting(line)
-
-
-def _is_unsealed_sitting(line: Mapping[str, Any]) -> bool:
-    """Whether it has the shape of a line of losses of earlier days."""
-    losses = line.get("losses")
-    return (
-        isinstance(line.get("seconds"), int | float)
-        and isinstance(losses, list)
-        and all(isinstance(loss, list) and [type(part) for part in loss[:3]] == [int, str, int] for loss in losses)
-        and all(len(loss) == 4 and (loss[3] is None or type(loss[3]) in (int, float)) for loss in losses)
-    )

@@ -9,6 +9,7 @@ Stopped at any moment, a training goes on where it was.
 import dataclasses
 import time
 import traceback
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ from extenders.training import lora as adapters
 from extenders.training.loop import Diverged, TrainingOutcome, TrainingProgress
 from extenders.training.processes import whole
 from harness.experiment.trainings import Training
-from harness.files_on_disk import writing
+from harness.files_on_disk import ENDS_A_RUN, need_room, writing
 from harness.progress import spoken
 from harness.records.memory import PeakMemory
 from harness.records.provenance import provenance
 from harness.rope.applied import applied
+from harness.signals import stop_asked
 from harness.store import Store, Trained, TrainedFile, TrainingCost, TrainingRecord
 from harness.training.batches import TrainingBatches
 from harness.training.context_parallel import split_of
@@ -36,6 +38,7 @@ from harness.training.objective import Objective, Plans, attended, document_kern
 from harness.training.weights import write_weights
 
 CHECKPOINT = "checkpoint.pt"
+ROOM = 16  # bytes a weight: itself, and a checkpoint of it with its two moments
 SPOKEN_SECONDS = 15  # between two lines about a training
 ELSEWHERE: TrainedFile = {"file": "", "sha256": "", "bytes": 0}  # the first process writes it
 
@@ -50,9 +53,22 @@ def run_job(
     A training that diverges or breaks is recorded as failed, with its last good checkpoint beside it. Under torchrun
     all processes call this, and the first one writes. Raises ValueError for documents that do not fit.
     """
+    with stop_asked() as stop:
+        return _recorded(job, store, model, tokenizer, tests, say, stop)
+
+
+def _recorded(
+    job: TrainingJob,
+    store: Store,
+    model: Any,
+    tokenizer: Any,
+    tests: Sequence[str],
+    say: Say,
+    stop: Callable[[], bool],
+) -> TrainingRecord:
+    """The training, done or failed, with its record written."""
     memory = PeakMemory()
     started = time.perf_counter()
-    folder = store.training_folder(job.key)
     record: TrainingRecord = {
         "key": job.key,
         "identity": dict(job.identity),
@@ -65,8 +81,10 @@ def run_job(
     }
     first = True
     try:
-        trained, first = _trained(job, folder, model, tokenizer, tests, say)
+        trained, first = _trained(job, store, model, tokenizer, tests, say, stop)
         record = {**record, **trained, "status": "done"}
+    except ENDS_A_RUN:
+        raise
     except Exception as problem:
         if isinstance(problem, ValueError) and not isinstance(problem, Diverged):
             raise  # the user can mend it
@@ -78,7 +96,7 @@ def run_job(
     if first:
         store.put_training(job.key, record)
         if record["status"] == "done":
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            (store.training_folder(job.key) / CHECKPOINT).unlink(missing_ok=True)
     return record
 
 
@@ -100,12 +118,21 @@ class TrainedSizes:
 
 
 def _trained(
-    job: TrainingJob, folder: Path, model: Any, tokenizer: Any, tests: Sequence[str], say: Say
+    job: TrainingJob,
+    store: Store,
+    model: Any,
+    tokenizer: Any,
+    tests: Sequence[str],
+    say: Say,
+    stop: Callable[[], bool],
 ) -> tuple[Trained, bool]:
     """(what is recorded, whether this process writes)."""
+    folder = store.training_folder(job.key)
     with world() as here, applied(model, job.rope) as rotary, document_kernel(model):
         batches = _batches(job, tokenizer, tests, here)
         objective, trainable = _objective(job, model, here)
+        if here.first:  # a disk that is full at the end would have cost the whole training
+            need_room(folder, ROOM * trainable.parameters)
         plans = Plans(rotary, job.plans())
         checkpoint = Checkpoint(folder / CHECKPOINT, job.key)
         state = checkpoint.read()
@@ -117,9 +144,10 @@ def _trained(
             job.training.recipe,
             prepare=plans,
             state=state,
-            save=checkpoint.write if here.first else _nothing,  # all processes gather the state
+            save=_in_place(store, checkpoint) if here.first else _nothing,  # all processes gather the state
             report=Reporter(job, say) if here.first else _nothing,
             half=not job.training.settings.float32,
+            stop=stop,
         )
         plans.prove_again()
         model.eval()
@@ -141,6 +169,16 @@ def _trained(
 
 
 def _nothing(_: object) -> None: ...
+
+
+def _in_place(store: Store, checkpoint: "Checkpoint") -> Callable[[Mapping[str, Any]], None]:
+    """Writes a checkpoint while the store is where it was."""
+
+    def save(state: Mapping[str, Any]) -> None:
+        store.check_place()
+        checkpoint.write(state)
+
+    return save
 
 
 def _batches(job: TrainingJob, tokenizer: Any, tests: Sequence[str], here: World) -> TrainingBatches:
@@ -232,11 +270,14 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
+            with zipfile.ZipFile(self.path) as archive:
+                if archive.testzip() is not None:  # PyTorch does not look at the checksums that it writes
+                    return None
             state: dict[str, Any] = torch.load(self.path, weights_only=True, map_location="cpu")
         except Exception:  # whatever torch finds wrong with a damaged file
             return None
         return state if state.pop("key", None) == self.key else None
 
     def write(self, state: Mapping[str, Any]) -> None:
-        with writing(self.path) as partial:
-            torch.save({**state, "key": self.key}, partial)
+        with writing(self.path) as partial, partial.open("wb") as file:
+            torch.save({**state, "key": self.key}, file)
