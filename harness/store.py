@@ -63,8 +63,11 @@ from harness.study_rows import StudyWinner as StudyWinner
 
 UNREADABLE = "it cannot be read as JSON"
 Record = TypeVar("Record", bound=Mapping[str, Any])
-UNSEALED_CANDIDATE = {"candidate", "parent", "operator", "stage", "loss", "samples", "parameters", "factors", "plan",
-                      "spent", "length", "held_out", "iterate", "sample", "gradient", "attention_factor"}  # fields of a trajectory's lines of earlier days  # fmt: skip
+# Fields of a trajectory's lines of earlier days.
+UNSEALED_CANDIDATE = frozenset(
+    "candidate parent operator stage loss samples parameters factors plan spent length held_out iterate sample "
+    "gradient attention_factor".split()
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from extenders.base import Extender, RopePlan
 from extenders.search.problem import Line, Losses, Pair, Problem, Report, Slope, Slopes, finite
