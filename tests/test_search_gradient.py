@@ -216,6 +216,8 @@ def test_a_descent_holds_its_budget_follows_its_seed_and_gets_nearer(way: str) -
     assert len({line["sample"] for line in iterates[:60]}) == min(len(iterates), 60)  # a new text every step
     paid = sum(1 if line["gradient"] is None else 3 for line in iterates)
     others = asked.evaluations - len(iterates)
+    tried = {line["plan"] for line in lines if "iterate" in line or "candidate" in line}
+    assert asked.candidates == len(tried)
     assert asked.spent == (paid + others) * TARGET
     starts = [line for line in lines if line.get("stage") == "gradient"]
     plan = found.plan(ROPE, TARGET)

@@ -10,9 +10,10 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, final
+from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
+from extenders.search.trajectory import CandidateLine, Line
 
 HELD_OUT = 1_000_000  # samples from this number on are held out: no search looks at them before it has finalists
 Pair = tuple[RopePlan, int]  # a plan and a sample's number
@@ -61,49 +62,6 @@ class Report:
     spent: int  # token-forwards
     budget: int  # token-forwards
     candidates: int  # measured on one text at least
-
-
-@final
-class CandidateLine(TypedDict):
-    """A measured candidate, as the log has it."""
-
-    candidate: int
-    parent: int | None
-    operator: str
-    stage: str
-    loss: float | None  # None where JSON has no number for it
-    samples: int
-    parameters: dict[str, Any]
-    factors: list[float | None]
-    plan: str
-    spent: int
-
-
-@final
-class HeldOutLine(TypedDict):
-    """A plan on held-out samples, as the log has it."""
-
-    held_out: str
-    loss: float | None
-    samples: int
-    plan: str
-
-
-@final
-class IterateLine(TypedDict):
-    """A step of a search by gradient, as the log has it: a plan on one sample of its own."""
-
-    iterate: int
-    sample: int
-    loss: float | None
-    gradient: list[float] | None
-    factors: list[float | None]
-    attention_factor: float
-    plan: str
-    spent: int
-
-
-Line = CandidateLine | HeldOutLine | IterateLine
 
 
 class Problem:
@@ -155,6 +113,7 @@ class Problem:
         self._paid_for: set[tuple[str, int]] = set()
         self._differentiate, self._slopes = differentiate, {} if known_slopes is None else known_slopes
         self.iterates = 0  # how many slopes were paid for
+        self._iterated: set[str] = set()  # hashes of their plans
         self.made = 0  # candidates, also those that were never measured
         self.candidates = 0  # of these, measured on one text at least
         self._best = (0, math.inf)  # samples, loss
@@ -252,6 +211,8 @@ class Problem:
         slope = self._slopes[key]
         self.spent += slope.forwards * self.target_length
         self.iterates += 1
+        self.candidates += plan.hash not in self._iterated and (plan.hash, 0) not in self._paid_for
+        self._iterated.add(plan.hash)
         self._log(
             {
                 "iterate": self.iterates,

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from extenders.base import Extender, RopePlan
-from extenders.search.problem import Line, Losses, Pair, Problem, Report, Slope, Slopes, finite
+from extenders.search.problem import Losses, Pair, Problem, Report, Slope, Slopes, finite
 from extenders.search.searched import SearchedExtender
+from extenders.search.trajectory import Line
 from harness.experiment.cells import Base
 from harness.files_on_disk import mend_lines, room_in
 from harness.seals import canonical, sealed
