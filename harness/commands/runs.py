@@ -275,4 +275,4 @@ def _report(store: "Store", out: Path | None, date: str | None) -> None:
         say(f"{damage.words(store.folder, found.damaged)}; they count as missing. See: ropebench check {store.folder}")
     if found.unsealed:
         say(f"{found.unsealed} records carry no seal, as before there were seals: an edited number would not be seen")
-    print(write_report(store, out, date))
+    print(clean(str(write_report(store, out, date, say))))

@@ -126,7 +126,7 @@ FIGURES: tuple[Callable[[Results], PlannedFigure], ...] = (
 def _loss_by_position(scores: Scores, task: str) -> PlannedFigure:
     lengths = [length for name, length in scores.tests("nats") if name == task]
     return PlannedFigure(
-        f"position-{task}".replace("/", "-"),
+        f"position-{scores.frames.file_names[task]}",
         f"{task}: mean loss by position in documents of up to {tokens(max(lengths))} tokens.",
         lambda narrow: loss_by_position(scores, task, narrow),
     )
@@ -134,7 +134,7 @@ def _loss_by_position(scores: Scores, task: str) -> PlannedFigure:
 
 def _heat_maps(depth_map: DepthMap) -> PlannedFigure:
     return PlannedFigure(
-        f"heat-{depth_map.task}".replace("/", "-"),
+        f"heat-{depth_map.file_name}",
         f"{depth_map.task}: right answers in %, by depth of the target (down) and length in tokens (across).",
         lambda narrow: heat_maps(depth_map, narrow),
         on_page=False,  # which has maps of its own, made of HTML
@@ -153,6 +153,13 @@ def planned_figures(results: Results) -> Sequence[PlannedFigure]:
     ]
 
 
-def drawings(results: Results) -> Mapping[str, Drawing]:
-    """Every figure that this store has something to draw for."""
-    return {planned.name: drawing for planned in planned_figures(results) if (drawing := draw(planned))}
+Attempt = Callable[[str, Callable[[], Drawing | None], None], Drawing | None]
+
+
+def drawings(results: Results, attempt: Attempt = lambda what, make, otherwise: make()) -> Mapping[str, Drawing]:
+    """Every figure that this store has something to draw for. `attempt` makes each, and may give None instead."""
+    made = {
+        planned.name: attempt(f"figure {planned.name!r}", lambda planned=planned: draw(planned), None)
+        for planned in planned_figures(results)
+    }
+    return {name: drawing for name, drawing in made.items() if drawing is not None}

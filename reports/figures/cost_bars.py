@@ -31,7 +31,8 @@ def cost_bars(totals: pd.DataFrame, colour: Colours, narrow: bool = False) -> Fi
         axes_of = figure.subplots(1, len(panels), squeeze=False)[0]
     for k, (axes, (column, title, scale)) in enumerate(zip(axes_of, panels, strict=True)):
         named = narrow or k == 0
-        _bars(axes, totals, column, scale, colour, list(totals.index) if named else [""] * len(totals))
+        names = style.short_names(list(totals.index)) if named else [""] * len(totals)
+        _bars(axes, totals, column, scale, colour, names)
         axes.set_title(title)
     style.margins(figure, room, 0.05, 0.08, 0.3, 0.32 if narrow else 0.25)
     return figure

@@ -32,13 +32,13 @@ def heat_maps(depth_map: DepthMap, narrow: bool = False) -> Figure:
     height = 0.1 + lines * (0.5 + 0.17 * len(depth_map.depths))
     drawn = Figure(figsize=(style.NARROW if narrow else style.WIDE if per_row > 1 else 4.2, height))
     panels = drawn.subplots(lines, per_row, squeeze=False)
+    names = style.short_names([label for label, _ in depth_map.panels])
     for i, axes in enumerate(panels.flat):
         if i >= len(depth_map.panels):
             axes.axis("off")
             continue
-        label, rows = depth_map.panels[i]
-        _panel(axes, rows)
-        axes.set_title(label)
+        _panel(axes, depth_map.panels[i][1])
+        axes.set_title(names[i])
         axes.set_xticks(range(len(depth_map.lengths)), depth_map.heads)
         axes.set_yticks(range(len(depth_map.depths)), [f"{100 * deep:.0f}" for deep in depth_map.depths], fontsize=7)
         if i % per_row == 0:

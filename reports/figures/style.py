@@ -6,6 +6,8 @@ colour into a CSS variable, and the figure follows the page's theme.
 
 import io
 import re
+import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 LOW, MIDDLE, HIGH = "#b4532a", "#f1e9da", "#1d6f86"  # scores from 0 to 1: rust over sand to teal
 WIDE, NARROW = 9.4, 4.1  # inches: a desk's column and a phone's
+MOST_SIGNS = 32  # of a label in a figure: on a phone, the plot beside it keeps an inch
 
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper", NEUTRAL: "series-none"} | {
     colour: f"series-{i}" for i, colour in enumerate(SERIES)
@@ -68,7 +71,8 @@ _SETTINGS = {
 @contextmanager
 def drawing(name: str) -> Iterator[None]:
     """Settings for one figure; its name makes its ids differ from those of other figures in the page."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a label in another script
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS | {"svg.hashsalt": f"ropebench {name}"})
         yield
@@ -141,7 +145,7 @@ def themed(svg: str, description: str) -> str:
     width = float(size.group(1)) * 4 / 3 if size else 900.0
     body = re.sub(r'(<svg[^>]*?) (width|height)="[\d.]+pt"', r"\1", body)
     body = re.sub(r'(<svg[^>]*?) height="[\d.]+pt"', r"\1", body)
-    safe = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    safe = _printable(description).replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return body.replace("<svg", f'<svg role="img" aria-label="{safe}" style="max-width: {width:.0f}px"', 1).strip()
 
 
@@ -179,9 +183,46 @@ def spread(values: Sequence[float], gap: float, low: float = float("-inf"), high
     return moved
 
 
+def short_names(labels: Sequence[str]) -> list[str]:
+    """What a figure writes for these labels: one line of at most MOST_SIGNS, different labels differently. Tables show
+    labels whole."""
+    names: dict[str, str] = {}
+    for label in dict.fromkeys(labels):
+        name, number = _short(label), 2
+        while name in names.values():
+            name, number = f"{_short(label, MOST_SIGNS - 5)} #{number}", number + 1
+        names[label] = name
+    return [names[label] for label in labels]
+
+
+def _short(label: str, most: int = MOST_SIGNS) -> str:
+    """The beginning and the end of a long label, on one line and without control signs."""
+    text = " ".join(_printable(label).split())
+    if _signs(text) <= most:
+        return text
+    head = tail = ""
+    for first, last in zip(text, reversed(text), strict=True):
+        if _signs(head + first + tail) >= most:
+            break
+        head += first
+        if 2 * _signs(tail + last) < _signs(head) and _signs(head + last + tail) < most:
+            tail = last + tail
+    return f"{head}…{tail}"
+
+
+def _printable(text: str) -> str:
+    """Without control signs, which a file in XML cannot hold and a reader does not see."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def _signs(text: str) -> int:
+    """The width of a text in letters of usual width; Chinese and Japanese signs take two."""
+    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
 def label_room(labels: Sequence[str]) -> float:
     """Inches at the right of a plot for the names of its lines."""
-    return 0.3 + 0.068 * max((len(label) for label in labels), default=0)
+    return 0.3 + 0.068 * max((_signs(name) for name in short_names(labels)), default=0)
 
 
 def margins(figure: Figure, left: float, right: float, bottom: float, top: float, gap: float = 0.3) -> None:
@@ -215,11 +256,12 @@ def label_ends(axes: Axes, ends: Sequence[End], gap: float = 11.5) -> None:
     places = [axes.transData.transform((end.x, end.y)) * scale for end in ends]
     bottom, top = (float(axes.transAxes.transform((0, y))[1]) * scale for y in (0, 1))
     heights = spread([float(p[1]) for p in places], gap, bottom, top)
-    for end, place, moved in zip(ends, places, heights, strict=True):
+    names = short_names([end.label for end in ends])
+    for end, name, place, moved in zip(ends, names, places, heights, strict=True):
         leader = {"arrowstyle": "-", "color": end.colour, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 2}
         offset = (max(14.0, right - float(place[0]) + 14), moved - float(place[1]))
         note = axes.annotate(
-            end.label, (end.x, end.y), xytext=offset, textcoords="offset points", color=INK, va="center", fontsize=8.5,
+            name, (end.x, end.y), xytext=offset, textcoords="offset points", color=INK, va="center", fontsize=8.5,
             annotation_clip=False, arrowprops=leader,
         )  # fmt: skip
         tag(note, end.method)

@@ -95,10 +95,11 @@ def _names(axes: Axes, points: Sequence[Point], unit: float) -> None:
     """Write the methods' names beside their points, moved apart where they would overlap."""
     places = [axes.transData.transform((unit * p.x.mean, 100 * p.y.mean)) * 72 / axes.figure.dpi for p in points]
     heights = [float(place[1]) for place in places]
-    for point, height, moved in zip(points, heights, style.spread(heights, 11), strict=True):
+    names = style.short_names([point.label for point in points])
+    for point, name, height, moved in zip(points, names, heights, style.spread(heights, 11), strict=True):
         where: dict[str, Any] = {"xytext": (7, moved - height + 6), "textcoords": "offset points", "fontsize": 8.5}
         style.tag(
-            axes.annotate(point.label, (unit * point.x.mean, 100 * point.y.mean), color=style.INK, **where),
+            axes.annotate(name, (unit * point.x.mean, 100 * point.y.mean), color=style.INK, **where),
             point.method,
         )
 

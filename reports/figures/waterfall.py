@@ -19,7 +19,8 @@ def waterfall(start: Number | None, steps: Sequence[GainStep], length: int, narr
     level = 100 * start.estimate.mean
     axes.bar(0, level, color=style.NEUTRAL, width=0.62)
     _value(axes, 0, level, f"{level:.1f}")
-    names = [steps[0].before]
+    names = style.short_names([steps[0].before])
+    labels = style.short_names([step.label for step in steps])
     for place, step in enumerate(steps, 1):
         gain = 100 * step.gain.difference
         shade = style.SERIES[2] if gain >= 0 else style.SERIES[1]
@@ -31,7 +32,7 @@ def waterfall(start: Number | None, steps: Sequence[GainStep], length: int, narr
         top = max(level, level + gain, level + 100 * (step.gain.high if step.gain.high is not None else 0))
         _value(axes, place, top, f"{gain:+.1f}".replace("-", "−"))
         level += gain
-        names.append(f"+ {step.part}\n{step.label}")
+        names.append(f"+ {step.part}\n{labels[place - 1]}")
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.6, max(len(names), 4) - 0.4)
     axes.set_ylabel(f"Average at {tokens(length)} tokens, %")

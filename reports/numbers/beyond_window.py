@@ -62,7 +62,9 @@ def _of_test(scores: Scores, test: Test) -> WindowLosses | None:
         )
         for label in scores.frames.labels
     ]
-    return WindowLosses(test, inside, beyond, ranked, _grid(test, trained, lowest, lines))
+    return WindowLosses(
+        test, inside, beyond, ranked, _grid(test, scores.frames.file_names[test[0]], trained, lowest, lines)
+    )
 
 
 def _mean(number: Number) -> float:
@@ -100,10 +102,10 @@ def _against(beyond: Scores, label: str, lowest: str, test: Test) -> Number:
     return Number(Estimate(gap.difference, gap.low, gap.high, gap.n), "done")
 
 
-def _grid(test: Test, trained: int, lowest: str, lines: Sequence[Line]) -> Grid:
+def _grid(test: Test, file_name: str, trained: int, lowest: str, lines: Sequence[Line]) -> Grid:
     task, length = test
     return Grid(
-        f"window-{task}".replace("/", "-"),
+        f"window-{file_name}",
         f"{task} at {tokens(length)} tokens, on both sides of the window of {tokens(trained)}: loss, nats per token",
         "Method",
         (INSIDE, BEYOND, f"beyond it, minus {lowest or 'the lowest'}"),

@@ -27,6 +27,7 @@ class DepthMap:
     """`panels` has one entry for each method: rows are depths, columns are lengths (tokens)."""
 
     task: str
+    file_name: str  # what stands for the test in one
     depths: tuple[float, ...]
     width: float  # of a bin of depths; 0 where depths are as planned
     lengths: tuple[int, ...]
@@ -71,4 +72,4 @@ def _of_task(scores: Scores, task: str) -> DepthMap | None:
         (label, tuple(tuple(at(label, deep, length) for length in lengths) for deep in depths))
         for label in frames.labels
     )
-    return DepthMap(task, depths, width, lengths, panels)
+    return DepthMap(task, frames.file_names[task], depths, width, lengths, panels)

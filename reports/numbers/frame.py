@@ -7,11 +7,13 @@ downstream can take it for a zero. A cell whose content cannot be trusted counts
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypedDict
 
 import pandas as pd
 
 from harness.store import UNREADABLE, CellRecord, PlannedCell, Proof, Reading, Run, Store, StoredRow, unfit
+from reports.numbers.file_names import file_names
 
 Test = tuple[str, int]  # task and length in tokens
 CONTROL = "control"  # the category of tests that show what luck gives: never averaged, never gated
@@ -92,6 +94,11 @@ class Frames:
     @property
     def seeds(self) -> list[int]:
         return sorted({int(seed) for seed in self.cells["seed"]})
+
+    @cached_property
+    def file_names(self) -> Mapping[str, str]:
+        """Test → the part of a file name that stands for it."""
+        return file_names(str(task) for task in self.cells["task"])
 
     @property
     def model(self) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ def _of_task(scores: Scores, task: str) -> Grid:
         Line(label, tuple(ranked.numbers[i, label] for i in range(len(tests)))) for label in scores.frames.labels
     )
     return Grid(
-        f"loss-{task}".replace("/", "-"),
+        f"loss-{scores.frames.file_names[task]}",
         f"{task}: loss, nats per token (lower is better)",
         "Method",
         tuple(tokens(length) for _, length in tests),

@@ -23,6 +23,7 @@ def replace(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     files before the first is written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _check_places(folder, files)
     before = _read(folder)
     now = {path: [_hash(content)] for path, content in files.items()}
     _write_list(folder, {path: [*before.get(path, []), *now.get(path, [])] for path in {**before, **now}})
@@ -33,9 +34,23 @@ def replace(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     return deleted
 
 
+def _check_places(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Raises ValueError where a folder of the report is a link, which would lead its files somewhere else.
+
+    A file that is a link is replaced, and what it leads to stays.
+    """
+    for place in sorted({folder / parent for path in files for parent in PurePosixPath(path).parents}):
+        if place != folder and place.is_symlink():
+            raise ValueError(
+                f"{place} is a link, and a report is not written through one; remove it, or name another --out"
+            )
+
+
 def _read(folder: Path) -> dict[str, list[str]]:
     """Path → hashes of what was written there; nothing where there is no list or it is not one of ours."""
     try:
+        if (folder / LIST).is_symlink():
+            return {}
         content = json.loads((folder / LIST).read_text(encoding="utf-8"))
         listed = content["files"]
         return {
@@ -66,7 +81,7 @@ def _delete(folder: Path, path: str, hashes: list[str]) -> bool:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file unless it says the same already."""
-    if not (path.is_file() and path.read_bytes() == content):
+    if path.is_symlink() or not (path.is_file() and path.read_bytes() == content):
         write_whole(path, content)
 
 

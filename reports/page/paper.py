@@ -8,28 +8,49 @@ the experimental setup. All of it is written again with the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from reports.figures.drawing import Drawing
 from reports.numbers.grid import Grid
 from reports.numbers.results import Results
+from reports.page.attempts import Attempts
 from reports.page.setup_paragraph import setup, setup_latex, setup_markdown
 from reports.page.table_formats import latex, to_csv, to_latex, to_markdown
 
 
-def kit(results: Results, grids: Sequence[Grid], drawings: Mapping[str, Drawing]) -> dict[str, bytes]:
+def kit(
+    results: Results, grids: Sequence[Grid], drawings: Mapping[str, Drawing], attempts: Attempts
+) -> dict[str, bytes]:
     """The files of tables/ and paper/, by path."""
-    texts = {}
+    texts: dict[str, str] = {}
     for grid in grids:
-        for ending, convert in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
-            texts[f"tables/{grid.name}.{ending}"] = convert(grid)
-    printed = [grid for grid in grids if not grid.empty]
-    parts = setup(results.frames, results.audit, [grid.name for grid in printed])
+        texts |= attempts.make(f"table {grid.name!r}", partial(_table, grid), {})
+    printed = [grid for grid in grids if f"tables/{grid.name}.tex" in texts and not grid.empty]
+    parts = attempts.make("the setup paragraph", lambda: _setup(results, printed), [])
     texts["paper/setup.md"] = setup_markdown(parts)
     texts["paper/setup.tex"] = setup_latex(parts)
-    texts["paper/all.tex"] = document(printed, drawings)
+    pdfs = {
+        name: attempts.make(f"figure {name!r} as PDF", partial(_pdf, drawing), b"")
+        for name, drawing in drawings.items()
+    }
+    whole = {name: drawing for name, drawing in drawings.items() if pdfs[name]}
+    texts["paper/all.tex"] = document(printed, whole)
     texts |= {f"paper/figures/{name}.svg": drawing.svg for name, drawing in drawings.items()}
     files = {path: text.encode("utf-8", "surrogatepass") for path, text in texts.items()}
-    return files | {f"paper/figures/{name}.pdf": drawing.pdf for name, drawing in drawings.items()}
+    return files | {f"paper/figures/{name}.pdf": pdfs[name] for name in whole}
+
+
+def _table(grid: Grid) -> dict[str, str]:
+    forms = (("csv", to_csv), ("md", to_markdown), ("tex", to_latex))
+    return {f"tables/{grid.name}.{ending}": convert(grid) for ending, convert in forms}
+
+
+def _setup(results: Results, printed: Sequence[Grid]) -> list[tuple[str, str]]:
+    return setup(results.frames, results.audit, [grid.name for grid in printed])
+
+
+def _pdf(drawing: Drawing) -> bytes:
+    return drawing.pdf
 
 
 def document(grids: Sequence[Grid], drawings: Mapping[str, Drawing]) -> str:

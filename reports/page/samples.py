@@ -48,7 +48,8 @@ def collect(store: Store, scores: Scores, budget: int = BUDGET) -> PackedSamples
             break
         texts = min(texts - 1, int(texts * budget / size * 0.97))
     places = {(str(task), int(length), int(seed)): i for i, ((task, length, seed), _) in enumerate(tests)}
-    return PackedSamples({"methods": scores.frames.labels, "cells": _cells(scores, places), "texts": texts}, blocks)
+    labels = [visible(label) for label in scores.frames.labels]
+    return PackedSamples({"methods": labels, "cells": _cells(scores, places), "texts": texts}, blocks)
 
 
 def _disagreement_first(scores: Scores, test: Test) -> list[tuple[int, int]]:
@@ -134,7 +135,7 @@ def _cells(scores: Scores, places: Mapping[tuple[str, int, int], int]) -> dict[s
         failed.setdefault(key, {})[visible(kind)] = int(count)
     cells: dict[str, Any] = {}
     for cell in frames.cells.itertuples():
-        method = number.get(cell.label, str(cell.label))
+        method = number.get(cell.label, visible(cell.label))
         if cell.key in cells:
             cells[cell.key]["m"].append(method)
             continue

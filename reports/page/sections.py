@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from reports.numbers.grid import Grid
 from reports.numbers.results import Results
+from reports.page.attempts import Attempts
 
 
 def _losses(results: Results) -> Sequence[Grid]:
@@ -64,14 +65,21 @@ class FilledSection:
     tables: tuple[Grid, ...]
     shown: bool
     may_be_left_out: bool
+    problem: str = ""  # why it could not be made
 
 
-def filled(results: Results) -> list[list[FilledSection]]:
+def filled(results: Results, attempts: Attempts) -> list[list[FilledSection]]:
     """What came out, and what it was made from."""
-    return [[_filled(section, results) for section in group] for group in (RESULTS, BACKGROUND)]
+    return [[_filled(section, results, attempts) for section in group] for group in (RESULTS, BACKGROUND)]
 
 
-def _filled(section: Section, results: Results) -> FilledSection:
-    tables = tuple(section.tables(results))
-    shown = section.only_with is None or bool(section.only_with(results))
-    return FilledSection(section.id, section.title, tables, shown, section.only_with is not None)
+def _filled(section: Section, results: Results, attempts: Attempts) -> FilledSection:
+    may_be_left_out = section.only_with is not None
+    failed = FilledSection(section.id, section.title, (), True, may_be_left_out, "its numbers could not be computed")
+
+    def fill() -> FilledSection:
+        tables = tuple(section.tables(results))
+        shown = section.only_with is None or bool(section.only_with(results))
+        return FilledSection(section.id, section.title, tables, shown, may_be_left_out)
+
+    return attempts.make(f"section {section.title!r}", fill, failed)

@@ -9,7 +9,18 @@ import re
 from itertools import groupby
 
 from reports.numbers.grid import Grid, Number, interval, shown
+from reports.page.visible_text import visible
 
+FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)  # the last four: Excel takes full-width signs too
 MOST_INTERVALS = 6  # columns of a LaTeX table with intervals
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -54,8 +65,15 @@ def to_csv(grid: Grid) -> str:
             values = ("", "", "") if estimate is None else (estimate.mean, estimate.low, estimate.high)
             cells = ["" if v in ("", None) else f"{scale * float(v):.6g}" for v in values]
             n = "" if estimate is None else estimate.n
-            writer.writerow([line.label, line.group, column, unit, *cells, n, number.mark, number.status, number.why])
+            texts = [harmless(text) for text in (line.label, line.group, column)]
+            writer.writerow([*texts, unit, *cells, n, number.mark, number.status, harmless(number.why)])
     return out.getvalue()
+
+
+def harmless(text: str) -> str:
+    """A text that a spreadsheet shows and does not compute: one that begins like a formula has a ' before it."""
+    text = visible(text)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def to_markdown(grid: Grid) -> str:
