@@ -259,7 +259,7 @@ def load(name: str, folders: Sequence[Path] = ()) -> type[Extender]:
     """
     known = names(folders)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name[:80], known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise ValueError(f"no method is named {name!r}{hint} there are {', '.join(known)}")
     user_files = [Path(folder) / f"{name}.py" for folder in folders if (Path(folder) / f"{name}.py").is_file()]

@@ -15,7 +15,7 @@ import typer
 
 from harness import __version__, signals
 from harness.commands import catalogue, methods, models, runs
-from harness.commands.terminal import ARGUMENTS, clean, command_line
+from harness.commands.terminal import ARGUMENTS, command_line, one_line
 
 app = typer.Typer(
     name="ropebench",
@@ -101,7 +101,7 @@ def _answered(arguments: list[str]) -> int:
         if os.environ.get("ROPEBENCH_TRACEBACK", "0") not in ("", "0"):
             traceback.print_exc()
         line = usage() if usage is not None else str(error) or type(error).__name__
-        print(f"ropebench: {clean(' '.join(line.split()))}", file=sys.stderr)
+        print(f"ropebench: {one_line(line)}", file=sys.stderr)
         return 2
 
 

@@ -251,7 +251,7 @@ def _alike(value: object, default: object) -> bool:
 def unknown(what: str, name: str, known: Sequence[str]) -> str:
     """What to say about a name that nobody has: the rows it may stand for, the nearest name, or where all are shown."""
     rows = [one for one in known if one.endswith(f"/{name}")]
-    near = difflib.get_close_matches(name, known, 1, 0.5)
+    near = difflib.get_close_matches(name[:80], known, 1, 0.5)
     if near and not rows:
         meant = f"did you mean {near[0]!r}?"
     elif len(known) <= SHOWN or rows:

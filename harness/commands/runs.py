@@ -32,6 +32,9 @@ def run(
         int | None,
         typer.Option(min=1, help="Processes that share the work; one for each core with a shipped model on a CPU."),
     ] = None,
+    only_shipped: Annotated[
+        bool, typer.Option("--only-shipped", help="Refuse methods that are files: such a file is code that runs.")
+    ] = False,
 ) -> None:
     """Run an experiment, or what is missing of it, and write its report."""
     from harness.experiment import file as experiments
@@ -40,9 +43,9 @@ def run(
     overrides = values(set_ or [], "--set")
     overrides |= {"model": from_here(model)} if model else {}
     overrides |= {"seeds": list(seed)} if seed else {}
-    plan = experiments.read(experiments.find(experiment), overrides)
-    folder = out or Path("results") / plan.name
     shown = _shown()
+    plan = experiments.read(experiments.find(experiment), overrides, lambda file: _code(file, shown, only_shipped))
+    folder = out or Path("results") / plan.name
     for note in plan.notes:
         shown.say(note)
     try:
@@ -238,6 +241,16 @@ def _run_preset(preset: str, base: str, candidate: str, model: str | None, folde
         run_apart(helper_command(ARGUMENTS))
     else:
         work()
+
+
+def _code(file: Path, shown: "Progress", refused: bool) -> None:
+    """Say that a method is somebody's code before it runs, or raise ValueError where such files are refused."""
+    from harness.runner.team import Relay
+
+    if refused:
+        raise ValueError(f"the method {file} is a file, which is code that would run; --only-shipped refuses it")
+    if not isinstance(shown, Relay):
+        shown.say(clean(f"the method {file} is code, and it runs now with your rights (--only-shipped refuses it)"))
 
 
 def _shown() -> "Progress":

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+MOST = 1500  # signs of an error
 ARGUMENTS: list[str] = []  # the command line at work, which helpers repeat
 
 
@@ -54,6 +55,12 @@ def clean(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
+def one_line(text: str) -> str:
+    """An error as one line for a terminal; of a very long one, its beginning and its end."""
+    line = clean(" ".join(text.split()))
+    return line if len(line) <= MOST else f"{line[: MOST - 300]} … {line[-300:]}"
+
+
 def fail(line: str, code: int) -> None:
-    print(f"ropebench: {clean(' '.join(line.split()))}", file=sys.stderr)
+    print(f"ropebench: {one_line(line)}", file=sys.stderr)
     raise typer.Exit(code)

@@ -27,9 +27,11 @@ class Fields:
         numbers = [_whole(where, number, least) for number in (value if isinstance(value, list) else [value])]
         if not numbers:
             raise ValueError(f"{where} must name at least one number")
-        twice = [number for number in numbers if numbers.count(number) > 1]
-        if twice:
-            raise ValueError(f"{where} names {twice[0]} twice")
+        seen: set[int] = set()
+        for number in numbers:
+            if number in seen:
+                raise ValueError(f"{where} names {number} twice")
+            seen.add(number)
         return tuple(numbers)
 
     def lengths(self, name: str, target: int) -> tuple[int, ...]:
@@ -52,9 +54,10 @@ class Fields:
 
     def file_name(self, name: str, default: str) -> str:
         text = self.text(name, default)
-        if any(sign in text for sign in '/\\:\0"') or text.startswith("."):
+        if any(sign in text for sign in '/\\:"') or text.startswith(".") or not text.isprintable() or len(text) > 80:
             raise ValueError(
-                f"{self._place(name)} names a folder of results and so holds no / \\ : and no leading dot, got {text!r}"
+                f"{self._place(name)} names a folder of results and so holds no / \\ : and no leading dot, at most 80 "
+                f"signs, got {text!r}"
             )
         return text
 

@@ -25,13 +25,14 @@ import tasks.base
 from extenders.base import Extender
 from harness.experiment import parameters, strict_yaml
 from harness.experiment.fields import Fields
-from harness.experiment.naming import label_of, load_method, user_folders
+from harness.experiment.naming import label_of, load_method, user_folders, users_file
 from harness.experiment.trainings import Training, parse_trainings
 from harness.model.files import shipped_models
 from harness.model.options import ATTENTION, DTYPES
 from tasks.base import Task
 
 Made = TypeVar("Made")
+Code = Callable[[Path], None]  # is told of a user's file before its code runs
 
 SHIPPED = Path(__file__).parent.parent / "experiments"
 REQUIRED = ("model", "target_length", "lengths", "extenders", "tests")
@@ -128,33 +129,52 @@ def named_method(where: str, name: str | type[Extender], given: Mapping[str, Any
     return Method(label, parameters.make(label, cls, given, {"target_length": target_length}))
 
 
-def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """The experiment of a file, with top-level keys replaced by `overrides`. Raises ValueError, one line."""
+def read(path: Path, overrides: Mapping[str, Any] | None = None, code: Code = lambda file: None) -> Experiment:
+    """The experiment of a file, with top-level keys replaced by `overrides`. Raises ValueError, one line.
+
+    `code` is told of each method that is a file of a user before its code runs, and may refuse it.
+    """
     content = strict_yaml.read(Path(path))
     if not isinstance(content, dict):
         raise ValueError(f"{path}: an experiment is a list of 'key: value' lines, got {type(content).__name__}")
-    return parse({**content, **(overrides or {})}, str(path), Path(path).resolve().parent, Path(path).stem)
+    return parse({**content, **(overrides or {})}, str(path), Path(path).resolve().parent, Path(path).stem, code)
 
 
-def parse(content: Mapping[str, Any], where: str, folder: Path, name: str = "experiment") -> Experiment:
+def parse(
+    content: Mapping[str, Any],
+    where: str,
+    folder: Path,
+    name: str = "experiment",
+    code: Code = lambda file: None,
+) -> Experiment:
     """The experiment of a parsed file. `where` starts every error line, `folder` is what paths are relative to."""
+    try:
+        return _parse(content, where, folder, name, code)
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # a value that nobody thought of is no reason for a traceback
+        raise ValueError(f"{where}: cannot be read as an experiment ({type(error).__name__}: {error})") from error
+
+
+def _parse(content: Mapping[str, Any], where: str, folder: Path, name: str, code: Code) -> Experiment:
     parameters.check_keys(where, content, (*REQUIRED, *OPTIONAL))
     missing = [key for key in REQUIRED if content.get(key) is None]
     if missing:
         raise ValueError(f"{where}: key {missing[0]!r} is missing; an experiment needs {', '.join(REQUIRED)}")
     fields = Fields(where, content)
+    model = fields.text("model")
     target = fields.whole("target_length", 2)
     lengths = fields.lengths("lengths", target)
     seeds = fields.numbers("seeds", 0) if "seeds" in fields else (0,)
     trained_length = _trained_length(fields, target)
-    methods, notes = _with_reference(tuple(_methods(fields, target, folder)), target)
+    methods, notes = _with_reference(tuple(_methods(fields, target, folder, code)), target)
     tests = tuple(_tests(fields, target, folder))
     if "training" not in fields:
         notes += _seeds_without_use(tests, seeds)
     trainings = _trainings(fields, folder)
     return Experiment(
         name=fields.file_name("name", name),
-        model=fields.text("model"),
+        model=model,
         target_length=target,
         lengths=lengths,
         methods=methods,
@@ -181,12 +201,14 @@ def _trained_length(fields: Fields, target: int) -> int | None:
     return trained
 
 
-def _methods(fields: Fields, target: int, folder: Path) -> Iterator[Method]:
+def _methods(fields: Fields, target: int, folder: Path, code: Code) -> Iterator[Method]:
     folders = user_folders(folder, fields.texts("extender_folders"))
     labels: set[str] = set()
     for name, given in fields.entries("extenders"):
         label = given.text("label", label_of(name))
         _new_label(f"{fields.where}: extenders: two methods are", label, labels)
+        if (file := users_file(f"{fields.where}: extenders", name, folders, folders[0])) is not None:
+            code(file)
         cls = load_method(f"{fields.where}: extenders", name, folders, folders[0])
         settings = _parameters(given, ("label",), folders[0])
         yield Method(label, parameters.make(given.where, cls, settings, {"target_length": target}))

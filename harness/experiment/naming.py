@@ -45,6 +45,14 @@ def check_name(where: str, name: object, folders: Sequence[Path] = (), beside: P
     return path
 
 
+def users_file(where: str, name: object, folders: Sequence[Path] = (), beside: Path = Path()) -> Path | None:
+    """The file of a user that a method's name means, whose code `load_method` would run; None for a shipped method."""
+    path = check_name(where, name, folders, beside)
+    if path is not None or str(name) in extenders.base.names():
+        return path
+    return next((folder / f"{name}.py" for folder in folders if (folder / f"{name}.py").is_file()), None)
+
+
 def label_of(name: str) -> str:
     """What tables call a method that a user named so: its name, or the stem of its file."""
     return Path(name).stem if name.endswith(".py") else name

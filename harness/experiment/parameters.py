@@ -23,7 +23,7 @@ Given = ParamSpec("Given")
 def hint(word: object, allowed: Iterable[str]) -> str:
     """The end of an error line: the nearest right word, or all of them where none is near."""
     words = sorted(allowed)
-    near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(word)[:80], words, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"there are {', '.join(words)}" if words else "there are none"

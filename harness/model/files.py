@@ -12,6 +12,8 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
+from harness.model.weight_header import INDEX, indexed_files, parameter_count
+
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -35,18 +37,15 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that a load reads, as transformers chooses: one whole file before those of an index.
 
     Raises ValueError when there are none, when a named one is missing, or when something else in the folder would
-    change the weights that run.
+    change the weights that run. Whether the files are whole, `check_weights` says.
     """
     _refuse_other_weights(folder)
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    whole, index = folder / "model.safetensors", folder / INDEX
     if whole.is_file():
         return [whole]
     if not index.is_file():
         raise ValueError(f"{folder} has no model.safetensors; ropebench reads weights in the safetensors format only")
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise ValueError(f"{index} is no index of weights; download it again") from None
+    names = indexed_files(index)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} is incomplete: {missing[0]} is missing")
@@ -63,12 +62,18 @@ def _refuse_other_weights(folder: Path) -> None:
     config = folder / "config.json"
     try:
         content = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return  # said where the configuration is read
     if isinstance(content, dict) and content.get("transformers_weights"):
         raise ValueError(
             f"{config} names other weights (transformers_weights); take that key out and name them model.safetensors"
         )
+
+
+def check_weights(folder: Path) -> int:
+    """How many weights a model stores, by the headers of its files; tied ones are stored, and so counted, once. Raises
+    ValueError, one line, for a file that is damaged, cut off or not fetched."""
+    return sum(parameter_count(file) for file in weight_files(folder))
 
 
 def tokenizer_files(folder: Path) -> list[Path]:

@@ -17,6 +17,24 @@ from harness.model.quiet import quiet
 from harness.rope.configuration import read_spec
 from harness.rope.numbers import check_numbers
 
+LARGEST = {  # sizes of a configuration, far above those of the largest models
+    "hidden_size": 2**20,
+    "n_embd": 2**20,
+    "d_model": 2**20,
+    "intermediate_size": 2**24,
+    "head_dim": 2**16,
+    "rotary_dim": 2**16,
+    "qk_rope_head_dim": 2**16,
+    "num_hidden_layers": 2**12,
+    "n_layer": 2**12,
+    "num_attention_heads": 2**16,
+    "num_key_value_heads": 2**16,
+    "n_head": 2**16,
+    "vocab_size": 2**28,
+    "max_position_embeddings": 2**40,
+    "original_max_position_embeddings": 2**40,
+}
+
 
 def load_config(model: str, local_files_only: bool = True) -> Any:
     """The configuration of a folder, a shipped model or a hub id.
@@ -27,10 +45,14 @@ def load_config(model: str, local_files_only: bool = True) -> Any:
     file = config_file(model, local_files_only)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read as JSON ({error})") from None
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no configuration (a JSON object is expected)")
+    try:
+        check_sizes(content)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     return known_config(content)
 
 
@@ -43,8 +65,25 @@ def spec_from_config(config: Any, trained_length: int | None = None) -> RopeSpec
     """
     if isinstance(config, str | Path):
         config = load_config(str(config))
-    with quiet():  # old names are read on purpose
-        return read_spec(known_config(config) if isinstance(config, Mapping) else config, trained_length)
+    try:
+        with quiet():  # old names are read on purpose
+            return read_spec(known_config(config) if isinstance(config, Mapping) else config, trained_length)
+    except ValueError:
+        raise
+    except Exception as error:  # a value of a type that no configuration has
+        raise ValueError(f"the configuration has no RoPE that can be read ({type(error).__name__}: {error})") from error
+
+
+def check_sizes(content: Mapping[str, Any]) -> None:
+    """Raises ValueError for a size that no model has: a load would take all memory, or never end."""
+    for name, most in LARGEST.items():
+        value = content.get(name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and 0 <= value <= most) and not isinstance(value, list):
+            raise ValueError(f"{name} must be a whole number of at most {most:,}, got {str(value)[:60]}")
+    for inner in content.values():
+        if isinstance(inner, Mapping):
+            check_sizes(inner)
 
 
 def known_config(content: Mapping[str, Any]) -> Any:

@@ -1,6 +1,5 @@
 """The engine that runs transformers in this process: one loaded model, methods swapped in place."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from extenders.base import RopePlan, RopeSpec
 from extenders.search.problem import Slope
 from harness.experiment.cells import Base, plan_of
 from harness.experiment.file import Experiment, Method
-from harness.model.files import tokenizer_hash, weight_files, weights_hash
+from harness.model.files import check_weights, tokenizer_hash, weight_files, weights_hash
 from harness.model.gguf import origin_line
 from harness.model.lm import ExtendedLM
 from harness.model.load import LoadedModel, load_model, resolved
@@ -79,13 +77,14 @@ class LocalEngine:
             rope = spec_from_config(config, trained_length=asked.trained_length)
             device = "cuda" if torch.cuda.is_available() else "cpu"
             dtype, attention = resolved(folder, config, asked.dtype, _kernel(asked.attention), device)
+            parameters = check_weights(folder)
             size = sum(path.stat().st_size for path in weight_files(folder))
             if size > 1e9:
                 self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
             _, words = run_unquantised(folder, config)
             rope = replace(rope, notes=(*rope.notes, *words))
             weights, tokenizer = weights_hash(folder) + run_as(config, dtype), tokenizer_hash(folder)
-            self._base = Base(weights, rope, dtype, attention, parameter_count(folder), tokenizer, origin_line(folder))
+            self._base = Base(weights, rope, dtype, attention, parameters, tokenizer, origin_line(folder))
         return self._base
 
     @contextmanager
@@ -130,15 +129,6 @@ class LocalEngine:
             local_files_only=False,
             trained_length=asked.trained_length,
         )
-
-
-def parameter_count(folder: Path) -> int:
-    """Number of stored weights, from the headers of the files. Tied weights are stored, and so counted, once."""
-    count = 0
-    for path in weight_files(folder):
-        with safe_open(path, framework="numpy") as file:
-            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
-    return count
 
 
 def _kernel(attention: str) -> str:
