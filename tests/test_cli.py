@@ -155,7 +155,7 @@ def test_status_counts_and_gives_reasons(tmp_path: Path, capsys: pytest.CaptureF
 def fake_run(monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None, **changes: Any) -> None:
     """Puts the fake engine and experiment in the place of the real ones."""
     monkeypatch.setattr("harness.runner.engine.LocalEngine", lambda *_: FakeEngine())
-    monkeypatch.setattr("harness.experiment.file.read", lambda path, overrides: experiment(**changes))
+    monkeypatch.setattr("harness.experiment.file.read", lambda *_: experiment(**changes))
     if stop_after is not None:
         progress = Quiet()
 

@@ -318,3 +318,40 @@ def test_broken_results(place: Path) -> None:
 @pytest.mark.full
 def test_full_broken_results(place: Path) -> None:
     both(lambda rng: broken_result(rng, place))[1]()
+
+
+# ---- a method that is a file ----
+
+METHOD = """
+from dataclasses import dataclass
+from extenders.base import Extender, RopePlan
+open({ran!r}, "w").close()
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Extender):
+    def plan(self, rope, length):
+        return RopePlan.rescaled(rope, [2.0] * len(rope.inv_freq))
+"""
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.py", "ideas/mine.py"])
+def test_a_method_that_is_a_file_is_said_to_be_code_and_may_be_refused(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, ran = tmp_path / (name.removesuffix(".py") + ".py"), tmp_path / "ran"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(METHOD.format(ran=str(ran)))
+    lines = f"target_length: 128\nlengths: [64]\nextenders: [pi, {name}]\ntests: [needle]\nmodel: absent\n"
+    (tmp_path / "their.yaml").write_text(lines)
+    command = ["run", str(tmp_path / "their.yaml"), "--out", str(tmp_path / "out")]
+    assert cli.answer([*command, "--only-shipped"]) == 2
+    assert "is code that would run; --only-shipped refuses it" in capsys.readouterr().err and not ran.exists()
+    assert cli.answer(command) == 2  # for the model is absent
+    assert f"the method {file} is code, and it runs now" in capsys.readouterr().err and ran.exists()
+
+
+def test_shipped_methods_are_never_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = "target_length: 128\nlengths: [64]\nextenders: [pi]\ntests: [needle]\nmodel: absent\n"
+    (tmp_path / "mine.yaml").write_text(lines)
+    assert cli.answer(["run", str(tmp_path / "mine.yaml"), "--only-shipped"]) == 2
+    assert "is code" not in capsys.readouterr().err

@@ -248,7 +248,7 @@ def _code(file: Path, shown: "Progress", refused: bool) -> None:
     from harness.runner.team import Relay
 
     if refused:
-        raise ValueError(f"the method {file} is a file, which is code that would run; --only-shipped refuses it")
+        raise ValueError(f"the method {file} is code that would run; --only-shipped refuses it")
     if not isinstance(shown, Relay):
         shown.say(clean(f"the method {file} is code, and it runs now with your rights (--only-shipped refuses it)"))
 

@@ -59,7 +59,7 @@ def _values(node: yaml.Node, known: dict[int, int]) -> int:
     """How many values a node stands for, each alias as often as it is used. Raises ValueError for one inside itself."""
     if id(node) in known:
         if not known[id(node)]:
-            raise ValueError(f"line {node.start_mark.line + 1}: a value contains itself")
+            raise ValueError(f"line {node.start_mark.line + 1}: a value contains itself (a recursive alias)")
         return known[id(node)]
     known[id(node)] = 0  # while it is counted
     inner = [] if isinstance(node, yaml.ScalarNode) else node.value

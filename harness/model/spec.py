@@ -92,7 +92,7 @@ def known_config(content: Mapping[str, Any]) -> Any:
     for values in (content, content.get("text_config")):
         if isinstance(values, Mapping):
             _check_written(f"model type {model_type}", values)
-    if model_type not in CONFIG_MAPPING:
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         return dict(content)
     try:
         with quiet():

@@ -26,7 +26,7 @@ def indexed_files(index: Path) -> list[str]:
     files = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(files, dict) or not files or not all(_is_file_name(name) for name in files.values()):
         raise ValueError(
-            f"{index} is no index of weights: its weight_map does not name a file of the folder for each; download it again"
+            f"{index} is no index of weights: its weight_map does not name files of the folder; download it again"
         )
     return sorted(set(files.values()))
 

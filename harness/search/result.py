@@ -22,7 +22,8 @@ def parameters_of(record: SearchRecord, method: str) -> dict[str, Any]:
     """
     identity = record["identity"]
     cls = load_method("search", method, user_folders())
-    assert issubclass(cls, SearchedExtender)
+    if not issubclass(cls, SearchedExtender):
+        raise ValueError(f"{method} has nothing to search, so no search gave its numbers")
     settings = {field.name for field in dataclasses.fields(SearchedExtender)} | set(cls.SETTINGS)
     given = {name: value for name, value in identity["parameters"].items() if name not in settings}
     fields = dataclasses.fields(cls)
@@ -42,7 +43,7 @@ def read(path: Path, extender: str, target_length: int) -> dict[str, Any]:
     """`parameters_of` a result file. Raises ValueError for no result, and one of another method or target length."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
         raise ValueError(f"cannot read the search's result {path}: {reason}; give the .json that it names") from None
     if not is_search(content) or content["status"] != "done" or not content["found"]:
@@ -54,4 +55,8 @@ def read(path: Path, extender: str, target_length: int) -> dict[str, Any]:
     ):
         if searched != asked:
             raise ValueError(f"{path} was searched for {what} {searched}, not {asked}; ask for {searched}")
-    return parameters_of(content, extender)
+    try:
+        return parameters_of(content, extender)
+    except (TypeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is damaged ({reason}); search again, or name another file") from error

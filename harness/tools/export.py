@@ -15,6 +15,7 @@ from typing import Any
 
 from extenders._factor_file import STOPPED
 from extenders.base import Extender, RopeSpec
+from harness.experiment.cells import plan_signature
 from harness.experiment.file import Method, named_method
 from harness.experiment.naming import load_method, user_folders
 from harness.experiment.parameters import hint
@@ -67,6 +68,8 @@ def export(
     given = given if search is None else {**result.read(search, extender, target_length), **given}
     method = named_method("export", extender, given, target_length)
     checkpoint = read_checkpoint(model, trained_length)
+    if target_length > checkpoint.rope.trained_length:  # else it is refused further on
+        plan_signature(method, checkpoint.rope, target_length)  # raises for what is no plan
     if form == "plan":
         return _plan(method, checkpoint)
     if isinstance(checkpoint.config, dict):

@@ -5,6 +5,7 @@ section of the page shows it with `{{ m.figure("its name") }}`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from reports.figures import style, tradeoffs
 from reports.figures.cost_bars import cost_bars
@@ -159,7 +160,7 @@ Attempt = Callable[[str, Callable[[], Drawing | None], None], Drawing | None]
 def drawings(results: Results, attempt: Attempt = lambda what, make, otherwise: make()) -> Mapping[str, Drawing]:
     """Every figure that this store has something to draw for. `attempt` makes each, and may give None instead."""
     made = {
-        planned.name: attempt(f"figure {planned.name!r}", lambda planned=planned: draw(planned), None)
+        planned.name: attempt(f"figure {planned.name!r}", partial(draw, planned), None)
         for planned in planned_figures(results)
     }
     return {name: drawing for name, drawing in made.items() if drawing is not None}

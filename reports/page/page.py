@@ -16,6 +16,7 @@ from markupsafe import Markup
 from harness.store import Store
 from reports.figures import heat, style
 from reports.figures.catalogue import drawings
+from reports.figures.drawing import Drawing
 from reports.numbers import costs, methods
 from reports.numbers.audit import Audit
 from reports.numbers.best import Ranked
@@ -31,6 +32,7 @@ from reports.published.beside import published
 TEMPLATE = Path(__file__).parent / "template"
 NO_SUMMARY = Summary(Grid("summary", "Methods over lengths", "Method", (), ()), (), (), Ranked({}, {}))
 _ANSWER = Markup('<section id="answer" aria-labelledby="answer-h"><h2 id="answer-h">Answer: not known</h2></section>\n')
+_NO_DRAWINGS: Mapping[str, Drawing] = {}
 _NO_SAMPLES = {"data": Markup('{"methods":[],"cells":{},"texts":0}'), "blocks": []}
 
 
@@ -125,7 +127,7 @@ def build(results: Results, date: str) -> dict[str, Any]:
         "results": results,
         "attempts": attempts,
         "sections": sections.filled(results, attempts),
-        "drawings": attempts.make("the figures", lambda: drawings(results, attempts.make), {}),
+        "drawings": attempts.make("the figures", lambda: drawings(results, attempts.make), _NO_DRAWINGS),
         "name": str(frames.run.get("name", "")),
         "date": date,
         "model": model,
@@ -147,7 +149,8 @@ def build(results: Results, date: str) -> dict[str, Any]:
         "costs": lambda: costs.lines(results.costs),
     }
     for name, make in parts.items():
-        content[name] = attempts.make(f"the numbers of {name!r}", make, _environment().undefined(name=name))
+        absent: object = _environment().undefined(name=name)
+        content[name] = attempts.make(f"the numbers of {name!r}", make, absent)
     return content
 
 

@@ -23,10 +23,12 @@ def kit(
 ) -> dict[str, bytes]:
     """The files of tables/ and paper/, by path."""
     texts: dict[str, str] = {}
+    nothing: dict[str, str] = {}
     for grid in grids:
-        texts |= attempts.make(f"table {grid.name!r}", partial(_table, grid), {})
+        texts |= attempts.make(f"table {grid.name!r}", partial(_table, grid), nothing)
     printed = [grid for grid in grids if f"tables/{grid.name}.tex" in texts and not grid.empty]
-    parts = attempts.make("the setup paragraph", lambda: _setup(results, printed), [])
+    no_parts: list[tuple[str, str]] = []
+    parts = attempts.make("the setup paragraph", lambda: _setup(results, printed), no_parts)
     texts["paper/setup.md"] = setup_markdown(parts)
     texts["paper/setup.tex"] = setup_latex(parts)
     pdfs = {
