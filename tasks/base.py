@@ -68,6 +68,8 @@ class LM(Tokenizer, Protocol):
     def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         """Next-token loss at positions `start` … n-1 of one document (n-start values), in one forward pass.
 
+        Position 0 has a loss where BOS stands before it.
+
         `length` pins the plan to another length than that of the document with its added tokens.
         """
 

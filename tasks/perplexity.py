@@ -11,7 +11,13 @@ The score is in nats per scored token; exp of it is the perplexity. Papers call 
   length, so that only their context changes.
 
 Every window begins with the tokenizer's BOS, if it has one, and is a document of its own to the model. The very first
-token of a document is never scored, BOS or not, so that tokenizers with and without BOS score the same tokens.
+token of a document is not scored, BOS or not, so that tokenizers with and without BOS score the same tokens.
+
+`as_published` gives the number of YaRN's eval/perplexity.py (995db5b) and of LongRoPE's evaluation/perplexity.py
+(c9e56aa): there the first token after BOS is scored too, which moves `truncate` and `stride` by half a percent at 512
+tokens, and every window counts alike, however many tokens it scores. LongRoPE's reads no more than `most_windows: 10`
+times `stride` tokens of a document, whatever the length. They put BOS before a window wherever the tokenizer names
+one; here it stands where the tokenizer itself puts it.
 """
 
 import math
@@ -61,6 +67,8 @@ class Perplexity(Task):
     last: int = later(256)
     document_tokens: int = later(0)
     joined: bool = later(False)
+    as_published: bool = later(False)
+    most_windows: int = later(0)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -73,6 +81,13 @@ class Perplexity(Task):
             raise ValueError("perplexity: joined needs at_least, the longest length, so that every length has one text")
         if self.joined and not (self.folder or self.file or self.dataset):
             raise ValueError("perplexity: joined is for texts of yours; name a folder, a file or a dataset")
+        if self.as_published and self.mode == "last" or self.most_windows and self.mode != "stride":
+            raise ValueError(
+                "perplexity: as_published is for the modes truncate and stride, most_windows for stride; got mode "
+                f"{self.mode!r}"
+            )
+        if self.most_windows < 0:
+            raise ValueError(f"perplexity: most_windows is at least 1, or 0 for all, got {self.most_windows}")
         if self.mode == "last" and not self.document_tokens:
             raise ValueError("perplexity: mode last needs document_tokens, the longest length, to fix what is scored")
         if self.mode == "truncate" and self.document_tokens:
@@ -94,15 +109,18 @@ class Perplexity(Task):
         tokens = self._tokens(length, size, lm.added_tokens)
         for i, (name, text, ids) in enumerate(self._documents(lm, seed, samples, tokens)):
             plan = windows(tokens, size, self.mode, self.stride, self.last)
+            if self.as_published and lm.added_tokens:
+                plan[0] = (*plan[0][:2], 0)
             note = round_trip(lm, name, text, ids)
             started = time.perf_counter()
             losses = [lm.losses(ids[begin:end], length, first - begin) for begin, end, first in plan]
             seconds = time.perf_counter() - started
             scored = [loss for window in losses for loss in window]
+            window_mean = sum(sum(window) / len(window) for window in losses) / len(losses)
             size_in_bytes = _bytes(lm, text, ids, bool(note)) - _bytes(lm, text, ids[: -len(scored)], bool(note))
             yield Row(
                 sample=i,
-                score=sum(scored) / len(scored),
+                score=window_mean if self.as_published else sum(scored) / len(scored),
                 prompt=lm.decode(ids),
                 prompt_tokens=plan[0][1] - plan[0][0] + lm.added_tokens,
                 seconds=seconds,
@@ -113,8 +131,8 @@ class Perplexity(Task):
                     "bytes": size_in_bytes,
                     "bits_per_byte": sum(scored) / max(1, size_in_bytes) / math.log(2),
                     "windows": len(plan),
-                    "window_mean": sum(sum(window) / len(window) for window in losses) / len(losses),
-                    "curve": curve(scored, plan[0][2] - plan[0][0] - 1),
+                    "window_mean": window_mean,
+                    "curve": losses_by_position(scored, plan[0]),
                     **({"note": note} if note else {}),
                 },
             )
@@ -133,7 +151,7 @@ class Perplexity(Task):
             raise ValueError(
                 f"perplexity: document_tokens is {tokens}, below the length {length}; name the longest one"
             )
-        return tokens
+        return min(tokens, self.most_windows * step) if self.most_windows else tokens
 
     def _documents(self, lm: LM, seed: int, samples: int, tokens: int) -> Iterator[tuple[str, str, list[int]]]:
         """(name, text, its first `tokens` ids) of each sample."""
@@ -206,6 +224,13 @@ def curve(losses: Sequence[float], before: int = 0) -> dict[str, Any]:
     bounds = [before, *ends]
     means = [sum(losses[a - before : b - before]) / (b - a) for a, b in zip(bounds, ends, strict=False)]
     return {"edges": bounds, "loss": [round(mean, 6) for mean in means]}
+
+
+def losses_by_position(scored: Sequence[float], window: tuple[int, int, int]) -> dict[str, Any]:
+    """The curve of losses that begin with a window (begin, end, first scored). The loss of a document's first token,
+    where it is scored, has no position in it."""
+    begin, _, first = window
+    return curve(scored[1:]) if first == begin else curve(scored, first - begin - 1)
 
 
 def round_trip(lm: LM, name: str, text: str, ids: Sequence[int]) -> str:

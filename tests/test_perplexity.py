@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import re
 import subprocess
 import sys
@@ -432,3 +433,67 @@ def test_what_spells_a_special_token_is_text(tmp_path):
     assert "note" not in row.extra and row.extra["bytes"] == row.extra["tokens"] == 62
     task = tasks.base.make("perplexity", folder=str(tmp_path))
     assert (task.version, tasks.base.make("perplexity").version) == (2, 1)
+
+
+# Mean loss of two documents of 300 tokens, by the authors' own compute_perplexity on the model below: YaRN's
+# eval/perplexity.py at 995db5b, LongRoPE's evaluation/perplexity.py at c9e56aa (torch.cuda.device made to do nothing).
+PUBLISHED = [
+    ({"mode": "stride", "stride": 20, "document_tokens": 300}, 48, 6.239088583903919),
+    ({"mode": "stride", "stride": 20, "document_tokens": 300, "most_windows": 10}, 48, 6.324554955718165),
+    ({"mode": "stride", "stride": 7, "document_tokens": 300}, 64, 6.259696992390672),
+    ({"mode": "stride", "stride": 7, "document_tokens": 300, "most_windows": 10}, 64, 6.177396800587891),
+    ({}, 48, 6.28938871330218),
+    ({}, 256, 6.245129607432917),
+]
+
+
+@pytest.fixture(scope="module")
+def starting():
+    """The tiny model whose tokenizer puts BOS before a text."""
+    from extenders.base import load
+    from harness.model.lm import ExtendedLM
+    from harness.model.spec import spec_from_config
+    from harness.rope.applied import applied
+
+    model = fakes.tiny_llama()
+    loaded = SimpleNamespace(model=model, tokenizer=fakes.byte_tokenizer(), spec=spec_from_config(model.config))
+    with applied(model, loaded.spec) as rotary:
+        yield ExtendedLM(loaded, load("none")(target_length=256), rotary)
+
+
+@pytest.mark.parametrize(("given", "length", "mean"), PUBLISHED)
+def test_as_published_is_the_number_of_the_authors_scripts(starting, monkeypatch, given, length, mean):
+    rng = random.Random("published perplexity")
+    documents = [[rng.randrange(256) for _ in range(300)] for _ in range(2)]
+
+    def taken(self, lm, seed, samples, tokens):
+        return [(str(i), lm.decode(ids[:tokens]), ids[:tokens]) for i, ids in enumerate(documents)]
+
+    monkeypatch.setattr(perplexity.Perplexity, "_documents", taken)
+    ours = rows(starting, length, 2, **given, as_published=True)
+    assert sum(row.score for row in ours) / 2 == pytest.approx(mean, abs=2e-6)
+    plain = rows(starting, length, 2, **given)
+    assert abs(sum(row.score for row in plain) / 2 - mean) > 1e-4, "the first token is not scored otherwise"
+    assert [row.extra["tokens"] for row in ours] == [row.extra["tokens"] + 1 for row in plain]
+    assert [row.extra["curve"] for row in ours] == [row.extra["curve"] for row in plain]
+
+
+def test_the_first_token_has_no_loss_without_bos(tiny):
+    lm, _ = tiny
+    [ours], [plain] = rows(lm, 48, as_published=True), rows(lm, 48)
+    assert (ours.score, ours.extra) == (plain.score, plain.extra)
+    with pytest.raises(ValueError, match="losses start at a position in 1 … 2, got 0"):
+        lm.losses([1, 2, 3], start=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"as_published": True, "mode": "last", "document_tokens": 600}, "as_published is for the modes truncate"),
+        ({"most_windows": 10}, "most_windows for stride"),
+        ({"most_windows": -1, "mode": "stride"}, "most_windows is at least 1"),
+    ],
+)
+def test_published_settings_that_mean_nothing_are_one_line(given, message):
+    with pytest.raises(ValueError, match=message):
+        rows(**given)

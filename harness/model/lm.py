@@ -88,11 +88,11 @@ class ExtendedLM(Tokens):
     def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         if len(ids) < 2:
             raise ValueError(f"a loss needs a document of at least 2 tokens, got {len(ids)}")
-        if not 1 <= start < len(ids):
-            raise ValueError(f"losses start at a position in 1 … {len(ids) - 1}, got {start}")
         row = self.with_start(list(ids))
         added = len(row) - len(ids)
-        # The loss of the document's first token would depend on whether the tokenizer has a BOS: it is left out.
+        least = 0 if added else 1  # nothing can be said of a token that nothing stands before
+        if not least <= start < len(ids):
+            raise ValueError(f"losses start at a position in {least} … {len(ids) - 1}, got {start}")
         [(losses, _)] = self._span_losses([row], [added + start], [length or len(row)])
         return losses
 
