@@ -1,6 +1,8 @@
 """`ropebench generate`: samples as files, the cache behind them, and scoring by name."""
 
 import json
+import shlex
+import shutil
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +14,7 @@ import tasks.scoring
 from harness.files_on_disk import cache_folder
 from harness.prompts import generate as generating
 from harness.prompts.cache import PromptCache, copy_lines, prompts_key, sealed
-from harness.prompts.generate import files_of, generate
+from harness.prompts.generate import command, files_of, generate
 from harness.prompts.record import recorded
 from tasks.base import Task
 
@@ -284,3 +286,21 @@ def test_processes_make_the_same_bytes(byte_folder, tmp_path):
     one = made(tmp_path / "a", byte_folder, "needle", "passkey", cached=False)
     two = made(tmp_path / "b", byte_folder, "needle", "passkey", cached=False, workers=2)
     assert [a.file.read_bytes() for a in one] == [b.file.read_bytes() for b in two]
+
+
+@pytest.mark.parametrize("name", ["plain", "a folder", "one,two", "a=b", "it's", "[x]", "(y)", "{z}", "été"])
+def test_the_command_can_be_pasted_whatever_the_folder_is_called(byte_folder, tmp_path, name):
+    """A shell takes it apart, and lm_eval's own reader its model_args, to what was meant."""
+    lm_eval = pytest.importorskip("lm_eval._cli.utils")
+    place = tmp_path / name
+    shutil.copytree(byte_folder, place)
+    out = tmp_path / f"out of {name}"
+    words = shlex.split(command(made(out, place, "needle", "passkey", "key_value", samples=1), out, str(place)))
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    given = lm_eval.try_parse_json(options["--model_args"])
+    if isinstance(given, str):
+        given = lm_eval.key_val_to_dict(given)
+    assert given["pretrained"] == str(place) and given["max_length"] <= 1500
+    assert (given["dtype"], given["softmax_dtype"]) == ("float32", "float32")
+    assert options["--include_path"] == str(out)
+    assert options["--tasks"].split(",") == [f"ropebench_{test}_1500" for test in ("needle", "passkey", "key_value")]

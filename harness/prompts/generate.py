@@ -3,8 +3,10 @@
 Samples come out of the prompt cache; what it lacks is made there first, in several processes where that pays.
 """
 
+import json
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
@@ -18,9 +20,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+from transformers import AutoConfig
+
 import tasks.base
 from harness.files_on_disk import cache_folder
 from harness.model.files import shipped_models, tokenizer_hash
+from harness.model.load import resolved
 from harness.model.locate import tokenizer_folder
 from harness.model.tokens import tokens_of
 from harness.prompts.cache import PromptCache, copy_lines, prompts_key
@@ -31,6 +37,7 @@ from tasks.base import Task
 
 # Tokens to be made above which further processes are faster: one starts in seconds and makes some million a minute.
 PAYS = 4_000_000
+SPLIT_BY_LM_EVAL = set(",={}[]()\"'")  # signs that its key=value form of model_args splits at, or reads as more
 ELSEWHERE = {"short": "lm_eval run --tasks {task}{where}", "long": "lm_eval run --tasks {task}"}
 
 
@@ -169,13 +176,33 @@ def generate(
 
 
 def command(written: Sequence[Written], out: Path, model: str) -> str:
-    """What runs the files with the stock lm_eval."""
+    """What runs the files with the stock lm_eval, to be pasted into a shell: in the dtype of `ropebench run`, and with
+    losses in float32 as there."""
+    place = str(shipped_models().get(model, model))
     longest = max(result.longest for result in written)
-    names = ",".join(result.task_file.name for result in written[:2]) + (",…" if len(written) > 2 else "")
-    return (
-        f"lm_eval run --model hf --model_args pretrained={shipped_models().get(model, model)},max_length={longest} "
-        f"--include_path {out} --tasks {names} --batch_size 1"
-    )
+    settings = {"pretrained": place, "max_length": longest, "dtype": _dtype(model), "softmax_dtype": "float32"}
+    given = ",".join(f"{name}={value}" for name, value in settings.items())
+    if not SPLIT_BY_LM_EVAL.isdisjoint(place):
+        given = json.dumps(settings, ensure_ascii=False)
+    names = ",".join(result.task_file.name for result in written)
+    options = {
+        "--model": "hf",
+        "--model_args": given,
+        "--include_path": str(out),
+        "--tasks": names,
+        "--batch_size": "1",
+    }
+    return shlex.join(["lm_eval", "run", *(word for option in options.items() for word in option)])
+
+
+def _dtype(model: str) -> str:
+    """What `ropebench run` runs the model in here; float32 where only its tokenizer is known."""
+    folder = tokenizer_folder(model)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return resolved(folder, config, "auto", "sdpa", "cuda" if torch.cuda.is_available() else "cpu")[0]
+    except (OSError, ValueError):
+        return "float32"
 
 
 def longest_prompt(file: Path) -> int:
