@@ -119,6 +119,31 @@ def test_sums_that_are_too_large_do_not_decide_the_size(version: str, row: str, 
         assert left.build() == right.build() and left.tokens == len(lm.encode(left.build()))
 
 
+def test_a_token_that_few_prompts_hold_is_noticed(lm: goldens.GoldenLM) -> None:
+    """A number that became a token: the sum of the prompt that holds it is wrong, and so were all after it."""
+    task = exact.make("ruler-head/niah_multikey_2")
+    others = [draft.others for draft in islice(task.drafts(lm, 4096, 0), 4)]
+    odd = goldens.GoldenLM()
+    odd.tokenizer = type(odd.tokenizer).from_str(odd.tokenizer.to_str())
+    odd.tokenizer.add_tokens([sorted(others[3] - others[0] - others[1] - others[2])[0]])
+    drafts, naive = islice(task.drafts(odd, 4096, 0), 8), task._stream(odd, 4096, 0, additive=False)
+    for draft, right in zip(drafts, naive, strict=False):
+        assert draft.build() == right.build()
+        assert draft.tokens == len(odd.encode(draft.build()))
+
+
+@pytest.mark.parametrize("name", ["smollm2", "mistral"])
+@pytest.mark.parametrize("row", ["vt", "niah_multikey_3", "cwe", "fwe", "qa_1", "niah_single_2"])
+@pytest.mark.parametrize("version", ["head", "paper"])
+def test_the_parts_of_a_prompt_add_up_with_tokenizers_that_others_made(
+    version: str, row: str, name: str, folder: Path
+) -> None:
+    """Where they did not, every prompt was tokenised, twice: slower than the original at 128k tokens."""
+    lm = lm_of(name)
+    for draft in islice(task_of(version, row, folder)._stream(lm, 4096, 1, additive=True), 3):
+        assert draft.tokens == len(lm.encode(draft.build()))
+
+
 @pytest.mark.parametrize("row", list(exact.ROWS))
 def test_the_sums_decide_as_tokenising_does(row: str, folder: Path, lm: goldens.GoldenLM) -> None:
     """The naive rule, every probe and every sample tokenised, on a length that no golden has and another seed."""

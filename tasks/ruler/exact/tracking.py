@@ -129,6 +129,7 @@ def _head(setting: Setting) -> Iterator[Draft]:
     size = head_size(lambda n: shown(n).tokens, EXAMPLE_LENGTH, EXAMPLE_LENGTH, 5)
     first = kept(shown, size, 5, EXAMPLE_LENGTH)
     example = first.build() + " " + " ".join(first.references) + "\n"
+    before, word = setting.template[: setting.template.index(opening)], opening.split(" ")[0]
     limit = setting.length - setting.new_tokens
     step = 10 if setting.length >= 4096 else 5
     room = limit - counts.whole(example)
@@ -141,7 +142,8 @@ def _head(setting: Setting) -> Iterator[Draft]:
             placed = _placed(draft, opening, lambda: own + "\n", 0, 0)
             tokens = counts.whole(placed.build())
         else:
-            tokens = draft.tokens + counts.after("x\n", own + "\n")
+            # Behind an empty line stands a word: at the end of a text, some tokenizers join the two line ends.
+            tokens = draft.tokens + counts.after(before, own + "\n" + word) - counts.after(before, word)
         return _placed(draft, opening, lambda: own + "\n", tokens, tokens)
 
     yield from samples(drawn, size, step, limit)
