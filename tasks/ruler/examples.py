@@ -52,7 +52,20 @@ different versions cannot be compared. A profile's name therefore stands in ever
 {differences}
 The exact profiles make the prompts of NVIDIA's own generator to the byte, given the same tokenizer, word lists
 (wonderwords 3.0.1), files and seed: `tests/goldens/ruler.json` holds digests, `tests/ruler_goldens.py` makes them again
-from a checkout. All samples of a run come from one random stream, of which the search for the size takes the beginning;
+from checkouts of both commits. They were made with five tokenizers, four of which others made (SmolLM2's, Mistral's,
+Claude's, DeepSeek's); the keys of that file say which rows at which lengths. Not held to the scripts: tokenizers whose
+pieces cross spaces (there every prompt is tokenised), `--remove_newline_tab`, and chunks of a data set.
+
+`ruler-head` stands for main, which has not changed a prompt since 10 July 2025. NVIDIA's README calls this pipeline
+deprecated and sends to two branches, `rulerv1-ns` and `rulerv2-ns`, which run in NeMo-Skills; RULERv2 is another test.
+What RULER has and these profiles lack: settings of a task's complexity (needles, chains, hops, frequencies; the 13 rows
+have RULER's own), its averages weighted by length (wAvg), stop words, and all but four of its templates by name (a
+template can be given as a text).
+
+A right value counts wherever it stands in the answer, inside other words and numbers too, case ignored: 12345678 holds
+1234567, and nothing holds no. That is RULER's rule, and the report says it beside the rows.
+
+All samples of a run come from one random stream, of which the search for the size takes the beginning;
 so nothing about a sample can be said without its tokenizer and length, and all 500 samples share one layout in cwe, fwe
 and qa: they are not 500 independent positions.
 
