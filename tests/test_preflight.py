@@ -73,6 +73,7 @@ def failed(found: Preflight) -> dict[str, str]:
     return {check.name: check.reason for check in found.failed}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("theta_read_once")
 def test_a_good_plan_passes(loaded: Any) -> None:
     found = examine(loaded, method("yarn"))
