@@ -281,6 +281,23 @@ def test_a_full_disk_ends_a_search_as_it_ends_cells(tmp_path: Path, monkeypatch:
     assert not [path for path in (tmp_path / "store").rglob("*.partial")]
 
 
+def test_a_damaged_checkpoint_is_begun_anew(tmp_path: Path) -> None:
+    import torch
+
+    from harness.training.trainer import Checkpoint
+
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", "key")
+    weights = torch.arange(500.0)
+    checkpoint.write({"weights": weights})
+    sound, rng = checkpoint.path.read_bytes(), random.Random(0)
+    for _ in range(100):
+        content = bytearray(sound)
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        checkpoint.path.write_bytes(bytes(content))
+        state = checkpoint.read()
+        assert state is None or torch.equal(state["weights"], weights)
+
+
 def test_room_is_asked_for_before_it_is_needed(tmp_path: Path) -> None:
     need_room(tmp_path / "not" / "there", 1)
     with pytest.raises(CannotWrite, match="MB are needed and"):

@@ -1,5 +1,6 @@
 """Recipes, schedule, loss, adapters and the loop: budgets hold, a killed run ends as an undisturbed one."""
 
+import contextlib
 import dataclasses
 import math
 import random
@@ -322,6 +323,25 @@ def test_a_run_with_dropout_goes_on_with_the_same_weights() -> None:
     whole, saved = run_on(None)
     for state in saved[1:]:
         assert torch.equal(run_on(state)[0], whole), state["outcome"]["steps"]
+
+
+def test_a_run_that_is_asked_to_stop_writes_its_state_first_and_goes_on_with_the_same_weights() -> None:
+    def run_on(state: Any, stop_at: int = -1) -> tuple[torch.Tensor, Any]:
+        torch.manual_seed(0)
+        objective, saved, asked = Dropping(), [], iter(range(100))
+        given = {"prepare": lambda _: None, "state": state, "save": saved.append, "every_seconds": 1000}
+        stop = lambda: next(asked) == stop_at  # noqa: E731
+        with contextlib.suppress(KeyboardInterrupt):
+            train(objective, Made(), QUICK, stop=stop, **given)
+            assert stop_at < 0
+        return objective.weight.detach().clone(), saved
+
+    whole, never_saved = run_on(None)
+    assert not never_saved
+    for stop_at in (0, 2):
+        _, saved = run_on(None, stop_at)
+        assert [state["outcome"]["steps"] for state in saved] == [stop_at]
+        assert torch.equal(run_on(saved[0])[0], whole)
 
 
 def test_a_state_of_another_training_is_refused(undisturbed: Any) -> None:
