@@ -27,7 +27,7 @@ from harness.seals import FORMAT as FORMAT
 from harness.seals import SEAL, broken_seal, sealed, wrong_key
 from harness.seals import canonical as canonical
 from harness.seals import key_of as key_of
-from harness.store_checks import holds_losses, wrong_cell, wrong_search, wrong_training
+from harness.store_checks import holds_losses, wrong_cell, wrong_run, wrong_search, wrong_training
 from harness.store_checks import is_search as is_search
 from harness.store_checks import unfit as unfit
 from harness.store_rows import CellCost as CellCost
@@ -205,6 +205,8 @@ class Store:
             raise ValueError(f"{self.folder}/run.json cannot be read ({damage}); run the experiment again")
         content: Run = read_json(self.folder / "run.json")
         content.pop(SEAL, None)  # type: ignore[misc]
+        if problem := wrong_run(content):
+            raise ValueError(f"{self.folder}/run.json describes no run ({problem}); run the experiment again")
         return content
 
     @property

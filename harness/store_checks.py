@@ -1,10 +1,11 @@
 """Checks that what a store holds is what its readers need: the fields of a record, and rows that can be averaged."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from harness.store_rows import SearchRecord, TrainingRecord
+from harness.store_rows import Run, SearchRecord, TrainingRecord
+from harness.store_shape import misfit
 
 Fields = Mapping[str, type | tuple[type, ...]]
 NUMBER = (int, float)
@@ -25,6 +26,24 @@ TRAINED: Fields = {"recipe": dict, "data": dict, "trainable": dict, "plans": dic
 TRAINING_COST: Fields = {"seconds": NUMBER, "tokens": int, "flops": NUMBER, "peak_memory_bytes": int}
 
 
+ROW: Fields = {
+    "prompt": str,
+    "generation": str,
+    "references": (list, tuple),
+    "prompt_tokens": int,
+    "new_tokens": int,
+    "depth": NUMBER,
+    "finished": bool,
+    "failure": str,
+    "seconds": NUMBER,
+    "plan_hash": str,
+}
+LISTED = {  # fields of the entries of run.json's lists that no reader can do without
+    "methods": ("label",),
+    "cells": ("label", "task", "category", "unit", "length", "seed", "samples", "key"),
+    "searches": ("label", "key"),
+    "trainings": ("method", "key"),
+}
 LACKING = "it lacks what such a record holds"
 
 
@@ -32,15 +51,42 @@ def wrong_cell(content: Mapping[str, Any]) -> str:
     """What shows that it is neither the record of a cell that failed nor of one whose rows can be averaged, or ''."""
     if not is_ended(content):
         return LACKING
-    return "" if content["status"] == "failed" else unfit(content.get("rows"), unit_of(content))
+    if not all(isinstance(content.get(name) or {}, dict) for name in ("identity", "cost", "proof", "provenance")):
+        return "a part of it has another shape"
+    if content["status"] == "failed":
+        return ""
+    return unfit(content.get("rows"), unit_of(content)) or _strange(content["rows"])
+
+
+def _strange(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which field of a row has not the type that its readers expect, or ''. Fields may be absent."""
+    for row in rows:
+        for name, kind in ROW.items():
+            value = row.get(name)
+            if value is not None and not isinstance(value, kind):
+                return f"{name} of sample {row['sample']} is a {type(value).__name__}"
+    return ""
 
 
 def wrong_search(content: Mapping[str, Any]) -> str:
-    return "" if is_search(content) else LACKING
+    return (misfit(content, SearchRecord) if is_search(content) else LACKING) or ""
 
 
 def wrong_training(content: Mapping[str, Any]) -> str:
-    return "" if is_training(content) else LACKING
+    return (misfit(content, TrainingRecord) if is_training(content) else LACKING) or ""
+
+
+def wrong_run(content: Mapping[str, Any]) -> str:
+    """What of a run.json has another shape than its readers expect, or ''. What is absent is another question."""
+    problem = misfit(content, Run)
+    if problem:
+        return problem
+    for name, fields in LISTED.items():
+        for i, entry in enumerate(content.get(name) or []):
+            absent = next((field for field in fields if field not in entry), "")
+            if absent:
+                return f"{name}[{i}].{absent} is absent"
+    return ""
 
 
 def unit_of(content: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ no reader meets a list where it expects a number.
 import math
 import types
 import typing
+from functools import cache
 from typing import Any
 
 MOST = 2**63  # whole numbers beyond this are no lengths, counts or seeds
@@ -26,7 +27,7 @@ def misfit(value: Any, kind: Any, where: str = "") -> str:
     if typing.is_typeddict(kind):
         if not isinstance(value, dict):
             return _words(where, value)
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         problems = (misfit(value[name], hint, f"{where}.{name}") for name, hint in hints.items() if name in value)
         return next(filter(None, problems), "")
     if origin is list:
@@ -38,6 +39,11 @@ def misfit(value: Any, kind: Any, where: str = "") -> str:
             return _words(where, value)
         return next(filter(None, (misfit(item, inner[1], f"{where}.{name}") for name, item in value.items())), "")
     return "" if _is_plain(value, kind) else _words(where, value)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _is_plain(value: Any, kind: Any) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import synthetic_store as made
 from hostile import mutated, mutated_bytes, mutated_text
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -22,6 +23,8 @@ from harness.experiment.file import shipped
 from harness.experiment.strict_yaml import loads
 from harness.model.files import check_weights, shipped_models
 from harness.model.spec import load_config, spec_from_config
+from harness.seals import SEAL
+from harness.store import Store
 from harness.tools.export import export
 
 SECONDS = 10.0  # of processor time; 2 on a machine that does nothing else
@@ -355,3 +358,60 @@ def test_shipped_methods_are_never_refused(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "mine.yaml").write_text(lines)
     assert cli.answer(["run", str(tmp_path / "mine.yaml"), "--only-shipped"]) == 2
     assert "is code" not in capsys.readouterr().err
+
+
+# ---- stores ----
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store without seals, as before there were any: what has a seal shows every change."""
+    folder = tmp_path_factory.mktemp("sound") / "store"
+    labels = ("none", "longrope2")
+    store = Store.create(folder)
+    cells = made.planned(labels, (512, 1024), {"needle": "retrieval"}, 4)
+    store.write_run(made.run_content(cells, labels))
+    for cell in cells:
+        store.put_cell(cell["key"], made.content([made._answer_row(store, cell, i) for i in range(4)]))
+    made.with_stages(store)
+    for path in sorted(folder.rglob("*.json")):
+        content = json.loads(path.read_text())
+        content.pop(SEAL, None)
+        path.write_text(json.dumps(content))
+    return folder
+
+
+def broken_store(rng: random.Random, sound: Path, place: Path) -> None:
+    folder = place / "store"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(sound, folder)
+    files = sorted(path for path in folder.rglob("*.json*") if path.is_file())
+    file = folder / "run.json" if rng.random() < 0.5 else rng.choice(files)
+    if file.suffix == ".json" and rng.random() < 0.9:
+        file.write_text(json.dumps(mutated(json.loads(file.read_text()), rng, 3)))
+    else:
+        file.write_bytes(mutated_bytes(file.read_bytes(), rng))
+    for command in (["status", str(folder)], ["check", str(folder)], ["compare", str(folder), str(sound)]):
+        assert cli.answer(command) in (0, 1, 2)
+    if rng.random() < 0.1:
+        assert cli.answer(["report", str(folder), "--out", str(place / "report")]) in (0, 1, 2)
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.figures.catalogue.FIGURES", ())
+    monkeypatch.setattr("reports.figures.style.to_pdf", lambda figure: b"%PDF-")
+    monkeypatch.delenv("ROPEBENCH_STRICT_REPORT")
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_broken_stores(sound: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both(lambda rng: broken_store(rng, sound, place))[0]()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("without_figures")
+def test_full_broken_stores(sound: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both(lambda rng: broken_store(rng, sound, place))[1]()
+    assert "Traceback" not in capsys.readouterr().err

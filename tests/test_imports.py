@@ -34,7 +34,7 @@ FLOORS = {
         ("model", "records"),
         ("rope", "store"),
         ("store_checks", "study_rows"),
-        ("files_on_disk", "seals", "signals", "store_rows", "__version__"),
+        ("files_on_disk", "seals", "signals", "store_rows", "store_shape", "__version__"),
     ),
     "reports": (("page",), ("figures", "gate", "published"), ("numbers",), ("statistics",)),
 }

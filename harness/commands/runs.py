@@ -84,7 +84,8 @@ def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> N
             where = f"{planned['label']} · {planned['task']} · {planned['length']} tokens · seed {planned['seed']}"
             failures.setdefault(str(cell["error"]), []).append(where)
     total = {state: sum(count[state] for count in counts.values()) for state in ("done", "failed", "missing")}
-    print(f"{content['name']} on {content['model']['name']}, target {content['target_length']} tokens")
+    model = content["model"].get("name", "a model")
+    print(clean(f"{content['name']} on {model}, target {content['target_length']} tokens"))
     rows = [[label, *map(str, count.values())] for label, count in counts.items()]
     print_table(["method", "done", "failed", "missing"], [*rows, ["all", *map(str, total.values())]])
     for search in content.get("searches", []):
@@ -96,11 +97,11 @@ def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> N
         trained = store.training(training["key"])
         state = "missing" if trained is None else trained["status"]
         reason = f": {trained['error']}" if trained is not None and trained["error"] else ""
-        print(clean(f"training of {training['method']}, seed {training['seed']}: {state}{reason}"))
+        print(clean(f"training of {training['method']}, seed {training.get('seed', 0)}: {state}{reason}"))
     for reason, places in failures.items():
         print(f"failed: {clean(reason)}")
         for place in places:
-            print(f"  {place}")
+            print(f"  {clean(place)}")
 
 
 def check(
