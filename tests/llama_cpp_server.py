@@ -42,7 +42,7 @@ server = xllamacpp.Server(params)
 rows = []
 for prompt in asked["prompts"]:
     body = {"prompt": prompt, "n_predict": asked["new"], "n_probs": asked["most"], "temperature": 0, "top_k": 1}
-    body |= {"cache_prompt": False, "ignore_eos": True, "samplers": [], "post_sampling_probs": False}
+    body |= {"cache_prompt": False, "ignore_eos": True, "samplers": ["temperature"], "post_sampling_probs": False}
     request = urllib.request.Request(
         server.listening_address + "/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from extenders import base
 from extenders.base import Extender
 from extenders.factors import Factors
+from extenders.pinned import Pinned
 from extenders.training.planned import PlannedInside
 from extenders.training.switched import OriginalInside
 from harness import cli
@@ -416,3 +417,23 @@ def test_a_saved_model_says_what_its_configuration_cannot(tiny_model_folder: Pat
     with applied(loaded.model, loaded.spec) as rotary:
         rotary.use(yarn.plan(loaded.spec, 200))
         assert torch.allclose(logits(again, ids), logits(loaded.model, ids), rtol=0, atol=1e-5)
+
+
+def test_policies_choose_among_the_same_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of("llama", tmp_path)
+    out = tmp_path / "plan.json"
+    words = ["longrope2", "-p", "factors=[" + ",".join(["2"] * 16) + "]", "--format", "plan", "--out", str(out)]
+    assert exported(folder, *words) == 0
+    rope = spec_from_config(load_config(str(folder)))
+
+    def chosen(length: int, policy: str, served: int | None = None) -> bool:
+        """Whether the long plan runs."""
+        method = Pinned(target_length=256, file=str(out), policy=policy, served=served)  # type: ignore[arg-type]
+        return method.plan(rope, length).inv_freq[0] == 0.5
+
+    assert [chosen(length, "prompt") for length in (1, 64, 65, 256)] == [False, False, True, True]
+    for policy in ("batch", "served", "allocated"):
+        assert chosen(10, policy) and not chosen(10, policy, 64) and chosen(10, policy, 65) and chosen(200, policy, 64)
+    assert chosen(1, "long") and chosen(1, "long", 64)
+    with pytest.raises(ValueError, match="policy must be one of"):
+        Pinned(target_length=256, file=str(out), policy="vllm")  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ def fields(plans: TwoPlans, architecture: str) -> dict[str, str | float | int]:
         f"{architecture}.rope.dimension_count": plans.rope.rotary_dims,
         f"{architecture}.rope.scaling.type": "longrope",
         f"{architecture}.rope.scaling.original_context_length": plans.trained,
-        f"{architecture}.rope.scaling.factor": float(plans.target / plans.trained),
+        f"{architecture}.rope.scaling.factor": 1.0,  # llama.cpp divides every frequency by it once more
         f"{architecture}.rope.scaling.attn_factor": float(plans.long.attention_factor),
     }
 
