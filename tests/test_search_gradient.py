@@ -1,7 +1,9 @@
 """The search by gradient: slopes of a tiny model, projections, and descents on losses that are formulas."""
 
+import json
 import math
 import random
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +24,7 @@ from extenders.search.free_factors import FilledFactors, FreeFactors, Start
 from extenders.search.problem import HELD_OUT, Slope
 from extenders.search.shapes import isotonic
 from extenders.yarn import Yarn
+from harness import cli
 from harness.model.lm import ExtendedLM
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
@@ -281,3 +284,20 @@ def test_what_cannot_be_differentiated_is_one_clear_error() -> None:
 def test_no_step_sees_a_held_out_text() -> None:
     _, _, lines = descended()
     assert all(line["sample"] < HELD_OUT for line in lines if "iterate" in line)
+
+
+def test_a_search_by_gradient_on_the_command_line(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["search", "longrope2", "--model", str(tiny_model_folder), "--target-length", "512", "--budget", "10240"]
+    assert cli.answer([*asked, "-p", "searcher=gradient"]) == 0
+    [path] = (tmp_path / "results/searches").glob("*[0-9a-f].json")
+    record = json.loads(path.read_text())
+    assert record["status"] == "done" and {"factors", "critical_pair", "attention_factor"} == set(record["found"])
+    lines = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+    iterates = [line for line in lines if "iterate" in line]
+    assert len(iterates) >= 3 and any(max(map(abs, line["gradient"])) > 0 for line in iterates if line["gradient"])
+    assert record["cost"]["token_forwards"] <= 10240
+    assert cli.answer([*asked, "-p", "searcher=gradient", "-p", "start=never"]) == 2
+    assert "start must be one of flat at theory" in capsys.readouterr().err
