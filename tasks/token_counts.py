@@ -16,8 +16,9 @@ from weakref import WeakKeyDictionary, ref
 
 from tasks.base import Tokenizer
 
-# Parts of keys and values: a word with the space or dash before it, a run of digits, a lone dash or space.
-PARTS = re.compile(r"[- ]?[^0-9 \-]+| ?[0-9]+|[- ]")
+# Parts of keys and values: a word with the space or dash before it, a run of digits, a lone dash or space. A dash
+# behind another mark (tam-o'-shanter) is no seam: tokenizers join the two.
+PARTS = re.compile(r"[- ]?(?:[^0-9 \-]|(?<=[^\w\s-])-)+| ?[0-9]+|[- ]")
 DIGITS_TO_ZERO = str.maketrans("123456789", "0" * 9)
 MEASURED_AT_ONCE = 64  # more unknown units than this are counted in one text, and not remembered
 SHORT = 4  # letters; longer parts of hexadecimal numbers hardly come twice
