@@ -63,8 +63,9 @@ def test_a_method_that_ends_the_program_is_refused(
     lines = f"target_length: 128\nlengths: [64]\nextenders: [{file}]\ntests: [needle]\nmodel: {tiny_model_folder}\n"
     (tmp_path / "ends.yaml").write_text(lines)
     assert cli.answer(["run", "ends.yaml"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") <= 2 and "mine" in told and ("to end the program" in told or "BrokenPipe" in told)
+    lines_told = capsys.readouterr().err.splitlines()
+    told = "\n".join(line for line in lines_told if "is code, and it runs now" not in line)  # said before it runs
+    assert told.count("\n") <= 1 and "mine" in told and ("to end the program" in told or "BrokenPipe" in told)
     assert cli.answer(["plan", file, "--model", str(tiny_model_folder), "--target-length", "128"]) == 2
 
 
