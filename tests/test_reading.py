@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from extenders.none_fixed import TrainedFrequencies
 from extenders.yarn import Yarn
 from harness import cli
 from harness.model.answers import check_answers
-from harness.model.files import weights_hash
+from harness.model.files import shipped_models, weights_hash
 from harness.model.load import load_model
 from harness.model.logits import hidden_states
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
 from harness.rope.proof import NotApplied
+from harness.tools.preflight import Preflight
 
 TINY = dict(
     vocab_size=8,
@@ -424,3 +426,102 @@ def test_dbrx_runs_with_its_own_theta() -> None:
                    attn_config=dict(kv_n_heads=2, rope_theta=500000, clip_qkv=8),
                    ffn_config=dict(ffn_hidden_size=64, moe_num_experts=2, moe_top_k=1))  # fmt: skip
     assert spec_from_config(content).rope_theta == 500000
+
+
+def _fp8(folder: Path) -> None:
+    """Weights of the projections in FP8 with a scale for each block, as DeepSeek stores them."""
+    tensors = load_file(folder / "model.safetensors")
+    for name in [name for name in tensors if name.endswith("_proj.weight")]:
+        tensors[name + "_scale_inv"] = torch.full((1, 1), 0.5)
+        tensors[name] = (tensors[name] * 2).to(torch.float8_e4m3fn)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    _config(quantization_config=dict(quant_method="fp8", weight_block_size=[128, 128], activation_scheme="dynamic"))(
+        folder
+    )
+
+
+def test_fp8_runs_dequantised_and_says_so(tmp_path: Path) -> None:
+    content = tiny("llama", max_position_embeddings=64) | dict(hidden_size=128, intermediate_size=128)
+    folder = saved(built(content), tmp_path / "model")
+    plain = load_model(str(folder), dtype="float32", device="cpu").model
+    _fp8(folder)
+    loaded = load_model(str(folder), dtype="float32", device="cpu")
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
+    weight, wanted = (model.model.layers[0].mlp.up_proj.weight for model in (loaded.model, plain))
+    assert torch.equal(weight, (wanted * 2).to(torch.float8_e4m3fn).float() / 2)
+    assert loaded.weights_hash.endswith(" (dequantised)") and "fp8" in loaded.spec.notes[-1]
+
+
+def test_run_report_and_preflight_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """pocket-llama with the block of a model card: a run notes it, keeps it and prints it in the report."""
+    folder = tmp_path / "carded"
+    shutil.copytree(shipped_models()["pocket-llama"], folder)
+    _config(rope_scaling=dict(YARN, original_max_position_embeddings=512))(folder)
+    experiment = dict(name="carded", model=str(folder), target_length=1024, lengths=[1024], extenders=["none"],
+                      tests=["passkey"], samples=1)  # fmt: skip
+    (tmp_path / "e.yaml").write_text(json.dumps(experiment))
+    ended(["run", str(tmp_path / "e.yaml"), "--out", str(tmp_path / "out"), "--workers", "1"])
+    words = "it was put there for inference"
+    printed = capsys.readouterr()
+    assert words in printed.err + printed.out
+    rope = json.loads((tmp_path / "out" / "run.json").read_text())["model"]["rope"]
+    assert words in rope["notes"][0] and rope["trained_length"] == 512
+    assert words in (tmp_path / "out" / "report.html").read_text()
+    assert Preflight({}, (), ("a note",)).notes == ("a note",)
+
+
+# An adapter's folder
+
+
+def lora(folder: Path, base: str) -> Path:
+    """A LoRA on the query projections, as PEFT writes it: W + (alpha / r) B A."""
+    folder.mkdir(parents=True)
+    content = dict(peft_type="LORA", task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules=["q_proj"],
+                   base_model_name_or_path=base, bias="none", lora_dropout=0.0)  # fmt: skip
+    (folder / "adapter_config.json").write_text(json.dumps(content))
+    generator = torch.Generator().manual_seed(0)
+    place = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
+    shapes = {"A": (2, 64), "B": (64, 2)}
+    tensors = {place.format(i, k): torch.randn(shapes[k], generator=generator) for i in range(2) for k in shapes}
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_an_adapter_is_merged_into_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("peft", reason="peft is not installed (extra 'adapters')")
+    monkeypatch.setenv("ROPEBENCH_CACHE", str(tmp_path / "cache"))
+    base = saved(built(tiny("llama", max_position_embeddings=64)), tmp_path / "base")
+    adapter = lora(tmp_path / "adapter", "../base")
+    plain, loaded = (load_model(str(f), dtype="float32", device="cpu") for f in (base, adapter))
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    for i in range(2):
+        name = f"base_model.model.model.layers.{i}.self_attn.q_proj.lora_%s.weight"
+        wanted = plain.model.model.layers[i].self_attn.q_proj.weight + 2 * tensors[name % "B"] @ tensors[name % "A"]
+        assert torch.allclose(loaded.model.model.layers[i].self_attn.q_proj.weight, wanted, atol=1e-6)
+    assert loaded.weights_hash != plain.weights_hash and loaded.tokenizer_hash == plain.tokenizer_hash
+    assert load_model(str(adapter), dtype="float32", device="cpu").weights_hash == loaded.weights_hash
+    save_file({k: v * 2 for k, v in tensors.items()}, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+    assert load_model(str(adapter), dtype="float32", device="cpu").weights_hash != loaded.weights_hash
+
+
+def test_an_adapter_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROPEBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("harness.model.adapter.find_spec", lambda name: None)
+    base = saved(built(tiny("llama", max_position_embeddings=64)), tmp_path / "base")
+    adapter = lora(tmp_path / "adapter", str(base))
+    with pytest.raises(ValueError, match=r"merging it needs peft: pip install 'ropebench\[adapters\]'"):
+        load_model(str(adapter))
+    assert spec_from_config(str(adapter)).trained_length == 64  # plan needs the base's configuration only
+    (adapter / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="names no base model"):
+        load_model(str(adapter))
+    (lora(tmp_path / "old", str(base)) / "adapter_model.safetensors").unlink()
+    with pytest.raises(ValueError, match="has no adapter_model.safetensors"):
+        load_model(str(tmp_path / "old"))
+
+
+def test_a_vision_language_checkpoint_says_how(tmp_path: Path) -> None:
+    text = {key: value for key, value in tiny("mistral").items() if not key.endswith("_id")}
+    (tmp_path / "config.json").write_text(json.dumps(dict(model_type="mistral3", text_config=text)))
+    with pytest.raises(ValueError, match=r"no causal language model; save its text half \(mistral\)"):
+        load_model(str(tmp_path))

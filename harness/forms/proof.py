@@ -19,6 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from extenders.base import RopePlan, RopeSpec
 from harness.model.quiet import quiet
+from harness.model.spec import in_newer_words
 from harness.rope.modules import layer_types
 from harness.rope.rotation import LAYOUTS, rotate, spread
 
@@ -36,7 +37,7 @@ def prove(
 
     `raw` and `merged`: the checkpoint's configuration before and after; `lengths` in tokens, each with its plan.
     """
-    before, after = _skeleton(loaded(raw)), _skeleton(loaded(merged))
+    before, after = _skeleton(loaded(in_newer_words(raw))), _skeleton(loaded(merged))
     _same_numbers(before, after)
     pairs = list(zip(_rotary(before), _rotary(after), strict=True))
     if not pairs:

@@ -136,7 +136,11 @@ def _model_class(folder: Path, config: Any) -> Any:
             "code beside a checkpoint is never run"
         )
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ValueError(f"{folder} holds a {config.model_type} model, which is no causal language model")
+        text = config.get_text_config()
+        how = ""
+        if text is not config and type(text) in MODEL_FOR_CAUSAL_LM_MAPPING:
+            how = f"; save its text half ({text.model_type}) with its tokenizer as a folder of its own, and name that"
+        raise ValueError(f"{folder} holds a {config.model_type} model, which is no causal language model{how}")
     classes = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     return classes[0] if isinstance(classes, tuple) else classes
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, snapshot_download
 
 from harness.files_on_disk import cache_folder
+from harness.model import adapter
 from harness.model.files import TOKENIZER_EXTRAS, TOKENIZER_FILES, shipped_models, tokenizer_files
 from harness.model.gguf import convert
 from harness.model.packaged import PACKAGED, packaged_file
@@ -20,6 +21,8 @@ NEEDED_BY_TOKENIZER = (*TOKENIZER_FILES, *TOKENIZER_EXTRAS, "config.json")
 def model_folder(name: str, local_files_only: bool = True) -> Path:
     """The folder with all files of a model; downloads them when that is allowed. Raises ValueError in one line."""
     folder = _local_folder(name)
+    if folder is not None and adapter.is_adapter(folder):
+        return adapter.merged(folder, model_folder(adapter.base_name(folder), local_files_only), cache_folder())
     if folder is not None:
         return folder
     try:
@@ -31,6 +34,8 @@ def model_folder(name: str, local_files_only: bool = True) -> Path:
 def config_file(name: str, local_files_only: bool = True) -> Path:
     """A model's config.json; of a hub model nothing else is downloaded. Raises ValueError in one line."""
     folder = _local_folder(name)
+    if folder is not None and adapter.is_adapter(folder):
+        return config_file(adapter.base_name(folder), local_files_only)
     if folder is not None:
         return folder / "config.json"
     try:
@@ -45,6 +50,8 @@ def tokenizer_folder(name: str) -> Path:
     if name in shipped_models():
         return shipped_models()[name]
     folder = gguf_folder(name) or Path(name).expanduser()
+    if adapter.is_adapter(folder) and not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        return tokenizer_folder(adapter.base_name(folder))
     if not folder.is_dir():
         folder = _tokenizer_from_hub(name)
     tokenizer_files(folder)
@@ -61,7 +68,7 @@ def _local_folder(name: str) -> Path | None:
         return converted
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not (folder / "config.json").is_file() and not adapter.is_adapter(folder):
             raise ValueError(f"{folder} is not a model folder: it has no config.json")
         return folder
     if folder.exists():

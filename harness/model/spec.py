@@ -96,7 +96,7 @@ def known_config(content: Mapping[str, Any]) -> Any:
         return dict(content)
     try:
         with quiet():
-            return CONFIG_MAPPING[model_type].from_dict(_in_newer_words(content))
+            return CONFIG_MAPPING[model_type].from_dict(in_newer_words(content))
     except Exception as error:  # every configuration class checks its values in its own way
         reason = (str(error).strip().splitlines() or ["unreadable"])[0]
         raise ValueError(
@@ -115,7 +115,7 @@ def _check_written(name: str, content: Mapping[str, Any]) -> None:
             check_numbers(name, content.get, parameters)
 
 
-def _in_newer_words(content: Mapping[str, Any]) -> dict[str, Any]:
+def in_newer_words(content: Mapping[str, Any]) -> dict[str, Any]:
     """A copy with what transformers reads wrongly where it stands written where it is read.
 
     "su" with the original length beside the dictionary (Phi-3-mini-128k's first files) is an error there, and DBRX runs

@@ -1,5 +1,5 @@
 """Which families of models work: tiny models with random weights and the RoPE fields of real checkpoints, read, run
-under the identity and under a plan, and continued with a cache. `python -m harness.tools.families` prints the table.
+under the identity and under a plan, and continued with a cache. `python -m harness.tools.families > docs/families.md`.
 
 Configurations are in families.json: facts of public config.json files, many from memory of published values and not
 looked up again; sizes are made tiny, factor lists are stand-ins of the right length, and names with auto- are
@@ -26,14 +26,37 @@ from harness.model.quiet import quiet
 from harness.model.spec import known_config, spec_from_config
 from harness.rope.applied import applied
 from harness.rope.inference_scaling import without_inference_scaling
+from harness.tools.export import merged_configuration
 
 TOKENS = 24  # of the prompt that every family reads
 NEW_TOKENS = 4
 SCALE = 4  # of the YaRN plan
+EXPORTED = 1e-5  # greatest difference of a logit under an exported and an applied plan, relative to the greatest logit
+ROUNDING = 2.0**-26  # more of it for each token of a far position: frequencies differ in their last bit of float32
 CACHED = 1e-4  # greatest difference of a logit, cached decoding against one pass, relative to the greatest logit
 HEAD = (
-    "| checkpoint | model type | read: d, θ, trained length, f | applied | decoded | notes |\n|---|---|---|---|---|---|"
+    "| checkpoint | model type | read: d, θ, trained length, f | applied | decoded | exported | notes |\n"
+    "|---|---|---|---|---|---|---|"
 )
+
+INTRODUCTION = """# Families of models
+
+What `python -m harness.tools.families` found: every row is a tiny model with random weights and the RoPE fields of a
+real checkpoint (many from memory of published values, not looked up again), or, where the name begins with auto-, a
+model type of transformers with its default fields. Rows say whether cos and sin are right and reach the logits, not
+what a method does to a trained model. `make test` checks 30 rows, `make test-full` all.
+
+- **read**: rotated dimensions, θ, trained length in tokens, attention factor as trained, compared with what they must
+  be.
+- **applied**: the identity leaves all logits the same bits in float32 and bfloat16; a YaRN plan is read back from the
+  live model in both, changes the logits, and leaves nothing behind.
+- **decoded**: under the plan, tokens one by one from a cache, and body and head apart, give the logits of one pass.
+- **exported**: the rope type in which `ropebench export` writes that plan into the family's configuration; loaded again
+  on the same weights it gives the logits of the plan in place, inside the window to 1e-5 of the greatest logit, and at
+  the window's end to what the last bit of a float32 frequency turns there besides.
+- **notes**: what is said of the model, or why it is refused.
+
+"""
 
 
 @dataclass(frozen=True)
@@ -45,13 +68,15 @@ class FamilyRow:
     read: str = ""
     applied: str = ""
     decoded: str = ""
+    exported: str = ""
     refused: str = ""
     notes: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
         words = self.refused or "; ".join(self.notes)
-        return f"| {self.name} | {self.model_type} | {self.read} | {self.applied} | {self.decoded} | {words} |"
+        cells = [self.name, self.model_type, self.read, self.applied, self.decoded, self.exported, words]
+        return f"| {' | '.join(cells)} |"
 
 
 def families() -> dict[str, dict[str, Any]]:
@@ -79,7 +104,12 @@ def row_of(name: str, family: Mapping[str, Any]) -> FamilyRow:
     except ValueError as refusal:
         return replace(row, read=read, refused=str(refusal), notes=spec.notes)
     row = replace(row, read=read, notes=spec.notes)
-    return replace(row, applied=_applied(name, model, spec), decoded=_decoded(name, model, spec))
+    return replace(
+        row,
+        applied=_applied(name, model, spec),
+        decoded=_decoded(name, model, spec),
+        exported=_exported(name, config, model, spec),
+    )
 
 
 def tiny_model(content: Mapping[str, Any]) -> Any:
@@ -87,20 +117,25 @@ def tiny_model(content: Mapping[str, Any]) -> Any:
     config = known_config(content)
     if not isinstance(config, PreTrainedConfig):
         raise ValueError(f"transformers does not know the model type {content.get('model_type')!r}")
+    model = _of_config(without_inference_scaling(config))
+    for parameter in model.parameters():  # larger than at initialisation, so that attention is not flat
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def _of_config(config: PreTrainedConfig) -> Any:
     torch.manual_seed(0)
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model = AutoModelForCausalLM.from_config(without_inference_scaling(config), dtype=torch.float32).eval()
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
         except ImportError as error:
             raise ValueError(f"not tried: {str(error).strip().splitlines()[0]}") from None
         except ValueError as error:
             if "Unrecognized configuration class" not in str(error):
                 raise
             raise ValueError(f"a {config.model_type} model is no causal language model") from None
-    for parameter in model.parameters():  # larger than at initialisation, so that attention is not flat
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.1)
     return model
 
 
@@ -140,7 +175,7 @@ def _applied(name: str, model: Any, spec: RopeSpec) -> str:
         assert torch.equal(_logits(model, ids), before), f"{name}: the plan stays after its block in {dtype}"
     _cast(model, torch.float32)
     assert moved > 0, f"{name}: a plan has no effect"
-    return "identity bit-equal in float32 and bfloat16, YaRN proved"
+    return "yes"
 
 
 def _cast(model: Any, dtype: torch.dtype) -> None:
@@ -174,7 +209,31 @@ def _decoded(name: str, model: Any, spec: RopeSpec) -> str:
     for what, logits in (("its head", two_steps), ("cached decoding", torch.cat(parts, dim=1))):
         gap = float((logits - whole).abs().max()) / greatest
         assert gap <= CACHED, f"{name}: {what} differs from one pass by {gap:.2g}"
-    return "as in one pass"
+    return "yes"
+
+
+def _exported(name: str, content: Mapping[str, Any], model: Any, spec: RopeSpec) -> str:
+    """The plan in the family's own configuration, on the same weights, against the plan in place; or the refusal."""
+    target = SCALE * spec.trained_length
+    try:
+        merged, parameters, _ = merged_configuration(
+            Yarn(target_length=target), content, known_config(content), spec, always_long=True
+        )
+    except ValueError as refusal:
+        return f"refused: {refusal}"
+    other = _of_config(known_config(merged))
+    other.load_state_dict(model.state_dict())
+    ids = _ids(TOKENS)
+    with torch.no_grad(), quiet():
+        for start in (0, spec.trained_length):  # inside the window and beyond it
+            positions = start + torch.arange(TOKENS)[None]
+            with applied(model, spec) as rotary:
+                rotary.use(_yarn(spec))
+                wanted = model(input_ids=ids, position_ids=positions, use_cache=False).logits
+            got = other(input_ids=ids, position_ids=positions, use_cache=False).logits
+            gap = float((got - wanted).abs().max()) / float(wanted.abs().max())
+            assert gap <= EXPORTED + ROUNDING * start, f"{name}: exported, logits differ by {gap:.2g} at {start} tokens"
+    return str(parameters["rope_type"])
 
 
 def rows(names: Iterable[str] | None = None) -> Iterator[FamilyRow]:
@@ -183,10 +242,14 @@ def rows(names: Iterable[str] | None = None) -> Iterator[FamilyRow]:
         yield row_of(name, every[name])
 
 
-def page(every: Iterable[FamilyRow]) -> str:
-    return "\n".join(row.line for row in every) + "\n"
+def page(lines: Iterable[str]) -> str:
+    """docs/families.md of the lines of all rows."""
+    return INTRODUCTION + HEAD + "\n" + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
+    made = []
     for row in rows(sys.argv[1:] or None):
-        print(row.line, flush=True)
+        made.append(row.line)
+        print(row.line, file=sys.stderr, flush=True)
+    print(page(made), end="")
