@@ -10,15 +10,14 @@ This runs the scripts of both checkouts on the data and the tokenizers below and
 files; Punkt gets a model of four abbreviations. The checkouts' own `json` folders are not touched. The scripts need
 the package tenacity.
 
-A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own. Two that others made
-lie beside the digests (both Apache-2.0); two more are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS:
+A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own. Tokenizers that others
+made are not part of this repository: they are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS.
 """
 
 import argparse
 import hashlib
 import itertools
 import json
-import lzma
 import os
 import random
 import shutil
@@ -83,11 +82,8 @@ def tokenizer(name: str = OWN) -> Any:
 
 def tokenizer_json(name: str) -> str:
     """The tokenizer.json of that name. Raises FileNotFoundError where it is not here, ValueError for another one."""
-    packed = GOLDENS.parent / f"{name}_tokenizer.json.xz"
     if name == OWN:
         content = (GOLDENS.parent / "ruler_tokenizer.json").read_bytes()
-    elif packed.exists():
-        content = lzma.decompress(packed.read_bytes())
     else:
         content = (Path(os.environ.get(FOLDER, "")) / f"{name}.json").read_bytes()
     if not hashlib.sha256(content).hexdigest().startswith(TOKENIZERS[name][0]):
