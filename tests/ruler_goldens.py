@@ -10,8 +10,8 @@ This runs the scripts of both checkouts on the data and the tokenizers below and
 files; Punkt gets a model of four abbreviations. The checkouts' own `json` folders are not touched. The scripts need
 the package tenacity.
 
-A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own. Tokenizers that others
-made are not part of this repository: they are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS.
+A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own. Tokenizers that
+others made are not part of this repository: they are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS.
 """
 
 import argparse

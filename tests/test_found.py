@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from fake_engine import ROPE
 from test_search_stage import TARGET, SearchEngine, SearchSession
+from transformers import LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from extenders import base
 from extenders.search.searched import SearchedExtender
@@ -16,7 +18,6 @@ from harness.experiment import strict_yaml
 from harness.experiment.cells import probes
 from harness.experiment.file import Method
 from harness.search import stage as searching
-from harness.tools import export
 from harness.tools import search_alone as search_command
 
 SEARCHED: list[tuple[str, dict[str, Any]]] = [
@@ -63,21 +64,32 @@ def test_the_printed_line_is_the_found_method(tmp_path: Path, name: str, given: 
 
 
 @pytest.mark.parametrize(("name", "given"), SEARCHED)
-def test_a_result_is_exported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, given: Any
-) -> None:
+def test_a_result_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, given: Any) -> None:
+    """What leaves is what transformers then computes: the numbers that were found."""
     if "keep_first" in given or "recovery_lengths" in given:
         pytest.skip("a configuration cannot say this plan")
-    monkeypatch.setattr(export, "load_config", lambda *_, **__: None)
-    monkeypatch.setattr(export, "spec_from_config", lambda *_, **__: ROPE)
+    model = tmp_path / "model"
+    model.mkdir()
+    shape = {"hidden_size": 2 * ROPE.rotary_dims, "num_attention_heads": 2, "num_key_value_heads": 2}
+    rope = {"rope_theta": ROPE.rope_theta, "max_position_embeddings": ROPE.trained_length}
+    (model / "config.json").write_text(json.dumps({"model_type": "llama", **shape, **rope}))
     content, found = searched(tmp_path, name, given if name != "longrope" else {"keep_first": 0})
     path = tmp_path / f"{content['key']}.json"
-    asked = ["export", name, "--model", "fake", "--target-length", str(TARGET), "--found", str(path)]
+    asked = ["export", name, "--model", str(model), "--target-length", str(TARGET), "--found", str(path)]
+    if name.startswith("longrope"):  # transformers has one attention factor for short and long prompts
+        asked.append("--always-long")
     assert cli.answer(asked) == 0
-    keys = json.loads(capsys.readouterr().out)["rope_parameters"]
+    config = LlamaConfig(**json.loads(capsys.readouterr().out))
     plan = found.plan(ROPE, TARGET)
-    assert keys["attention_factor"] == plan.attention_factor
-    assert keys["long_factor"] == pytest.approx(plan.rescale_factors(ROPE), rel=1e-12)
+    kind = config.rope_parameters["rope_type"]
+    if kind == "default":  # a new base
+        theta = config.rope_parameters["rope_theta"]
+        inv_freq, attention = [theta ** (-2 * i / ROPE.rotary_dims) for i in range(ROPE.rotary_dims // 2)], 1.0
+    else:
+        computed, attention = ROPE_INIT_FUNCTIONS[kind](config, "cpu", seq_len=TARGET)
+        inv_freq = computed.double().tolist()
+    assert inv_freq == pytest.approx(plan.inv_freq, rel=1e-5)
+    assert attention == pytest.approx(plan.attention_factor, rel=1e-6)
 
 
 def test_what_is_no_result_of_this_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
