@@ -110,7 +110,7 @@ def _edit(folder: Path, **changes: object) -> None:
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "the tokenizer in .* cannot be loaded"),
         (lambda f: (f / "tokenizer.json").rename(f / "tokenizer.model"), "SentencePiece file .* pip install sentencep"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"12"), "the model in .* cannot be loaded"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"12"), "model.safetensors is damaged or was cut off"),
         (lambda f: (f / "config.json").write_text('{"model_type": "gpt2"}'), "gpt2 has no RoPE"),
         (
             lambda f: _edit(f, model_type="my-own", auto_map={"AutoModelForCausalLM": "code.Model"}),
