@@ -260,7 +260,8 @@ def test_a_folder_is_read_without_weights(tmp_path: Path) -> None:
         (None, "it has no config.json"),
         ("{", "cannot be read as JSON"),
         ("[1]", "holds no configuration"),
-        ('{"model_type": "llama", "hidden_size": "many"}', "not one of a llama model"),
+        ('{"model_type": "llama", "hidden_size": "many"}', "hidden_size must be a whole number"),
+        ('{"model_type": "llama", "rms_norm_eps": "many"}', "not one of a llama model"),
     ],
 )
 def test_a_damaged_folder(tmp_path: Path, text: str | None, message: str) -> None:
