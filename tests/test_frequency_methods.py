@@ -266,7 +266,7 @@ def test_the_tuned_curve_starts_from_what_it_says(rope: RopeSpec) -> None:
 def test_the_tuned_curve_finds_a_late_ramp_that_is_there() -> None:
     """The truth is a ramp from 11 to 17 up to 11.5, as no other tuned baseline can be; a budget of 200 texts.
 
-    With 100 it ends at 0.068, at a start: since the check at the end keeps a third of the budget, less is left to search.
+    With 100 it ends at 0.068, at a start: the check at the end keeps a third of the budget, so less is left to search.
     """
     best = transition(0.2, 32, 11.0, 17.0, 11.5)
     losses = Losses(lambda plan, _: distance(plan, POCKET, best))
