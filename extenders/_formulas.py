@@ -48,4 +48,7 @@ def base_of(inv_freq: Sequence[float]) -> float | None:
     if len(inv_freq) < 2 or not 0 < inv_freq[1] < 1:
         return None
     geometric = all(math.isclose(value, inv_freq[1] ** i, rel_tol=1e-9) for i, value in enumerate(inv_freq))
-    return inv_freq[1] ** -len(inv_freq) if geometric else None
+    try:
+        return inv_freq[1] ** -len(inv_freq) if geometric else None
+    except OverflowError:  # beyond every number
+        return None

@@ -415,3 +415,10 @@ def test_broken_stores(sound: Path, place: Path, capsys: pytest.CaptureFixture[s
 def test_full_broken_stores(sound: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both(lambda rng: broken_store(rng, sound, place))[1]()
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("nan"), float("inf")])
+def test_a_number_that_no_float_holds_is_one_line(place: Path, value: float) -> None:
+    (place / "found.json").write_text(json.dumps({**FOUND, "found": {"base_factor": value}}))
+    with pytest.raises(ValueError, match="base_factor"):
+        export("abf", {}, "pocket-llama", 1024, search=place / "found.json")

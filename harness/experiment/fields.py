@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.experiment.parameters import hint
+from harness.experiment.parameters import hint, shown
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Fields:
             raise ValueError(f"{where} must be a list with at least one name, got {listed!r}")
         for entry in listed:
             entry_name, given = _entry(where, entry)
-            yield entry_name, Fields(f"{where}: {entry_name}", given)
+            yield entry_name, Fields(f"{where}: {shown(entry_name)}", given)
 
     def _place(self, name: str) -> str:
         return f"{self.where}: {name}"
@@ -87,7 +87,7 @@ def _entry(where: str, entry: Any) -> tuple[str, Mapping[str, Any]]:
         raise ValueError(f"{where}: an entry is a name or {{name: {{parameter: value}}}}, got {entry!r}")
     name, given = next(iter(entry.items()))
     if given is not None and not isinstance(given, dict):
-        raise ValueError(f"{where}: {name} wants parameters as {{name: value}}, got {given!r}")
+        raise ValueError(f"{where}: {shown(name)} wants parameters as {{name: value}}, got {given!r}")
     return name, given or {}
 
 

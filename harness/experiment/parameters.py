@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import functools
 import inspect
-import math
 import sys
 import types
 import typing
@@ -27,6 +26,12 @@ def hint(word: object, allowed: Iterable[str]) -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"there are {', '.join(words)}" if words else "there are none"
+
+
+def shown(word: object) -> str:
+    """A word as an error line writes it: as it is, or quoted where a sign of it would break the line."""
+    text = str(word)
+    return text if text.isprintable() else repr(text)
 
 
 def check_keys(where: str, given: Mapping[Any, Any], allowed: Iterable[str], what: str = "key") -> None:
@@ -102,8 +107,8 @@ def fit(where: str, value: Any, kind: Any) -> Any:
             raise ValueError(f"{where} must be a list, got {value!r}")
         return tuple(fit(where, item, inner[0] if inner else Any) for item in value)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ValueError(f"{where} must be a finite number, got {value!r}")
+        if not abs(value) <= sys.float_info.max:  # NaN, infinity and whole numbers of 400 digits
+            raise ValueError(f"{where} must be a finite number, got {str(value)[:60]}")
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value)

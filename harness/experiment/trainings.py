@@ -70,7 +70,9 @@ def parse_trainings(where: str, listed: Any, shared: Any, folder: Path, pocket: 
                 raise ValueError(f"{where}: {NONE} takes no settings, got {', '.join(map(str, given))}")
             trainings.append(None)
             continue
-        trainings.append(parse_training(f"{where}: {name}", name, {**(shared or {}), **given}, folder, pocket))
+        trainings.append(
+            parse_training(f"{where}: {parameters.shown(name)}", name, {**(shared or {}), **given}, folder, pocket)
+        )
     labels = [NONE if training is None else training.label for training in trainings]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:

@@ -80,7 +80,7 @@ def check_sizes(content: Mapping[str, Any]) -> None:
         value = content.get(name)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and 0 <= value <= most) and not isinstance(value, list):
-            raise ValueError(f"{name} must be a whole number of at most {most:,}, got {str(value)[:60]}")
+            raise ValueError(f"{name} must be a whole number of at most {most:,}, got {str(value)[:60]!r}")
     for inner in content.values():
         if isinstance(inner, Mapping):
             check_sizes(inner)

@@ -12,6 +12,7 @@ from typing import Any
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import plain
 from harness.experiment.naming import label_of, load_method, user_folders
+from harness.experiment.parameters import shown
 from harness.store import SearchRecord, is_search
 
 
@@ -54,7 +55,8 @@ def read(path: Path, extender: str, target_length: int) -> dict[str, Any]:
         ("target length", identity["target_length"], target_length),
     ):
         if searched != asked:
-            raise ValueError(f"{path} was searched for {what} {searched}, not {asked}; ask for {searched}")
+            words = shown(searched)
+            raise ValueError(f"{path} was searched for {what} {words}, not {asked}; ask for {words}")
     try:
         return parameters_of(content, extender)
     except (TypeError, KeyError, AttributeError) as error:
