@@ -69,6 +69,7 @@ def test_files_of_common_names_beside_a_notebook_are_not_run(tmp_path: Path) -> 
     assert "tasks.py was imported as 'tasks', which is a package of ropebench; rename that file" in done.stderr
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_a_run(tmp_path: Path, model: LoadedModel) -> None:
     tests: dict[str, dict[str, Any]] = {"needle": {}, "passkey": {"samples": 2}, "perplexity": {"samples": 1}}
     content = {

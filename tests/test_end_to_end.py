@@ -38,6 +38,7 @@ def write(folder: Path, model: Path, more: str = "") -> None:
     (folder / "mine.yaml").write_text(FILE.format(model=model, more=more))
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_report(place: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.answer(["run", "mine.yaml", "--date", "2026-01-01"]) == 0
     report = Path(capsys.readouterr().out.splitlines()[-1])
@@ -85,6 +86,7 @@ class Stopped(Extender):
 '''
 
 
+@pytest.mark.slow
 def test_a_method_that_stops_pairs_gets_a_report(place: Path, tiny_model_folder: Path) -> None:
     """Infinity as a rescale factor: cells, proof, store and report hold, for one pair as for all four."""
     Path("stopped.py").write_text(STOPPED)

@@ -141,6 +141,7 @@ def test_contract(name: str, check: Callable[[type[Extender], RopeSpec], None], 
     check(base.load(name), rope)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", base.names())
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(

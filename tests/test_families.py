@@ -37,6 +37,7 @@ def checked(name: str) -> None:
         assert row.applied == row.decoded == "yes" and row.exported
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLICE)
 def test_a_slice_of_the_families(name: str) -> None:
     checked(name)

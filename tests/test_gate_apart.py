@@ -151,6 +151,7 @@ def test_a_method_whose_plan_differs_from_call_to_call_is_refused(tmp_path: Path
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", ["pass", "print(7)", PLAN.format("(length > 100)"), PLAN.format("random.Random(3).random()")]
 )

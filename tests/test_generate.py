@@ -48,6 +48,7 @@ def made(out, folder, *names, **settings):
     return generate(names or ("needle",), out, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OFFLINE)
 def test_every_test_can_be_written_as_prompts(name):
     task = tasks.base.make(name)

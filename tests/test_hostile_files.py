@@ -404,6 +404,7 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROPEBENCH_STRICT_REPORT")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
 def test_broken_stores(sound: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both(lambda rng: broken_store(rng, sound, place))[0]()

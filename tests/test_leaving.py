@@ -149,6 +149,7 @@ def logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
         return model(ids, use_cache=False).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["yarn", "pi", "lists always", "lists by length"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_exported_configuration_gives_the_logits_of_the_plan(name: str, method: str, tmp_path: Path) -> None:
@@ -308,6 +309,7 @@ def test_a_stopped_pair_is_1e18_in_every_form_with_lists(tmp_path: Path, capsys:
     assert plans[-1]["inv_freq"][-1] == 0 and plans[-1]["rescale_factors"][-1] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["plan", "hf", "vllm", "sglang", "mlx", "llama.cpp", "gguf"])
 @pytest.mark.parametrize("method", ["yarn", "pi", "ntk", "cope", "llama3", "longrope2"])
 def test_what_was_exported_is_read_back_as_the_plan(

@@ -103,6 +103,7 @@ class Fading(Extender):
         return RopePlan.rescaled(rope, [*factors[: pairs - 3], 10 * factor, 100 * factor, float("inf")])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_passkeys", "theta_read_once")
 def test_a_plan_that_stops_pairs_passes(loaded: Any) -> None:
     result = examine(loaded, Method("fading", Fading(target_length=TARGET)))
@@ -110,6 +111,7 @@ def test_a_plan_that_stops_pairs_passes(loaded: Any) -> None:
     assert "rescale factors 1 to 200, 1 of 32 pairs stopped" in result.checks[0].measured
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_passkeys", "theta_read_once")
 @pytest.mark.parametrize("times", [1 / 50, 1 / 4, 16.0])
 def test_a_plan_for_another_rope_theta_fails(loaded: Any, times: float) -> None:
@@ -121,6 +123,7 @@ def test_a_plan_for_another_rope_theta_fails(loaded: Any, times: float) -> None:
         assert "does not fit this model" in told["loss inside the window"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_passkeys")
 def test_a_model_whose_rope_theta_was_altered_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.model.load import load_model

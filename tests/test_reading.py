@@ -452,6 +452,7 @@ def test_fp8_runs_dequantised_and_says_so(tmp_path: Path) -> None:
     assert loaded.weights_hash.endswith(" (dequantised)") and "fp8" in loaded.spec.notes[-1]
 
 
+@pytest.mark.slow
 def test_run_report_and_preflight_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """pocket-llama with the block of a model card: a run notes it, keeps it and prints it in the report."""
     folder = tmp_path / "carded"

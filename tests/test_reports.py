@@ -128,6 +128,7 @@ def test_the_date_is_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "a day in May" in other and "2026-01-02" not in other
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched(page: Page) -> None:
     for tag, attributes in page.tags:
         for name in ("src", "srcset", "data", "poster", "action", "xlink:href"):
@@ -164,6 +165,7 @@ def test_all_parts_are_there(page: Page) -> None:
     assert page.text.count("pocket numbers") >= 4
 
 
+@pytest.mark.slow
 def test_a_new_table_is_a_function_and_a_line_of_the_sections(
     real: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_damaged_list_deletes_nothing(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "tables" / "a.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_report_of_another_experiment_leaves_no_old_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same folder, first with perplexity and two lengths, then with one needle test."""
     monkeypatch.setattr(

@@ -59,6 +59,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
 def all_figures() -> None: ...
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("all_figures")
 @pytest.mark.parametrize("labels", [tuple(LABELS.values()), ("y" * 36, "z" * 52, "z" * 51 + "y")])
 def test_a_label_never_costs_a_report(tmp_path: Path, labels: tuple[str, ...]) -> None:
@@ -113,6 +114,7 @@ def test_file_names_are_safe_and_different() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]{0,120}", name) for name in names.values())
 
 
+@pytest.mark.slow
 def test_tests_with_alike_labels_have_tables_and_maps_of_their_own(tmp_path: Path) -> None:
     labels = ("none", "yarn")
     tasks = dict.fromkeys(("a/b", "a-b", "A-B"), "retrieval")
@@ -161,6 +163,7 @@ PARTS: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", PARTS)
 def test_a_report_is_written_without_what_fails(
     tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -187,6 +190,7 @@ def test_without_our_tests_word_a_part_that_fails_is_no_error(tmp_path: Path, mo
 # ---- where a report writes ----
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["tables", "paper", "paper/figures"])
 def test_a_folder_that_is_a_link_is_not_written_through(tmp_path: Path, place: str) -> None:
     store = small(tmp_path / "store", ("none", "yarn"))
@@ -198,6 +202,7 @@ def test_a_folder_that_is_a_link_is_not_written_through(tmp_path: Path, place: s
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["report.html", "tables/summary.csv", "report-files.json"])
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_file_that_is_a_link_is_replaced(tmp_path: Path, name: str, dangling: bool) -> None:

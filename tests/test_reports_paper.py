@@ -31,6 +31,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_the_setup_holds_every_field_of_the_ledger(kit: Path) -> None:
     store = Store.open(kit.parent / "store")
     frames = frame.read(store)

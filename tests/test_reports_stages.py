@@ -87,6 +87,7 @@ def test_costs_of_search_and_training_are_counted(store: Store) -> None:
     assert totals["search_seconds"].isna().tolist() == [True, True, False]
 
 
+@pytest.mark.slow
 def test_the_page_shows_them(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.figures.style.to_pdf", lambda figure: b"%PDF-")  # takes longest and is not looked at
     page = write_report(store, tmp_path).read_text(encoding="utf-8")

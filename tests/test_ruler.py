@@ -41,6 +41,7 @@ def test_pocket_prompts_and_identities_stay_as_they_were(row: str) -> None:
     assert (task.name, task.parameters(), task.version_at(512)) == (f"ruler-pocket/{row}", {"row": row}, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["cwe", "qa_1", "qa_2"])
 def test_pocket_prompts_are_as_long_as_named_at_length(row: str) -> None:
     """Words and documents ran out here: cwe had 27 % of 131,072 tokens, qa_1 74 %, qa_2 69 %."""

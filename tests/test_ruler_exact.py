@@ -145,6 +145,7 @@ def test_the_parts_of_a_prompt_add_up_with_tokenizers_that_others_made(
         assert draft.tokens == len(lm.encode(draft.build()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", list(exact.ROWS))
 def test_the_sums_decide_as_tokenising_does(row: str, folder: Path, lm: goldens.GoldenLM) -> None:
     """The naive rule, every probe and every sample tokenised, on a length that no golden has and another seed."""
@@ -182,6 +183,7 @@ def test_draws_take_the_same_bits_as_the_originals() -> None:
         assert drawer("words", left)() == word_pairs()[right.randrange(len(word_pairs()))]
 
 
+@pytest.mark.slow
 def test_a_cut_essay_has_the_sentences_of_its_own_text(folder: Path) -> None:
     words = re.sub(r"\s+", " ", json.loads((folder / "PaulGrahamEssays.json").read_text())["text"]).split(" ")
     words = words[:6000]
@@ -296,6 +298,7 @@ def test_tracked_names_follow_from_the_value_in_both_profiles(lm: goldens.Golden
             assert tuple(chain[1:]) == draft.references and len(draft.references) == tracking.HOPS + 1
 
 
+@pytest.mark.slow
 def test_rows_that_ask_the_same_under_every_seed_run_with_one(folder: Path, lm: goldens.GoldenLM) -> None:
     for row in exact.ROWS:
         task = task_of("head", row, folder)

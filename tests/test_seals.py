@@ -118,6 +118,7 @@ def check_flips(whole: Path, place: Path, count: int, seed: int) -> None:
         shutil.copy(whole / path.relative_to(folder), path)
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_changes_a_number_unnoticed(whole: Path, tmp_path: Path) -> None:
     check_flips(whole, tmp_path, 150, 0)
 

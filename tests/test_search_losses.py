@@ -87,6 +87,7 @@ samples: 2
 """
 
 
+@pytest.mark.slow
 def test_search_on_the_command_line_and_in_an_experiment(
     tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ PARENT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks at Linux's /proc")
 @pytest.mark.parametrize(
     "work",
@@ -123,6 +124,7 @@ def heard(code: str, said: list[str]) -> Helper:
     return Helper([sys.executable, "-c", code], {**os.environ, "PYTHONPATH": ROOT}, lambda event: None, said.append)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="looks at Linux's /proc")
 def test_a_frozen_helper_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helper, "QUIET", 1.0)
@@ -137,6 +139,7 @@ def test_a_frozen_helper_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> 
     assert "was ended because it was frozen" in said[1]
 
 
+@pytest.mark.slow
 def test_a_helper_that_gives_signs_of_life_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helper, "QUIET", 2.0)
     monkeypatch.setattr(helper, "PATIENCE", 0.5)

@@ -110,6 +110,7 @@ run(experiment(tests=(Test("count", Count(nap=0.02), 4),)), Path({folder!r}), Fa
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_results(tmp_path: Path) -> None:
     from fake_engine import Count
 

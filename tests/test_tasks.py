@@ -70,6 +70,7 @@ def test_fits_the_length_and_says_how_long_it_is(name):
         assert row.plan_hash == lm.plan_hash(min(needed, length_of(name)))  # never another plan than the length's
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TESTS)
 def test_samples_depend_on_seed_and_number_only(name):
     _, many = answered(name, samples=4)

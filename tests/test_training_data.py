@@ -95,6 +95,7 @@ def test_pose_rows_are_windows_with_a_jump(encoder: Encoder) -> None:
     assert sum(max(row.positions) > 63 for row in rows) > len(rows) / 2
 
 
+@pytest.mark.slow
 def test_the_chunks_of_a_pose_row_lie_up_to_five_windows_apart(encoder: Encoder, pocket: Encoder) -> None:
     """The second chunk is from further on in the text, in the user's documents and in made ones."""
     [portion] = POSE.portions
