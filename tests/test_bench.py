@@ -14,6 +14,8 @@ from harness.tools import bench_candidate
 from harness.tools.bench import bench
 from harness.tools.bench_candidate import SHAPES, line, parameters, random_model
 
+pytestmark = pytest.mark.slow  # seconds each, or many
+
 
 @pytest.mark.parametrize(
     ("shape", "count"), [("llama3-8b", 8_030_261_248), ("llama3-1b", 1_235_814_400), ("phi3-mini", 3_821_079_552)]

@@ -31,6 +31,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert not {"harness.runner.run", "harness.experiment.file"} & set(done.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [*(["list", what] for what in LISTS), ["--version"], ["plan", "yarm", "--model", "m", "--target-length", "9"]],
@@ -42,6 +43,7 @@ def test_answers_that_need_no_model_library(words: list[str]) -> None:
     assert {"torch", "transformers"}.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_a_store_is_read_without_a_model_library(tmp_path: Path) -> None:
     run(experiment(), tmp_path / "store", FakeEngine(), Quiet())
     for words in (["status", str(tmp_path / "store")], ["report", str(tmp_path / "store"), "--out", str(tmp_path)]):

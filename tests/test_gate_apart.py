@@ -11,6 +11,8 @@ from harness import cli
 from harness.experiment.file import Method
 from harness.runner.run import run
 
+pytestmark = pytest.mark.slow  # seconds each, or many
+
 HEAD = """
 import ctypes, os, random, sys, threading, time
 from dataclasses import dataclass

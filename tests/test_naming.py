@@ -46,6 +46,7 @@ def words(command: str, method: str, model: Path) -> list[str]:
     return COMMANDS[command].format(method, model).split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("method", "reason"),

@@ -22,6 +22,8 @@ from tasks import ruler
 from tasks.corpora import words, world
 from tasks.ruler import niah
 
+pytestmark = pytest.mark.slow  # seconds each, or many
+
 LLAMA = folder("pocket-llama")
 
 

@@ -30,6 +30,8 @@ from reports.page.page import build, render, write_report
 from reports.statistics.intervals import Estimate
 from reports.statistics.seeds import side_by_side
 
+pytestmark = pytest.mark.slow  # seconds each, or many
+
 
 def unpack(block: str) -> dict:  # type: ignore[type-arg]
     """What the browser does with a block of samples."""

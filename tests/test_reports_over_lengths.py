@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import synthetic_store as made
 from test_reports import Page
 
@@ -15,6 +16,8 @@ from reports.numbers.effective_lengths import effective_lengths
 from reports.numbers.scores import Scores
 from reports.numbers.summary import summary
 from reports.numbers.true_lengths import true_lengths
+
+pytestmark = pytest.mark.slow  # seconds each, or many
 
 SAMPLES = 20
 

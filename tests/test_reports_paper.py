@@ -17,6 +17,8 @@ from reports.page import table_formats as tables
 from reports.page.page import write_report
 from reports.statistics.intervals import Estimate
 
+pytestmark = pytest.mark.slow  # seconds each, or many
+
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -15,6 +15,8 @@ from harness.tools.study import procedures, study
 from reports.numbers.search_study import StudyContent, files, markdown, own_mean, summary
 from reports.statistics.seeds import difference_of_searches
 
+pytestmark = pytest.mark.slow  # seconds each, or many
+
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> list[SearchEngine]:

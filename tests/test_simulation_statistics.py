@@ -23,6 +23,8 @@ from reports.statistics.paired import difference_interval
 from reports.statistics.pooled_luck import pooled_luck
 from reports.statistics.seeds import two_level
 
+pytestmark = pytest.mark.slow  # seconds each, or many
+
 Draw = Callable[[np.random.Generator, int], bool]  # one run of a simulation: did it happen?
 
 
