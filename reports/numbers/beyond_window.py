@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from reports.numbers.best import MARKS_NOTE, Ranked, rank
 from reports.numbers.frame import Test
 from reports.numbers.grid import Grid, Line, Number, tokens
-from reports.numbers.loss_curve import mean_between
+from reports.numbers.loss_curve import curve_of, mean_between
 from reports.numbers.scores import Scores
 from reports.statistics.intervals import Estimate
 
@@ -86,9 +86,8 @@ def _between(scores: Scores, test: Test, low: int, high: int) -> Scores | None:
 
 def _end(extra: object, length: int) -> float:
     """The last edge of a row's curve: the length, less what stands before the first token (BOS)."""
-    curve = extra.get("curve") if isinstance(extra, dict) else None
-    edges = curve.get("edges") if isinstance(curve, dict) else None
-    return edges[-1] if isinstance(edges, list) and edges else length
+    curve = curve_of(extra)
+    return length if curve is None else curve[0][-1]
 
 
 def _against(beyond: Scores, label: str, lowest: str, test: Test) -> Number:
