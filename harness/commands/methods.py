@@ -121,6 +121,9 @@ def search_study(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
     trained_length: options.TrainedLength = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    documents: Annotated[
+        str, typer.Option(help="Folder of .txt and .md files to hide needles in; the invented world unless given.")
+    ] = "",
 ) -> None:
     """Compare search procedures on held-out needles; a stopped search continues."""
     from harness.progress import progress
@@ -144,6 +147,7 @@ def search_study(
         trained_length,
         dtype,
         reference,
+        documents,
     )
     content = summary(measured, reference)
     for name, text in {**files(content), "figure.svg": study_figure(content)}.items():

@@ -11,6 +11,7 @@ numbers of seeds.
     DIR/study.json, table.md, table.csv, figure.svg   by the command line, from `reports`
 """
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,12 @@ from harness.store import Study, StudyRow, StudyWinner, canonical, read_search
 TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
 FULL = 14_080  # forwards of the released code as published: 1,408 candidates on 10 texts
 SEEDS = range(20)  # whose finished searches are looked for
-CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3")
+# Closed forms by name: (method, settings).
+CLOSED: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "mrrope_pro", "late_ramp")},
+    "yarn, end at 1.25 s": ("ramp", {"top": 1.25}),  # `top` in units of the scale, see `_closed`
+    "yarn, end at 1.1 s": ("ramp", {"top": 1.1}),
+}
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,15 @@ def procedures(forwards: int, samples: int | None = None) -> list[StudyEntry]:
     return sorted(rows, key=lambda row: row.forwards) + full
 
 
-def methods(entries: Sequence[StudyEntry], seeds: Sequence[int], target_length: int) -> list[Method]:
+def methods(
+    entries: Sequence[StudyEntry], seeds: Sequence[int], target_length: int, documents: str = ""
+) -> list[Method]:
     """The searched method of every row and seed, rows first."""
     listed = []
     for entry in entries:
         for seed in seeds:
             settings = {"budget": entry.forwards * target_length, "search_seed": seed, **entry.parameters}
+            settings |= {"documents": documents} if documents else {}
             cls = extenders.base.load(entry.extender)
             listed.append(Method(f"{entry.name} · seed {seed}", cls(target_length=target_length, **settings)))
     return listed
@@ -109,12 +118,14 @@ def study(
     trained_length: int | None = None,
     dtype: str = "auto",
     reference: str | None = None,
+    documents: str = "",
 ) -> Study:
     """Run what is missing of the study; returns all that its folder holds.
 
     `forwards` is the budget of the official procedures in prompts of the target length, `only` names the rows to search
     (all but CMA-ES and those of full size unless given), `texts` is the number of held-out texts, `reference` the row
-    that all others will be compared with: it is refused before anything runs.
+    that all others will be compared with: it is refused before anything runs. `documents` is a folder of .txt and .md
+    files that needles are hidden in, two thirds of them for searches, the rest for the held-out texts; "": the world's.
     """
     entries = procedures(forwards, samples)
     wanted = _wanted(entries, only, reference)
@@ -123,7 +134,7 @@ def study(
         model=model,
         target_length=target_length,
         lengths=(target_length,),
-        methods=tuple(methods(wanted, seeds, target_length)),
+        methods=tuple(methods(wanted, seeds, target_length, documents)),
         tests=(),
         dtype=dtype,
         trained_length=trained_length,
@@ -138,10 +149,13 @@ def study(
                 with search_progress(search.method.label) as shown:
                     record = searching.run_search(search, base, session_of(search.method), place, progress=shown)
                 progress.say(f"{search.method.label}: {record['error'] or record['loss']}")
-        losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.{target_length}.jsonl"
-        held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, texts)
+        texts_of = f".{hashlib.sha256(documents.encode()).hexdigest()[:8]}" if documents else ""
+        losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.{target_length}{texts_of}.jsonl"
+        held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, texts, documents)
         closed = list(_closed_rows(base.rope, target_length, held_out))
-        rows = [_row(entry, sorted({*SEEDS, *seeds}), target_length, base, place, held_out) for entry in entries]
+        known = sorted({*SEEDS, *seeds})
+        rows = [_row(entry, known, methods([entry], known, target_length, documents), base, place, held_out)
+                for entry in entries]  # fmt: skip
     return Study(
         weights=base.weights_hash,
         dtype=base.dtype,
@@ -163,16 +177,21 @@ def _wanted(entries: Sequence[StudyEntry], only: Sequence[str], reference: str |
 
 
 def _row(
-    entry: StudyEntry, seeds: Sequence[int], target_length: int, base: Base, place: Path, held_out: "HeldOut"
+    entry: StudyEntry,
+    seeds: Sequence[int],
+    searched: Sequence[Method],
+    base: Base,
+    place: Path,
+    held_out: "HeldOut",
 ) -> StudyRow:
     """A row with all its finished searches."""
     winners, losses_SN = [], []
-    for seed, search in zip(seeds, searching.planned(methods([entry], seeds, target_length), base), strict=True):
+    for seed, search in zip(seeds, searching.planned(searched, base), strict=True):
         record = read_search(place, search.key)
         if record is not None and record["status"] == "done":
             method = search.method.extender
             assert isinstance(method, SearchedExtender)
-            plan = method.with_found(record["found"]).plan(base.rope, target_length)
+            plan = method.with_found(record["found"]).plan(base.rope, held_out.length)
             own_loss = record["loss"] if method.fitness == "needle" else None
             winners.append(StudyWinner(seed, plan.hash, record["found"].get("critical_pair"), record["cost"], own_loss))
             losses_SN.append(tuple(held_out.losses(plan)))
@@ -187,17 +206,20 @@ def _closed_rows(rope: RopeSpec, target_length: int, held_out: "HeldOut") -> Ite
 
 def _closed(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:
     """Plans that need no search."""
-    methods = {name: extenders.base.load(name)(target_length=target_length) for name in CLOSED}
-    plans = {name: method.plan(rope, target_length) for name, method in methods.items()}
+    scale = target_length / rope.trained_length
+    plans = {}
+    for name, (method, settings) in CLOSED.items():
+        values = {key: scale * value for key, value in settings.items()}
+        plans[name] = extenders.base.load(method)(target_length=target_length, **values).plan(rope, target_length)
     return plans | {name: plan for name, plan in fast.baselines(rope, target_length).items() if name not in plans}
 
 
 class HeldOut:
     """Losses of plans on the study's texts, kept on disk by plan."""
 
-    def __init__(self, session: Measures, path: Path, length: int, texts: int) -> None:
-        self._session, self._texts = session, texts
-        self._documents = SearchTexts(session.lm, length, "needle", TEXTS_SEED, start=session.start_ids)
+    def __init__(self, session: Measures, path: Path, length: int, texts: int, documents: str = "") -> None:
+        self._session, self.length, self._texts = session, length, texts
+        self._documents = SearchTexts(session.lm, length, "needle", TEXTS_SEED, documents, start=session.start_ids)
         self._path = path
         self._known: dict[tuple[str, int], float] = {}
         for plan, text, loss in mend_lines(self._path):
