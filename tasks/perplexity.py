@@ -26,7 +26,7 @@ import time
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -167,8 +167,10 @@ class Perplexity(Task):
             raise ValueError(f"{given} holds {found} .txt and .md files, {samples} documents were asked for")
         taken = seen = 0
         documents = source.documents()
-        if self.joined:
-            documents = joined(documents, lambda text: len(_first_ids(lm, text, self.at_least)) >= self.at_least)
+        if self.joined and self.folder:
+            documents = iter(_joined_files(lm, self.at_least, tuple(documents)))
+        elif self.joined:
+            documents = _joined(lm, self.at_least, documents)
         for name, text in documents:
             if taken == samples:
                 return
@@ -250,6 +252,21 @@ def round_trip(lm: LM, name: str, text: str, ids: Sequence[int]) -> str:
             "use documents in a script that it knows"
         )
     return "the tokenizer changes spaces, capitals or rare signs of this text; bytes are counted in the text itself"
+
+
+_JOINED: list[Any] = []  # (tokenizer, tokens, files) and their documents: every method asks for the same ones
+
+
+def _joined_files(lm: LM, tokens: int, files: tuple[tuple[str, str], ...]) -> Sequence[tuple[str, str]]:
+    """The files of a folder, joined; kept, because counting the tokens of all takes seconds. Keeps no model alive."""
+    asked = (getattr(lm, "tokenizer", lm), tokens, files)
+    if _JOINED[:1] != [asked]:
+        _JOINED[:] = [asked, tuple(_joined(lm, tokens, files))]
+    return _JOINED[1]
+
+
+def _joined(lm: LM, tokens: int, documents: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    return joined(documents, lambda text: len(_first_ids(lm, text, tokens)) >= tokens)
 
 
 def _letters(text: str) -> Counter[str]:

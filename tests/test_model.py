@@ -2,15 +2,19 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from harness.model.at_once import cache_bytes_per_token, tokens_at_once
 from harness.model.files import shipped_models, weights_hash
-from harness.model.load import load_model
+from harness.model.load import load_model, place_of
 from harness.model.locate import model_folder
 
 
@@ -56,10 +60,12 @@ def test_load(saved: Path) -> None:
     assert load_model(str(saved), trained_length=32, device="cpu").spec.trained_length == 32
 
 
-@pytest.mark.parametrize(("amx", "dtype"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_asks_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch, amx: bool, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("units", "dtype"), [("amx_bf16", "bfloat16"), ("avx512_bf16", "bfloat16"), ("avx512_f", "float32")]
+)
+def test_auto_asks_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch, units: str, dtype: str) -> None:
     """A checkpoint in bf16 runs in it where the CPU is fast in it; a shipped model never does."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {units: True}, raising=False)
     assert load_model(str(saved), device="cpu").dtype == dtype
     assert load_model(str(saved), dtype="float32", device="cpu").dtype == "float32"
     assert load_model("pocket-llama", device="cpu").dtype == "float32"
@@ -161,3 +167,41 @@ def test_names_that_are_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_shipped_models_go_by_name() -> None:
     for name, place in shipped_models().items():
         assert model_folder(name) == place
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("tpu", "unknown"), ("meta", "never tried"), ("cuda:0", "sees no CUDA device")]
+)
+def test_a_device_that_is_not_here_is_one_line(name: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert place_of("auto") == place_of("cpu") == torch.device("cpu")
+    with pytest.raises(ValueError, match=wanted) as error:
+        place_of(name)
+    assert "\n" not in str(error.value)
+
+
+def test_a_gpu_answers_many_prompts_at_once(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its memory and by what a token's keys and values take, not by what is free."""
+    base = load_model(str(saved), dtype="float32", device="cpu")
+    assert tokens_at_once(base.model) == (16_384, 16_384)
+    heads = base.model.config
+    token = 2 * heads.num_hidden_layers * heads.num_key_value_heads * heads.head_dim * 4  # keys, values; float32
+    assert cache_bytes_per_token(base.model) == token
+
+    def gpu(memory: int) -> tuple[int, int]:
+        there = SimpleNamespace(device=torch.device("cuda"), config=base.model.config, dtype=base.model.dtype)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=memory))
+        return tokens_at_once(there)
+
+    assert gpu(400_000 * token) == (65_536, 100_000)
+    assert gpu(token) == (65_536, 16_384)
+    assert gpu(2**60) == (65_536, 1_048_576)
+
+
+@pytest.mark.slow
+def test_a_run_imports_no_package_that_only_some_tests_need() -> None:
+    """lm_eval and datasets take seconds to import, and a machine without them runs perplexity and needles."""
+    code = "import sys, harness.runner.engine, tasks.perplexity, tasks.needle, tasks.base; tasks.base.names()"
+    code += "; print({'lm_eval', 'datasets', 'wonderwords', 'gguf'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")

@@ -265,6 +265,11 @@ def test_short_texts_are_joined_into_documents_that_are_the_same_at_every_length
     assert [row.extra["document"] for row in short] == [row.extra["document"] for row in long]
     assert all(whole.prompt.startswith(part.prompt) for whole, part in zip(long, short, strict=True))
     assert "else.\n\nb says" in long[0].prompt
+    lm = fakes.FakeLM()
+    before = rows(lm, length=100, samples=2, **given)
+    assert rows(lm, length=100, samples=2, **given)[1].prompt == before[1].prompt
+    (tmp_path / "c.txt").write_text("c has something new to say. " * 10)  # what is kept of a folder is of its texts
+    assert rows(lm, length=100, samples=2, **given)[1].prompt.startswith("c has something new")
     with pytest.raises(ValueError, match="2 documents of at least .* 3 were asked for"):
         rows(length=100, samples=3, **given)
     with pytest.raises(ValueError, match="joined needs at_least"):

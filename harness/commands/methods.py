@@ -42,13 +42,15 @@ def preflight(
     target_length: options.TargetLength,
     parameter: options.Parameters = None,
     trained_length: options.TrainedLength = None,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Check in a minute whether a plan works on a model, before days of GPU time. Exit code 0 good, 1 failed."""
     options.check_method("preflight", extender)
     from harness.tools.preflight import preflight as check
 
     given = values(parameter or [], "-p")
-    outcome = check(extender, given, from_here(model), target_length, trained_length)
+    outcome = check(extender, given, from_here(model), target_length, trained_length, dtype, device)
     for note in outcome.notes:
         print(clean(f"note: {note}"))
     print_table(["tokens before", "unextended, nats", f"{extender}, nats"], outcome.rows)
@@ -80,6 +82,8 @@ def search(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/searches"),
     trained_length: options.TrainedLength = None,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Search a method's numbers on a model; a stopped search continues."""
     options.check_method("search", extender)
@@ -93,7 +97,17 @@ def search(
     tuning = None if fine_tune is None else (fine_tune, values(setting or [], "--set"))
     try:
         results = search_command.search(
-            extender, given, model, target_length, out, progress(), seed or [0], trained_length, fine_tune=tuning
+            extender,
+            given,
+            model,
+            target_length,
+            out,
+            progress(),
+            seed or [0],
+            trained_length,
+            dtype,
+            fine_tune=tuning,
+            device=device,
         )
     except KeyboardInterrupt:
         again = command_line()
@@ -120,10 +134,11 @@ def search_study(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
     trained_length: options.TrainedLength = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: options.Dtype = "auto",
     documents: Annotated[
         str, typer.Option(help="Folder of .txt and .md files to hide needles in; the invented world unless given.")
     ] = "",
+    device: options.Device = "auto",
 ) -> None:
     """Compare search procedures on held-out needles; a stopped search continues."""
     from harness.progress import progress
@@ -148,6 +163,7 @@ def search_study(
         dtype,
         reference,
         documents,
+        device,
     )
     content = summary(measured, reference)
     for name, text in {**files(content), "figure.svg": study_figure(content)}.items():

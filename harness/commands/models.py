@@ -24,6 +24,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Result store that keeps weights and record.")] = Path("results/train"),
     save_model: Annotated[Path | None, typer.Option(help="Also write the whole trained model to this folder.")] = None,
     trained_length: options.TrainedLength = None,
+    device: options.Device = "auto",
 ) -> None:
     """Fine-tune a model under one method's plan; a stopped training continues. Several GPUs: under torchrun."""
     options.check_method("train", extender)
@@ -35,7 +36,7 @@ def train(
         raise ValueError("--set tokens: say it with --tokens")
     record, kept = train_alone(
         extender, values(parameter or [], "-p"), recipe, {**settings, "tokens": tokens}, model, target_length, out,
-        seed=seed, save_model=save_model, trained_length=trained_length,
+        seed=seed, save_model=save_model, trained_length=trained_length, device=device,
         say=say,
     )  # fmt: skip
     if record["error"]:

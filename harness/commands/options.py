@@ -66,6 +66,8 @@ TrainedLength = Annotated[
 Experiment = Annotated[
     str, typer.Argument(help="A file, or the name of a shipped experiment.", autocompletion=experiment_names)
 ]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="auto (the first GPU, else the CPU), cpu, cuda or cuda:1.")]
 OtherModel = Annotated[str | None, typer.Option(help="Another model than the file's.", autocompletion=model_names)]
 Tests = Annotated[
     list[str],

@@ -35,6 +35,7 @@ def run(
     only_shipped: Annotated[
         bool, typer.Option("--only-shipped", help="Refuse methods that are files: such a file is code that runs.")
     ] = False,
+    device: options.Device = "auto",
 ) -> None:
     """Run an experiment, or what is missing of it, and write its report."""
     from harness.experiment import file as experiments
@@ -49,7 +50,7 @@ def run(
     for note in plan.notes:
         shown.say(note)
     try:
-        outcome = _compute(plan, folder, shown, cache, workers)
+        outcome = _compute(plan, folder, shown, cache, workers, device)
     except KeyboardInterrupt:
         shown.close()
         if isinstance(shown, Relay):
@@ -164,6 +165,8 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the preset's results; results/PRESET-BASE-CANDIDATE unless given.")
     ] = None,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Is a candidate at most a margin worse than its base? Exit code 0 passed, 1 failed, 2 cannot compare."""
     from harness.experiment.parameters import hint
@@ -177,7 +180,7 @@ def compare(
     if preset and not (is_store(base) or is_store(candidate)):
         folders = (out or Path("results") / preset_name(preset, base, candidate),) * 2
         base_label, candidate_label = preset_labels(base, candidate)
-        _run_preset(preset, base, candidate, model, folders[0])
+        _run_preset(preset, (base, candidate), model, folders[0], dtype, device)
     allowed = gate.PRESETS[preset] if preset and margin is None else gate.MARGIN if margin is None else margin
     try:
         answer = gate.compare(*folders, allowed, base_label, candidate_label, allow or [])
@@ -220,7 +223,9 @@ def generate(
         fail(f"{len(made) - len(whole)} of {len(made)} could not be made", 1)
 
 
-def _run_preset(preset: str, base: str, candidate: str, model: str | None, folder: Path) -> None:
+def _run_preset(
+    preset: str, methods: tuple[str, str], model: str | None, folder: Path, dtype: str, device: str
+) -> None:
     """Compute what the store misses; where a method is a user's file, in a process of its own, which cannot end this
     one. Raises ValueError when a cell failed."""
     from harness.experiment.preset import foreign, preset_experiment
@@ -229,8 +234,8 @@ def _run_preset(preset: str, base: str, candidate: str, model: str | None, folde
     from harness.runner.team import SESSION
 
     def work() -> None:
-        plan = preset_experiment(preset, base, candidate, from_here(model) if model else None)
-        outcome = _compute(plan, folder, _shown())
+        plan = preset_experiment(preset, *methods, from_here(model) if model else None, dtype)
+        outcome = _compute(plan, folder, _shown(), device=device)
         if outcome.failed:
             cell, reason = outcome.failed[0]
             raise ValueError(f"{len(outcome.failed)} cells failed, first {cell.words}: {reason}")
@@ -238,7 +243,7 @@ def _run_preset(preset: str, base: str, candidate: str, model: str | None, folde
     if apart():
         answer_apart(work)
         raise typer.Exit(0)
-    if SESSION not in os.environ and any([foreign(base), foreign(candidate)]):
+    if SESSION not in os.environ and any([foreign(name) for name in methods]):
         run_apart(helper_command(ARGUMENTS))
     else:
         work()
@@ -263,7 +268,12 @@ def _shown() -> "Progress":
 
 
 def _compute(
-    plan: "Experiment", folder: Path, shown: "Progress", cache: bool = True, workers: int | None = None
+    plan: "Experiment",
+    folder: Path,
+    shown: "Progress",
+    cache: bool = True,
+    workers: int | None = None,
+    device: str = "auto",
 ) -> "Outcome":
     """Compute what the store misses, with helpers where that pays. A helper ends here."""
     from harness.runner.engine import LocalEngine
@@ -273,7 +283,7 @@ def _compute(
 
     signals.hear()
     team = team_for(plan.model, workers, helper_command(ARGUMENTS))
-    outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads), shown, cache, team)
+    outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads, device), shown, cache, team)
     if not team.first:
         raise typer.Exit(0)
     return outcome

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import extenders.base
 from harness.experiment import file as experiments
@@ -9,15 +10,18 @@ from harness.experiment.file import Experiment
 from harness.experiment.naming import check_name, label_of, user_folders
 
 
-def preset_experiment(preset: str, base: str, candidate: str, model: str | None = None) -> Experiment:
+def preset_experiment(
+    preset: str, base: str, candidate: str, model: str | None = None, dtype: str = "auto"
+) -> Experiment:
     """The preset's experiment with these two methods, each named or given as the path of its file.
 
     Raises ValueError for a name that is no method.
     """
     named = [str(Path(name).resolve()) if name.endswith(".py") else name for name in (base, candidate)]
     labels = preset_labels(base, candidate)
-    changes = {"extenders": named, "extender_folders": [str(Path.cwd())]}
-    plan = experiments.read(experiments.find(preset), changes | ({"model": model} if model else {}))
+    changes: dict[str, Any] = {"extenders": named, "extender_folders": [str(Path.cwd())]}
+    changes |= ({"model": model} if model else {}) | ({"dtype": dtype} if dtype != "auto" else {})
+    plan = experiments.read(experiments.find(preset), changes)
     # The unextended model, which every experiment gets, decides nothing here and would cost half as much again.
     methods = tuple(method for method in plan.methods if method.label in labels)
     return dataclasses.replace(plan, name=preset_name(preset, base, candidate), methods=methods, notes=())

@@ -44,8 +44,8 @@ def convert(file: Path, cache: Path) -> Path:
     target = cache / "models" / f"{file.stem}-{digest[:16]}-{VERSION}"
     if (target / "config.json").is_file():
         return target
-    if find_spec("gguf") is None:
-        raise ValueError(f"reading {file.name} needs the package gguf: pip install 'ropebench[gguf]'")
+    if absent := [package for package in ("gguf", "accelerate") if find_spec(package) is None]:
+        raise ValueError(f"reading {file.name} needs the package {absent[0]}: pip install 'ropebench[gguf]'")
     reader = _reader(file)
     _check_supported(file, reader)
     _check_room(file, reader, cache)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from extenders.base import Extender, RopePlan
+from harness.model.at_once import tokens_at_once
 from harness.model.joined_cache import can_join, joined, mask_of
 from harness.model.load import LoadedModel
 from harness.model.logits import body, head, hidden_states, target_losses
@@ -31,7 +32,8 @@ class ExtendedLM(Tokens):
     """A loaded model under one method; implements `tasks.base.LM`.
 
     `rotary` is what `harness.rope.applied.applied` gives. `batch_tokens` bounds the tokens of one forward pass, and of
-    the prompts and answers that are in work together; a longer prompt runs alone.
+    the prompts and answers that are in work together; a longer prompt runs alone. Unless given it is what
+    `harness.model.at_once` says for the device.
 
     `crossing` says what happens where an answer crosses the trained window and the method plans otherwise beyond it.
     "fixed": prompt plus new tokens decide before the prefill. "recompute": the plan for the window holds until the
@@ -47,7 +49,7 @@ class ExtendedLM(Tokens):
         loaded: LoadedModel,
         extender: Extender,
         rotary: Applied,
-        batch_tokens: int = 16_384,
+        batch_tokens: int | None = None,
         crossing: str = "fixed",
     ) -> None:
         super().__init__(loaded.tokenizer)
@@ -56,7 +58,8 @@ class ExtendedLM(Tokens):
         self.spec = loaded.spec
         self.extender = extender
         self.rotary = rotary
-        self.batch_tokens = batch_tokens
+        given = (batch_tokens, batch_tokens) if batch_tokens is not None else tokens_at_once(self.model)
+        self.batch_tokens, self.answered_tokens = given
         self.recompute = crossing == "recompute"
         self._alone = self.recompute or not can_join(self.model.config)
         self.token_forwards = 0
@@ -78,7 +81,7 @@ class ExtendedLM(Tokens):
         for prompt in prompts:
             row = self.with_start(self.encode(prompt, special))
             tokens = (len(group) + 1) * (max(map(len, [*group, row])) + new_tokens)
-            if group and (self._alone or tokens > self.batch_tokens):
+            if group and (self._alone or tokens > self.answered_tokens):
                 yield from self._greedy(group, new_tokens, longest)
                 group = []
             group.append(row)

@@ -60,7 +60,8 @@ def load_model(
     """Load a folder, a shipped model ("pocket-llama") or a hub id (downloaded only without `local_files_only`).
 
     `dtype` "auto" is the checkpoint's own on a GPU. On a CPU it is bfloat16 for a checkpoint in half precision where
-    the CPU multiplies it in hardware (AMX: 3 times as fast), else float32, and for shipped models always float32.
+    the CPU multiplies it in hardware (3 times as fast with AMX, 1.6 times with AVX-512 alone), else float32, and for
+    shipped models always float32.
     `attention` "sdpa" becomes "eager" for the few models that cannot run it (Gemma 2, GPT-OSS).
     `device` "auto" is the first CUDA device, else the CPU. `trained_length` (tokens) overrides the configuration.
     Raises ValueError in one line for whatever is missing or impossible.
@@ -76,7 +77,7 @@ def load_model(
     config, words = run_unquantised(folder, without_inference_scaling(config))
     spec = replace(spec, notes=(*spec.notes, *words))
 
-    place = _device(device)
+    place = place_of(device)
     dtype, attention = resolved(folder, config, dtype, attention, place.type)
     if attention == "flash_attention_2":
         _refuse_flash_attention(place, dtype)
@@ -112,13 +113,19 @@ def resolved(folder: Path, config: Any, dtype: str, attention: str, device: str)
 
 
 def fast_in_bfloat16() -> bool:
-    """Whether this CPU has matrix units for bfloat16 (AMX). Without them half precision is slower than float32."""
+    """Whether this CPU multiplies bfloat16 (AMX or AVX-512). Without that half precision is slower than float32."""
     capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.13
-    return bool(capabilities().get("amx_bf16", False))
+    return any(capabilities().get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
-def _device(name: str) -> torch.device:
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+def place_of(name: str) -> torch.device:
+    """The device of that name; "auto" is the first GPU, else the CPU. Raises ValueError for one that is not here."""
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError:
+        raise ValueError(f"device {name!r} is unknown; allowed are auto, cpu, cuda and cuda:0, cuda:1 …") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {name!r} was never tried; allowed are auto, cpu, cuda and cuda:0, cuda:1 …")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} was asked for, but torch sees no CUDA device here; use device cpu")
     return device

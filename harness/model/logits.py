@@ -12,6 +12,7 @@ from torch import Tensor
 
 # Logits in one piece: 2^26 values are 256 MB in float32, and the loss needs about three such pieces at a time.
 LOGITS_AT_ONCE = 2**26
+ON_GPU = 2**28  # every piece is a pass of one token through the whole model, which on a GPU is most of the time
 
 
 def body(model: Any) -> Any:
@@ -59,7 +60,8 @@ def target_losses(model: Any, hidden: Tensor, targets: Tensor, rows: int = 1) ->
 
     `hidden` is [positions, width], `targets` is [positions]; `rows` as in `head`.
     """
-    step = max(1, LOGITS_AT_ONCE // model.get_output_embeddings().weight.shape[0])
+    at_once = ON_GPU if hidden.device.type == "cuda" else LOGITS_AT_ONCE
+    step = max(1, at_once // model.get_output_embeddings().weight.shape[0])
     losses, hits = [], []
     for start in range(0, len(targets), step):
         wanted = targets[start : start + step]

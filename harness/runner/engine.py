@@ -15,7 +15,7 @@ from harness.experiment.file import Experiment, Method
 from harness.model.files import check_weights, tokenizer_hash, weight_files, weights_hash
 from harness.model.gguf import origin_line
 from harness.model.lm import ExtendedLM
-from harness.model.load import LoadedModel, load_model, resolved
+from harness.model.load import LoadedModel, load_model, place_of, resolved
 from harness.model.locate import model_folder
 from harness.model.run_as import run_as, run_unquantised
 from harness.model.spec import load_config, spec_from_config
@@ -61,12 +61,18 @@ class LocalSession:
 
 
 class LocalEngine:
-    """Runs an experiment's model here, on the first GPU or the CPU. `threads`: of the CPU; None: as PyTorch has it."""
+    """Runs an experiment's model here.
+
+    `threads`: of the CPU; None: as PyTorch has it. `device`: "auto" is the first GPU, else the CPU.
+    """
 
     name = "transformers, in process"
 
-    def __init__(self, experiment: Experiment, progress: Progress, threads: int | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, progress: Progress, threads: int | None = None, device: str = "auto"
+    ) -> None:
         self._experiment, self._progress, self._threads = experiment, progress, threads
+        self._device = place_of(device)
         self._base: Base | None = None
 
     def base(self) -> Base:
@@ -75,8 +81,7 @@ class LocalEngine:
             folder = model_folder(asked.model_source, local_files_only=False)
             config = load_config(str(folder))
             rope = spec_from_config(config, trained_length=asked.trained_length)
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            dtype, attention = resolved(folder, config, asked.dtype, _kernel(asked.attention), device)
+            dtype, attention = resolved(folder, config, asked.dtype, _kernel(asked.attention), self._device.type)
             parameters = check_weights(folder)
             size = sum(path.stat().st_size for path in weight_files(folder))
             if size > 1e9:
@@ -126,6 +131,7 @@ class LocalEngine:
             asked.model_source,
             dtype=dtype,
             attention=attention,
+            device=str(self._device),
             local_files_only=False,
             trained_length=asked.trained_length,
         )

@@ -95,7 +95,13 @@ class _Fixed(Extender):
 
 
 def preflight(
-    extender: str, given: Mapping[str, Any], model: str, target_length: int, trained_length: int | None = None
+    extender: str,
+    given: Mapping[str, Any],
+    model: str,
+    target_length: int,
+    trained_length: int | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
 ) -> Preflight:
     """Load a model and check a method on it. Raises ValueError for an unknown method, parameter or model, or a target
     not above the trained length."""
@@ -104,7 +110,9 @@ def preflight(
     if target_length <= spec.trained_length:
         raise ValueError(f"target length {target_length} must be above the trained length {spec.trained_length}")
     plan_of(method, spec, target_length)
-    return examine(load_model(model, local_files_only=False, trained_length=trained_length), method)
+    return examine(
+        load_model(model, dtype, device=device, local_files_only=False, trained_length=trained_length), method
+    )
 
 
 def examine(loaded: LoadedModel, method: Method) -> Preflight:

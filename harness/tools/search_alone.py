@@ -39,6 +39,7 @@ def search(
     dtype: str = "auto",
     attention: str = "auto",
     fine_tune: tuple[str, Mapping[str, Any]] | None = None,
+    device: str = "auto",
 ) -> list[SearchRecord]:
     """The results of the searches, one per seed, finished ones read from the folder. Raises ValueError if one fails.
 
@@ -56,7 +57,7 @@ def search(
         attention=attention,
         trained_length=trained_length,
     )
-    engine = LocalEngine(experiment, progress)
+    engine = LocalEngine(experiment, progress, device=device)
     base = engine.base()
     check(experiment, base.rope)
     planned = searching.planned(experiment.methods, base)
@@ -69,7 +70,7 @@ def search(
             with search_progress(search.method.label) as shown, ExitStack() as trained:
                 tune = None
                 if fine_tune is not None:
-                    tune = _tuner(search, extender, experiment, folder, fine_tune, progress, trained)
+                    tune = _tuner(search, extender, experiment, folder, fine_tune, progress, trained, device)
                 session = session_of(search.method)
                 record = searching.run_search(search, base, session, folder, progress=shown, tune=tune)
             if record["error"]:
@@ -111,6 +112,7 @@ def _tuner(
     fine_tune: tuple[str, Mapping[str, Any]],
     progress: Progress,
     opened: ExitStack,
+    device: str,
 ) -> Callable[[SearchedExtender], Measures]:
     """Trains with a method's plan, saves the model and opens it. The untrained model stays loaded beside it."""
 
@@ -127,13 +129,14 @@ def _tuner(
             seed=method.search_seed,
             trained_length=experiment.trained_length,
             save_model=place,
+            device=device,
             plan_in_configuration=False,  # the second search multiplies the factors of the first
             say=progress.say,
         )
         if record["status"] != "done":
             raise ValueError(f"the fine-tuning to {method.target_length} tokens failed: {record['error']}")
         longer = dataclasses.replace(experiment, model=str(place))
-        session: Measures = opened.enter_context(LocalEngine(longer, progress).open())(search.method)
+        session: Measures = opened.enter_context(LocalEngine(longer, progress, device=device).open())(search.method)
         return session
 
     return tune

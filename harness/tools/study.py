@@ -119,6 +119,7 @@ def study(
     dtype: str = "auto",
     reference: str | None = None,
     documents: str = "",
+    device: str = "auto",
 ) -> Study:
     """Run what is missing of the study; returns all that its folder holds.
 
@@ -139,7 +140,7 @@ def study(
         dtype=dtype,
         trained_length=trained_length,
     )
-    engine = LocalEngine(experiment, progress)
+    engine = LocalEngine(experiment, progress, device=device)
     base = engine.base()
     check(experiment, base.rope)
     place = folder / "searches"

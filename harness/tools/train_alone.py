@@ -35,6 +35,7 @@ def train_alone(
     *,
     seed: int = 0,
     trained_length: int | None = None,
+    device: str = "auto",
     save_model: Path | None = None,
     plan_in_configuration: bool = True,
     say: Callable[[str], None] = print,
@@ -52,7 +53,7 @@ def train_alone(
     with world() as here:
         if here.size > 1 and save_model is not None:
             raise ValueError("--save-model works in one process; the weights are in the store in any case")
-        loaded = load_model(model, dtype=dtype_of(training), trained_length=trained_length)
+        loaded = load_model(model, dtype=dtype_of(training), device=device, trained_length=trained_length)
         label = training.labelled(method.label)
         data = identity(training.settings.corpus)
         job = job_of(training, label, method.extender, loaded.weights_hash, loaded.spec, seed, data)

@@ -11,6 +11,7 @@ soonest. What was used stands in the ledger.
 """
 
 import hashlib
+import importlib
 import importlib.util
 import json
 import math
@@ -20,8 +21,6 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
-
-import datasets
 
 from extenders.training.recipe import Portion
 from harness.model.tokens import added_before
@@ -286,6 +285,11 @@ def _files(path: Path) -> list[str]:
 
 
 def _dataset(name: str) -> list[str]:
+    if importlib.util.find_spec("datasets") is None:
+        raise ValueError(
+            f"dataset {name} is read by the package datasets, which is not installed: pip install datasets"
+        )
+    datasets = importlib.import_module("datasets")  # only here: it takes a second, and most runs read no data set
     try:
         if Path(name).is_dir():
             dataset = datasets.load_from_disk(name)

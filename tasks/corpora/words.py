@@ -7,7 +7,7 @@ Other lists would give other prompts under the same name, so a SHA-256 guard sto
 import hashlib
 import zlib
 from functools import cache
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 KNOWN = "3.0.1"  # the version of wonderwords whose lists these are
@@ -22,9 +22,12 @@ GUARDS = {  # sha256 of the words as `words` gives them, one a line
 def words(kind: str) -> tuple[str, ...]:
     """`noun`, `adjective` or `verb`, in file order, right-stripped (unstripped, two adjectives count twice).
 
-    Raises ValueError where the installed package has other words.
+    Raises ValueError where the package is not installed or has other words.
     """
-    package = distribution("wonderwords")
+    try:
+        package = distribution("wonderwords")
+    except PackageNotFoundError:
+        raise ValueError(f"words are read from the package wonderwords: pip install wonderwords=={KNOWN}") from None
     path = Path(str(package.locate_file(f"wonderwords/assets/{kind}list.txt")))
     found = tuple(line.rstrip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     if hashlib.sha256("\n".join(found).encode()).hexdigest() != GUARDS[kind]:
