@@ -101,8 +101,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the half files of writers that are dead, here and in the folders below. One of another machine, whose
-    processes are not seen from here, is left for a day."""
+    """Delete the half files of writers that are dead, and what they held, here and in the folders below. A half file of
+    another machine, whose processes are not seen from here, is left for a day."""
     for path in folder.rglob("*.partial"):
         match = PARTIAL.fullmatch(path.name)
         try:
@@ -111,6 +111,9 @@ def sweep(folder: Path) -> None:
                 path.unlink()
         except OSError:
             continue  # swept by another, or not ours
+    for path in folder.rglob("*.lock"):
+        with suppress(ValueError, OSError), held(path, path.name):
+            pass  # its end deletes it
 
 
 def _machine() -> str:
@@ -130,16 +133,18 @@ def _alive(process: int) -> bool:
 
 
 @contextmanager
-def held(path: Path, what: str) -> Iterator[None]:
+def held(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
     """Hold a file for the length of the block, which names this process in it and deletes it at the end. The system
-    lets go of it when the process dies. Raises ValueError when another process holds it: `what` is in use."""
+    lets go of it when the process dies. Raises ValueError when another process holds it for `patience` seconds longer:
+    `what` is in use."""
     if fcntl is None:
         yield
         return
-    descriptor = _locked(path, what)
+    descriptor = _locked(path, what, time.monotonic() + patience)
     try:
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
+        with suppress(OSError):  # a full disk: held all the same
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
         yield
     finally:
         with suppress(OSError):
@@ -148,7 +153,7 @@ def held(path: Path, what: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(path: Path, what: str) -> int:
+def _locked(path: Path, what: str, deadline: float) -> int:
     """The descriptor of the file, locked, which is the one that has that name."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -157,6 +162,9 @@ def _locked(path: Path, what: str) -> int:
         except BlockingIOError:
             holder = os.read(descriptor, 200).decode("utf-8", "replace") or "another process"
             os.close(descriptor)
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
             raise ValueError(f"{what} is in use by {holder}; wait until it has ended, or name another folder") from None
         except OSError:  # a file system without locks
             return descriptor

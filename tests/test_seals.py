@@ -6,7 +6,10 @@ import random
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -226,6 +229,43 @@ def test_a_store_is_held_by_one_run_and_let_go_by_the_dead(tmp_path: Path) -> No
     process.communicate()
     assert run(experiment(), folder, FakeEngine(), Quiet()).computed == 0
     assert not (folder / "run.lock").exists()
+
+
+def test_one_search_and_one_training_are_at_work_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other searches and trainings in the same folder go their way; what the dead held is held no more, and swept."""
+    from harness.search import stage
+    from harness.training import trainer
+
+    monkeypatch.setattr(stage, "GIVEN_UP", 0.3)
+    monkeypatch.setattr(trainer, "GIVEN_UP", 0.0)
+    run(with_search(), tmp_path, Engine(), Quiet())
+    record = next(tmp_path.glob("searches/*[0-9a-f].json"))
+    record.unlink()
+    with held(record.with_suffix(".lock"), "it"):
+        with pytest.raises(ValueError, match="the search of .* is in use by process [0-9]+ on ") as refusal:
+            run(with_search(), tmp_path, Engine(), Quiet())
+        assert "\n" not in str(refusal.value) and not record.exists()
+    (tmp_path / "trainings").mkdir()
+    job: Any = SimpleNamespace(key="k", words="yarn + plain")
+    with held(tmp_path / "trainings" / "k.lock", "it"), pytest.raises(ValueError, match="the training yarn .* in use"):
+        trainer.run_job(job, Store(tmp_path), None, None, (), print)
+    left = tmp_path / "trainings" / "l.lock"
+    left.write_text("process 1 on a machine")
+    run(with_search(), tmp_path, Engine(), Quiet())
+    assert record.exists() and not left.exists()
+
+
+def test_who_holds_a_thing_may_be_waited_for(tmp_path: Path) -> None:
+    def wait() -> float:
+        with held(tmp_path / "lock", "it", 60.0):
+            return time.monotonic()
+
+    with ThreadPoolExecutor(1) as other:
+        with held(tmp_path / "lock", "it"):
+            waiting = other.submit(wait)
+            time.sleep(0.3)
+            ended = time.monotonic()
+        assert waiting.result() > ended
 
 
 def test_a_lock_that_its_holder_deletes_is_not_held_twice(tmp_path: Path) -> None:

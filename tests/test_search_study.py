@@ -10,6 +10,7 @@ from fake_engine import Quiet
 from scipy.stats import t
 from test_search_stage import SearchEngine, SearchSession
 
+from harness.files_on_disk import held
 from harness.tools import study as search_study
 from harness.tools.study import procedures, study
 from reports.numbers.search_study import StudyContent, files, markdown, own_mean, summary
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow  # seconds each, or many
 def engines(monkeypatch: pytest.MonkeyPatch) -> list[SearchEngine]:
     made: list[SearchEngine] = []
 
-    def engine(*_: Any) -> SearchEngine:
+    def engine(*_: Any, **__: Any) -> SearchEngine:
         made.append(SearchEngine())
         return made[-1]
 
@@ -43,6 +44,12 @@ def studied(target: int, folder: Path, reference: str | None = None, **more: Any
 
 def run(folder: Path) -> StudyContent:
     return studied(256, folder, forwards=150, seeds=(0, 1), texts=6, samples=4, only=ROWS)
+
+
+def test_a_second_study_in_the_folder_is_refused(tmp_path: Path, engines: list[SearchEngine]) -> None:
+    with held(tmp_path / "study.lock", "it"), pytest.raises(ValueError, match="the study in .* is in use by process"):
+        run(tmp_path)
+    assert engines[0].opened == 0
 
 
 def test_a_study_compares_on_texts_that_no_search_has_seen(tmp_path: Path, engines: list[SearchEngine]) -> None:

@@ -22,8 +22,8 @@ OURS = {"run.json", "run.lock", "cells", "prompts", "searches", "trainings", "te
 PLACES = {  # what may lie in a folder of a store
     "cells": r"[0-9a-z]+\.json",
     "prompts": r"[0-9a-f]{16}\.txt",
-    "searches": r"[0-9a-z]+(\.json|(\.tuned)?(\.losses)?\.jsonl)",
-    "trainings": r"[0-9a-z]+(\.json)?",
+    "searches": r"[0-9a-z]+(\.json|\.lock|(\.tuned)?(\.losses)?\.jsonl)",
+    "trainings": r"[0-9a-z]+(\.json|\.lock)?",
 }
 SHOWN = 3  # damaged files that a line names
 

@@ -7,7 +7,7 @@ computes only what is missing, which includes what failed.
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,7 @@ from harness.runner.engine_contract import Engine, Sessions
 from harness.runner.measure import measure
 from harness.runner.team import Team
 from harness.search import stage as searching
+from harness.search.stage import Search
 from harness.store import Store
 from harness.training import stage as training_stage
 
@@ -133,13 +134,19 @@ class Steps:
         if not missing:
             return
         session_of = model.sessions()
-        taken = self.team.take(missing, lambda search: search.key)
+        taken = self._here(self.team.take(missing, lambda search: search.key))
         experiment, base = self.agenda.experiment, self.agenda.base
         searching.run_all(experiment, taken, base, session_of, self.store.searches, self.progress.say)
         self.agenda = self.agenda.again(self.store)
         if self.team.first:
             check_repeatable(self.agenda.cells, base.rope)
         self.save()
+
+    def _here(self, searches: Iterable[Search]) -> Iterator[Search]:
+        """Each while the store is where it was: a search makes its folder where there is none."""
+        for search in searches:
+            self.store.check_place()
+            yield search
 
     def train(self, model: "ModelInUse") -> None:
         """The missing trainings, which change neither plans nor keys: the agenda stays."""

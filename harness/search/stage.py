@@ -20,7 +20,7 @@ from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base, content_of, lengths_of, plain, rope_fields
 from harness.experiment.file import Experiment, Method
 from harness.experiment.method_code import is_shipped, source_of
-from harness.files_on_disk import ENDS_A_RUN
+from harness.files_on_disk import ENDS_A_RUN, held
 from harness.records.provenance import now, provenance
 from harness.search.progress_line import search_progress
 from harness.search.texts import check_apart, evaluation_passages
@@ -28,6 +28,7 @@ from harness.search.work import Measures, Work
 from harness.store import Moved, SearchLine, SearchRecord, key_of, read_search, write_record
 
 VERSION = 1  # raised when a search of the same identity would end elsewhere
+GIVEN_UP = 5.0  # seconds that a process without its parent may still hold what it had at work
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,8 @@ def run_search(
     progress: Callable[[Report, bool], None] = lambda report, measured: None,
     tune: Callable[[SearchedExtender], Measures] | None = None,
 ) -> SearchRecord:
-    """Search, or go on with it, and write the result. What the user can mend is a failed search with one line.
+    """Search, or go on with it, and write the result. What the user can mend is a failed search with one line. Raises
+    ValueError while another process is at this search.
 
     `avoid` gives the passages of evaluation text (see `harness.search.texts`), and is asked when a text is needed.
     `tune(method)` trains the model with the method's plan and gives it: what a progressive search does half-way.
@@ -174,7 +176,17 @@ def run_search(
     extender = search.method.extender
     assert isinstance(extender, SearchedExtender)
     folder.mkdir(parents=True, exist_ok=True)
-    work = Work(extender, search.key, base, session, folder, avoid, progress, tune)
+    with held(folder / f"{search.key}.lock", f"the search of {search.method.label} in {folder}", GIVEN_UP):
+        work = Work(extender, search.key, base, session, folder, avoid, progress, tune)
+        record = _searched(search, base, session, work)
+        write_record(folder / f"{search.key}.json", "search", record, indent=1)
+    return record
+
+
+def _searched(search: Search, base: Base, session: Measures, work: Work) -> SearchRecord:
+    """What the search ends at, or why it failed."""
+    extender = search.method.extender
+    assert isinstance(extender, SearchedExtender)
     before = session.token_forwards
     error = trace = ""
     filled: dict[str, Any] = {}
@@ -195,7 +207,6 @@ def run_search(
         record["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
         record["attention_factor"] = plan.attention_factor
         record["loss"] = work.loss_of(plan)
-    write_record(folder / f"{search.key}.json", "search", record, indent=1)
     return record
 
 

@@ -25,7 +25,7 @@ from extenders.search.problem import HELD_OUT, finite
 from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import Base, check
 from harness.experiment.file import Experiment, Method
-from harness.files_on_disk import mend_lines
+from harness.files_on_disk import held, mend_lines
 from harness.progress import Progress
 from harness.runner.engine import LocalEngine
 from harness.search import stage as searching
@@ -121,7 +121,7 @@ def study(
     documents: str = "",
     device: str = "auto",
 ) -> Study:
-    """Run what is missing of the study; returns all that its folder holds.
+    """Run what is missing of the study; returns all that its folder holds. ValueError: another is at work in it.
 
     `forwards` is the budget of the official procedures in prompts of the target length, `only` names the rows to search
     (all but CMA-ES and those of full size unless given), `texts` is the number of held-out texts, `reference` the row
@@ -129,13 +129,12 @@ def study(
     files that needles are hidden in, two thirds of them for searches, the rest for the held-out texts; "": the world's.
     """
     entries = procedures(forwards, samples)
-    wanted = _wanted(entries, only, reference)
     experiment = Experiment(
         name="search study",
         model=model,
         target_length=target_length,
         lengths=(target_length,),
-        methods=tuple(methods(wanted, seeds, target_length, documents)),
+        methods=tuple(methods(_wanted(entries, only, reference), seeds, target_length, documents)),
         tests=(),
         dtype=dtype,
         trained_length=trained_length,
@@ -144,7 +143,8 @@ def study(
     base = engine.base()
     check(experiment, base.rope)
     place = folder / "searches"
-    with engine.open() as session_of:
+    place.mkdir(parents=True, exist_ok=True)
+    with held(folder / "study.lock", f"the study in {folder}"), engine.open() as session_of:
         for search in searching.planned(experiment.methods, base):
             if not searching.finished(place, search.key):
                 with search_progress(search.method.label) as shown:

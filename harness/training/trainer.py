@@ -7,10 +7,12 @@ Stopped at any moment, a training goes on where it was.
 """
 
 import dataclasses
+import os
 import time
 import traceback
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from extenders.training import lora as adapters
 from extenders.training.loop import Diverged, TrainingOutcome, TrainingProgress
 from extenders.training.processes import whole
 from harness.experiment.trainings import Training
-from harness.files_on_disk import ENDS_A_RUN, need_room, writing
+from harness.files_on_disk import ENDS_A_RUN, held, need_room, writing
 from harness.progress import spoken
 from harness.records.memory import PeakMemory
 from harness.records.provenance import provenance
@@ -40,6 +42,7 @@ from harness.training.weights import write_weights
 CHECKPOINT = "checkpoint.pt"
 ROOM = 16  # bytes a weight: itself, and a checkpoint of it with its two moments
 SPOKEN_SECONDS = 15  # between two lines about a training
+GIVEN_UP = 5.0  # seconds that a process without its parent may still hold what it had at work
 ELSEWHERE: TrainedFile = {"file": "", "sha256": "", "bytes": 0}  # the first process writes it
 
 Say = Callable[[str], None]
@@ -51,10 +54,21 @@ def run_job(
     """Train `model` (freshly loaded, it is changed in place) and store weights and record; gives the record.
 
     A training that diverges or breaks is recorded as failed, with its last good checkpoint beside it. Under torchrun
-    all processes call this, and the first one writes. Raises ValueError for documents that do not fit.
+    all processes call this, and the first one writes. Raises ValueError for documents that do not fit, and while
+    another run is at this training.
     """
-    with stop_asked() as stop:
+    with stop_asked() as stop, _alone(job, store):
         return _recorded(job, store, model, tokenizer, tests, say, stop)
+
+
+def _alone(job: TrainingJob, store: Store) -> AbstractContextManager[None]:
+    """Holds the training; the processes of torchrun hold it together, as the first does."""
+    if os.environ.get("RANK", "0") != "0":
+        return nullcontext()
+    store.check_place()
+    folder = store.training_folder(job.key)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return held(folder.with_suffix(".lock"), f"the training {job.words} in {store.folder}", GIVEN_UP)
 
 
 def _recorded(
