@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = "ropebench-plan/1"
+WITH_QUERIES = "ropebench-plan/2"  # where a plan multiplies queries: a reader of 1 would leave that out
 
-Piece = tuple[int, int, tuple[float, ...], float, int]  # first and last length, inv_freq, attention factor, keep_first
+Piece = tuple[int, int, tuple[float, ...], float, int, float]  # first and last length, then the fields of a RopePlan
 
 
 def read_plan_file(path: Path) -> dict[str, Any]:
@@ -27,8 +28,10 @@ def pieces(content: Any, where: str) -> tuple[Piece, ...]:
     """The plans by length, ascending and without a gap. Raises ValueError, one line, for anything else."""
     if not isinstance(content, dict) or not str(content.get("schema", "")).startswith("ropebench-plan/"):
         raise ValueError(f"{where} is no plan.json; ropebench import makes one of what engines run")
-    if content["schema"] != SCHEMA:
-        raise ValueError(f"{where} has the schema {content['schema']}, and this ropebench reads {SCHEMA}")
+    if content["schema"] not in (SCHEMA, WITH_QUERIES):
+        raise ValueError(
+            f"{where} has the schema {content['schema']}, and this ropebench reads {SCHEMA} and {WITH_QUERIES}"
+        )
     if content.get("exact") is not True:
         raise ValueError(
             f"{where} holds plans of some lengths of a method that has one for every length; use the method itself"
@@ -41,7 +44,8 @@ def pieces(content: Any, where: str) -> tuple[Piece, ...]:
         try:
             first, last = plan["lengths"]
             inv_freq = tuple(float(value) for value in plan["inv_freq"])
-            read.append((int(first), int(last), inv_freq, float(plan["attention_factor"]), int(plan["keep_first"])))
+            rest = float(plan["attention_factor"]), int(plan["keep_first"]), float(plan.get("query_factor", 1))
+            read.append((int(first), int(last), inv_freq, *rest))
         except (KeyError, TypeError, ValueError):
             raise ValueError(
                 f"{where}: plan {number} needs lengths, inv_freq, attention_factor and keep_first, all numbers"

@@ -112,24 +112,31 @@ def _tokens(count: object) -> int:
 class RopePlan:
     """What a model runs with for one prompt.
 
-    `attention_factor` multiplies cos and sin, so attention logits see its square. The first `keep_first`
-    positions (LongRoPE's n̂) keep the trained frequencies.
+    `attention_factor` multiplies cos and sin, so the rotated part of an attention logit sees its square.
+    `query_factor` multiplies queries, so the whole logit sees it once, in the layers that rotate; it is relative to the
+    checkpoint's own softmax scale. The first `keep_first` positions (LongRoPE's n̂) keep the trained frequencies.
     """
 
     inv_freq: tuple[float, ...]  # radians per token, d/2 values
     attention_factor: float = 1.0
     keep_first: int = 0  # tokens
+    query_factor: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inv_freq", tuple(float(value) for value in self.inv_freq))
-        object.__setattr__(self, "attention_factor", float(self.attention_factor))
+        for name in ("attention_factor", "query_factor"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         wrong = [i for i, value in enumerate(self.inv_freq) if not (math.isfinite(value) and value >= 0)]
         if wrong:
             value = self.inv_freq[wrong[0]]
             raise ValueError(f"inverse frequencies must be finite and not negative; pair {wrong[0]} is {value}")
-        if not (math.isfinite(self.attention_factor) and self.attention_factor > 0):
-            raise ValueError(f"attention_factor must be finite and above 0, got {self.attention_factor}")
+        for name in ("attention_factor", "query_factor"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be finite and above 0, got {value}")
         object.__setattr__(self, "keep_first", _tokens(self.keep_first))
+        if self.keep_first and self.query_factor != 1:
+            raise ValueError("a plan cannot keep first tokens and multiply queries; use keep_first 0")
 
     @classmethod
     def as_trained(cls, rope: RopeSpec) -> "RopePlan":
@@ -169,6 +176,8 @@ class RopePlan:
     def hash(self) -> str:
         """16 hex digits over the float64 bytes of every value; equal plans have equal hashes on every machine."""
         packed = struct.pack(f"<{len(self.inv_freq)}ddq", *self.inv_freq, self.attention_factor, self.keep_first)
+        if self.query_factor != 1:  # plans from before there was one keep their hashes
+            packed += struct.pack("<d", self.query_factor)
         return hashlib.sha256(packed).hexdigest()[:16]
 
 

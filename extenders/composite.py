@@ -64,7 +64,7 @@ class Composite(Extender):
         plan = then.plan(trained, length)
         if under.keep_first or plan.keep_first:
             raise ValueError("a composite keeps no first tokens; use keep_first 0 in both of its methods")
-        return plan
+        return dataclasses.replace(plan, query_factor=plan.query_factor * under.query_factor)
 
     @classmethod
     def example(cls, rope: RopeSpec) -> dict[str, Any]:

@@ -62,9 +62,9 @@ class Pinned(Extender):
         chosen_by = max(length, self.served or self.target_length) if self.policy != "prompt" else length
         if self.policy == "long":
             chosen_by = self.target_length
-        for first, last, inv_freq, attention_factor, keep_first in plans:
+        for first, last, inv_freq, attention_factor, keep_first, query_factor in plans:
             if first <= chosen_by <= last:
-                return RopePlan(inv_freq, attention_factor, keep_first)
+                return RopePlan(inv_freq, attention_factor, keep_first, query_factor)
         raise ValueError(f"the file holds no plan for {chosen_by} tokens")
 
     @classmethod

@@ -239,6 +239,7 @@ class StoredPlan(TypedDict):
     inv_freq: list[float]
     attention_factor: float
     keep_first: int
+    query_factor: NotRequired[float]  # on the whole attention logit, where it is not 1
     hash: str
 
 

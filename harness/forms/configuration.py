@@ -7,9 +7,12 @@ numbers that they are read with.
 """
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from extenders.base import Extender
+from harness.forms import native
 from harness.forms.two_plans import TwoPlans
 
 Parameters = dict[str, Any]
@@ -31,10 +34,15 @@ def old_parameters(config: Any, layer_type: str) -> Parameters:
     return dict((content.get(layer_type) if layer_type else content) or {})
 
 
-def needs_lists(old: Mapping[str, Any]) -> bool:
-    """Whether a native type's own numbers would change more than the frequencies."""
+def native_type(plans: TwoPlans, extender: Extender, old: Mapping[str, Any]) -> Parameters | None:
+    """The plan as a native type; None where it is none, or where its own numbers would change more than frequencies."""
     scaled_softmax = bool(old.get("mscale_all_dim")) and _kind(old) != "default"
-    return scaled_softmax or READ_BY_POSITION in old or "mrope_section" in old
+    if scaled_softmax or READ_BY_POSITION in old or "mrope_section" in old:
+        return None
+    parameters = native.native(plans, extender)
+    if plans.multiplies and parameters is not None and "factor" not in parameters:
+        return None  # the softmax is scaled by a factor's logarithm
+    return parameters
 
 
 def with_kept(parameters: Parameters, old: Mapping[str, Any], plans: TwoPlans) -> Parameters:
@@ -43,10 +51,12 @@ def with_kept(parameters: Parameters, old: Mapping[str, Any], plans: TwoPlans) -
     if _kind(old) == "default" or parameters["rope_type"] != "longrope":
         kept = {key: value for key, value in kept.items() if key not in ("mscale", "mscale_all_dim")}
     new = {**kept, **parameters}
+    if plans.multiplies:
+        new |= softmax_keys(new, old, plans)
+    elif "mscale_all_dim" in kept:
+        new["factor"] = old["factor"]  # read for the softmax alone: the attention factor is written out
     if _kind(old) == "proportional" and new["rope_type"] == "longrope":
         new["partial_rotary_factor"] = 1.0  # the lists cover the whole head, pairs that stand still with 1e18
-    if "mscale_all_dim" in kept:
-        new["factor"] = old["factor"]  # read for the softmax alone: the attention factor is written out
     if READ_BY_POSITION in kept:
         if plans.switches:
             raise ValueError(
@@ -55,6 +65,43 @@ def with_kept(parameters: Parameters, old: Mapping[str, Any], plans: TwoPlans) -
             )
         new["original_max_position_embeddings"] = old["original_max_position_embeddings"]
     return new
+
+
+def softmax_keys(new: Mapping[str, Any], old: Mapping[str, Any], plans: TwoPlans) -> Parameters:
+    """DeepSeek's keys for a factor on the whole logit: its softmax is scaled by the square of g(mscale_all_dim), and
+    engines multiply cos and sin by g(mscale) / g(mscale_all_dim), where g(m) = 1 + 0.1 · m · ln factor.
+
+    Raises ValueError where short prompts have another factor, for which there is no key.
+    """
+    if plans.short.query_factor != plans.long.query_factor:
+        raise ValueError(
+            f"the plan multiplies attention logits by {plans.short.query_factor:.6g} within the trained length and by "
+            f"{plans.long.query_factor:.6g} beyond it, which no configuration can say; use --always-long"
+        )
+    already = temperature(old)
+    on_softmax = already * math.sqrt(plans.long.query_factor)
+    rise = 0.1 * math.log(new["factor"])
+    on_rotated = plans.long.attention_factor * on_softmax
+    return {"mscale": (on_rotated - 1) / rise, "mscale_all_dim": (on_softmax - 1) / rise}
+
+
+def latent(text: Any) -> bool:
+    """Whether keys are compressed and rotated apart (DeepSeek), by the configuration of the text model."""
+    return bool(getattr(text, "qk_rope_head_dim", None))
+
+
+def own_temperature(config: Any, layer_type: str) -> float | None:
+    """`temperature` of the checkpoint as it is; None for a family that scales no softmax by its dictionary."""
+    old = old_parameters(config, layer_type)
+    if not latent(config.get_text_config()):
+        return None
+    return temperature(old)
+
+
+def temperature(parameters: Mapping[str, Any]) -> float:
+    """Square root of what DeepSeek's families multiply the softmax scale with."""
+    factor = (parameters.get("factor") or 1.0) if _kind(parameters) != "default" else 1.0
+    return 1 + 0.1 * (parameters.get("mscale_all_dim") or 0.0) * math.log(factor) if factor > 1 else 1.0
 
 
 def longrope(plans: TwoPlans) -> Parameters:

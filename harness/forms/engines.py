@@ -19,10 +19,12 @@ ENGINES = ("vllm", "sglang", "mlx")
 NAMES = {"vllm": "vLLM", "sglang": "SGLang", "mlx": "MLX"}
 
 
-def says(engine: str, parameters: Mapping[str, Any]) -> bool:
+def says(engine: str, parameters: Mapping[str, Any], plans: TwoPlans) -> bool:
     """Whether the engine computes from a native dictionary what transformers computes."""
     if parameters["rope_type"] == "yarn" and not parameters["truncate"]:
         return False  # MLX rounds the ends of the ramp always, the others since 2025 only when told so
+    if plans.multiplies:
+        return parameters["rope_type"] == "yarn"  # DeepSeek's, with mscale_all_dim
     if parameters["rope_type"] == "yarn" and engine != "mlx":
         return usual_temperature(dict(parameters))  # each version drops another of the keys that say another one
     return True
@@ -40,6 +42,8 @@ def keys(engine: str, parameters: Parameters, plans: TwoPlans) -> Parameters:
             )
         parameters["original_max_position_embeddings"] = plans.target ** (1 / factor**2)
         parameters["factor"] = plans.target / parameters["original_max_position_embeddings"]
+    if plans.multiplies:
+        return parameters
     if engine == "mlx" and parameters["rope_type"] == "yarn":
         parameters["mscale"] = (factor - 1) / (yarn_attention_factor(parameters["factor"]) - 1)
     for inner in ("mscale_all_dim", "mscale"):
@@ -82,11 +86,12 @@ def computed(engine: str, parameters: Mapping[str, Any], rope: RopeSpec, maximum
         reach = maximum / original
         return inv_freq, math.sqrt(1 + math.log(reach) / math.log(original)) if reach > 1 else 1.0
     if kind == "yarn":
-        given = {key: value for key, value in parameters.items() if key not in ("attention_factor", "mscale")}
+        own = () if "mscale_all_dim" in parameters else ("mscale",)  # DeepSeek's has both
+        given = {key: value for key, value in parameters.items() if key not in ("attention_factor", *own)}
         inv_freq, factor = trained_frequencies(
             kind, given, rope.rotary_dims, parameters["rope_theta"], rope.trained_length
         )
-        if engine == "mlx":
+        if engine == "mlx" and own:
             factor = 1 + (factor - 1) * parameters["mscale"]
         return inv_freq, factor
     return trained_frequencies(kind, parameters, rope.rotary_dims, parameters["rope_theta"], rope.trained_length)
@@ -101,6 +106,8 @@ def notes(engine: str, parameters: Mapping[str, Any], plans: TwoPlans) -> list[s
         "mlx": "put this in the place of the model's config.json",
     }
     lines = [f"use: {start[engine]}"]
+    if plans.multiplies:
+        lines.append(on_softmax(plans))
     if plans.switches or plans.factors_differ:
         lines.append(short_prompts(engine, plans))
     elif always_alike(plans):
@@ -128,6 +135,10 @@ def with_old_names(content: Mapping[str, Any], parameters: Parameters, layer_typ
     at["rope_theta"] = parameters["rope_theta"]
     at["rope_scaling"] = None if parameters["rope_type"] == "default" else parameters
     return new
+
+
+def on_softmax(plans: TwoPlans) -> str:
+    return f"the whole attention logit is multiplied by {plans.long.query_factor:.6g}, through mscale_all_dim"
 
 
 def always_alike(plans: TwoPlans) -> bool:

@@ -45,14 +45,19 @@ def dynamic(extender: Extender, rope: RopeSpec) -> dict[str, Any] | None:
         theta = rope.rope_theta * scale ** (dims / (dims - 2))
         expected = [theta ** (-2 * i / dims) for i in range(dims // 2)]
         plan = extender.plan(rope, length)
-        if plan.keep_first or not alike((*plan.inv_freq, plan.attention_factor), (*expected, 1.0)):
+        if (
+            plan.keep_first
+            or plan.query_factor != 1
+            or not alike((*plan.inv_freq, plan.attention_factor), (*expected, 1.0))
+        ):
             return None
     return {"rope_type": "dynamic", "rope_theta": rope.rope_theta, "factor": growth}
 
 
 def _candidates(plans: TwoPlans, extender: Extender | None) -> Iterator[dict[str, Any]]:
     rope, plan = plans.rope, plans.long
-    extender = getattr(extender, "inner", extender)  # trained weights run under a method in a wrapper
+    while extender is not None and extender.inside():
+        extender = extender.inside()[-1]  # a method in a wrapper
     theta = base_of(plan.inv_freq)
     if theta is not None:
         yield {"rope_type": "default", "rope_theta": theta}

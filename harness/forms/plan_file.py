@@ -4,6 +4,7 @@
      "rope": {"rotary_dims", "rope_theta", "trained_length", "layer_type", "inv_freq", "attention_factor"},
      "plans": [{"lengths": [1, 512], "inv_freq": […], "rescale_factors": […], "attention_factor": …, "keep_first": …}]}
 
+Where a plan multiplies queries, the schema is 2 and its plans have a "query_factor" (1 where it is missing).
 Lengths are in tokens, prompt plus new ones, both ends included; frequencies in radians per token; a stopped pair has
 frequency 0 and the rescale factor null. `exact` false: the method has a plan of its own for every length (dynamic NTK),
 and `plans` holds those of some lengths; such a file says what was planned and cannot be run.
@@ -12,9 +13,9 @@ and `plans` holds those of some lengths; such a file says what was planned and c
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
-from extenders._plan_file import SCHEMA
+from extenders._plan_file import SCHEMA, WITH_QUERIES
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness import __version__
 from harness.experiment.cells import plain, probes
@@ -29,6 +30,7 @@ class LengthPlan(TypedDict):
     rescale_factors: list[float | None]  # relative to the checkpoint as trained; None: stopped
     attention_factor: float
     keep_first: int
+    query_factor: NotRequired[float]  # on the whole attention logit, where it is not 1
 
 
 class PlanFile(TypedDict):
@@ -45,7 +47,7 @@ class PlanFile(TypedDict):
 
 def plan_file(label: str, parameters: Mapping[str, Any], model: str, rope: RopeSpec, pieces: "Pieces") -> PlanFile:
     return {
-        "schema": SCHEMA,
+        "schema": WITH_QUERIES if any(plan.query_factor != 1 for _, _, plan in pieces.plans) else SCHEMA,
         "method": label,
         "parameters": plain(dict(parameters)),
         "model": model,
@@ -103,13 +105,16 @@ def _edge(extender: Extender, rope: RopeSpec, low: int, high: int, before: RopeP
 
 
 def _length_plan(first: int, last: int, plan: RopePlan, rope: RopeSpec) -> LengthPlan:
-    return {
+    content: LengthPlan = {
         "lengths": [first, last],
         "inv_freq": list(plan.inv_freq),
         "rescale_factors": [value if math.isfinite(value) else None for value in plan.rescale_factors(rope)],
         "attention_factor": plan.attention_factor,
         "keep_first": plan.keep_first,
     }
+    if plan.query_factor != 1:
+        content["query_factor"] = plan.query_factor
+    return content
 
 
 def text_of(content: PlanFile) -> str:

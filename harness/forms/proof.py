@@ -3,11 +3,12 @@
 The configuration goes through transformers' AutoConfig into the family's own rotary modules, which are called at three
 lengths; cos and sin at positions 0, 1, 2, 4, … are compared with the plan in float64, so that each pair is compared
 where it has turned by about one radian. Layer types that the plan does not cover must rotate as before, and no other
-number of any module may have changed (DeepSeek scales its softmax by what stands in the same dictionary). No weights
-are read: the model is built without memory.
+number of any module may have changed (DeepSeek scales its softmax by what stands in the same dictionary), but softmax
+scales by the factor of a plan on queries. No weights are read: the model is built without memory.
 """
 
 import json
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ def prove(
     `raw` and `merged`: the checkpoint's configuration before and after; `lengths` in tokens, each with its plan.
     """
     before, after = _skeleton(loaded(in_newer_words(raw))), _skeleton(loaded(merged))
-    _same_numbers(before, after)
+    _same_numbers(before, after, lengths[-1][1].query_factor)
     pairs = list(zip(_rotary(before), _rotary(after), strict=True))
     if not pairs:
         raise NotThePlan(f"{type(after).__name__} has no rotary module that could be asked; nothing was exported")
@@ -133,11 +134,18 @@ def _unchanged(old: torch.nn.Module, new: torch.nn.Module, layer_type: str) -> N
         raise NotThePlan(f"layers of type {layer_type} would rotate otherwise than before; nothing was exported")
 
 
-def _same_numbers(before: torch.nn.Module, after: torch.nn.Module) -> None:
-    """Everything that modules keep as plain numbers, but for lengths and what the rotary modules hold."""
+def _same_numbers(before: torch.nn.Module, after: torch.nn.Module, factor: float) -> None:
+    """Everything that modules keep as plain numbers, but for lengths and what the rotary modules hold; `factor`: what
+    the plan multiplies the softmax scales of latent attention with."""
+    multiplied = 0
     for (name, old), (_, new) in zip(_numbers(before), _numbers(after), strict=True):
-        if old != new:
+        if factor != 1 and name.endswith(".scaling"):
+            multiplied += 1
+            old = old * factor
+        if old != new and not (factor != 1 and math.isclose(old, new, rel_tol=1e-9)):
             raise NotThePlan(f"{name} would become {new} (it is {old}), which is no part of the plan; not exported")
+    if factor != 1 and not multiplied:
+        raise NotThePlan(f"{type(after).__name__} keeps no softmax scale that could be compared; nothing was exported")
 
 
 def _numbers(model: torch.nn.Module) -> Iterator[tuple[str, float]]:

@@ -8,6 +8,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from extenders._factor_file import STOPPED
 from extenders._formulas import longrope_attention_factor
 from extenders.base import RopePlan, RopeSpec
 from harness.forms import gguf_file
+from harness.forms.configuration import temperature
 from harness.forms.plan_file import is_plan_file
 from harness.forms.two_plans import TwoPlans
 from harness.rope.rope_types import trained_frequencies
@@ -45,8 +47,18 @@ def contents(path: Path) -> tuple[str, Any]:
     return "hf", content
 
 
-def two_plans_of(form: str, content: Mapping[str, Any], rope: RopeSpec, target: int | None, where: Path) -> TwoPlans:
-    """What the engine of that form runs on this model. `target` in tokens, where the file does not say it."""
+def two_plans_of(
+    form: str,
+    content: Mapping[str, Any],
+    rope: RopeSpec,
+    target: int | None,
+    where: Path,
+    softmax: float | None = None,
+) -> TwoPlans:
+    """What the engine of that form runs on this model. `target` in tokens, where the file does not say it.
+
+    `softmax`: of latent attention (DeepSeek), the temperature that its own configuration has on the softmax scale.
+    """
     parameters, maximum = dictionary(content, rope, where)
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
     reach = target or _whole(maximum) or 0
@@ -65,6 +77,9 @@ def two_plans_of(form: str, content: Mapping[str, Any], rope: RopeSpec, target: 
     except (TypeError, ValueError, ArithmeticError, KeyError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{where} cannot be read as a plan for this model: {reason}") from None
+    if softmax is not None:
+        queries = (temperature(given) / softmax) ** 2
+        short, long = (replace(plan, query_factor=queries) for plan in (short, long))
     return TwoPlans(rope, reach, short, long)
 
 
@@ -112,7 +127,7 @@ def _plan(form: str, kind: str, parameters: Mapping[str, Any], rope: RopeSpec, r
     theta, dims = float(parameters["rope_theta"]), rope.rotary_dims
     if kind not in ("longrope", "su"):
         given = {"original_max_position_embeddings": rope.trained_length, **parameters}
-        if form != "hf" and kind == "yarn":
+        if form != "hf" and kind == "yarn" and not given.get("mscale_all_dim"):
             given.pop("attention_factor", None)  # no engine reads it in every release
             if form == "mlx" and "mscale" in given:
                 weight = float(given.pop("mscale"))

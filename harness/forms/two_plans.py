@@ -1,7 +1,8 @@
 """What a configuration can hold of a method: one plan up to the trained length and one beyond it."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from extenders._factor_file import STOPPED
 from extenders.base import Extender, RopePlan, RopeSpec
@@ -32,6 +33,19 @@ class TwoPlans:
     def factors_differ(self) -> bool:
         """Whether short prompts have an attention factor of their own."""
         return not alike([self.short.attention_factor], [self.long.attention_factor])
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether the whole attention logit is multiplied, which few configurations can say."""
+        return (self.short.query_factor, self.long.query_factor) != (1.0, 1.0)
+
+    def on_cos_and_sin(self) -> "TwoPlans":
+        """The same logits where all dimensions of a head rotate: the root of a factor on queries is on cos and sin."""
+        short, long = (
+            replace(plan, attention_factor=plan.attention_factor * math.sqrt(plan.query_factor), query_factor=1.0)
+            for plan in (self.short, self.long)
+        )
+        return replace(self, short=short, long=long)
 
     @property
     def stopped(self) -> int:
@@ -86,5 +100,6 @@ def alike(values: Sequence[float], others: Sequence[float]) -> bool:
 
 def same_plan(plan: RopePlan, other: RopePlan) -> bool:
     return plan.keep_first == other.keep_first and alike(
-        (*plan.inv_freq, plan.attention_factor), (*other.inv_freq, other.attention_factor)
+        (*plan.inv_freq, plan.attention_factor, plan.query_factor),
+        (*other.inv_freq, other.attention_factor, other.query_factor),
     )

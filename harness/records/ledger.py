@@ -100,10 +100,12 @@ def _plans(run: Run) -> list[Observation]:
     """What the methods themselves change."""
     target = str(run["target_length"])
     plans = {method["label"]: method["plans"][target] for method in run["methods"]}
+    queries = {name: plan.get("query_factor", 1.0) for name, plan in plans.items()}
     return [
         shown(
             "attention factor at the target length", {name: plan["attention_factor"] for name, plan in plans.items()}
         ),
+        *([shown("factor on the whole attention logit", queries)] if set(queries.values()) != {1.0} else []),
         shown("first positions kept as trained", {name: plan["keep_first"] for name, plan in plans.items()}),
         shown("plan depends on the prompt's length", {m["label"]: m["varies"] for m in run["methods"]}),
     ]

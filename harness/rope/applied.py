@@ -15,6 +15,8 @@ The first `keep_first` positions are rotated exactly as trained, attention facto
 (arXiv:2402.13753, eq. 3) is silent about the factor there; its published code overwrites the first rows of
 the cos/sin table with the original ones, which carry none, and we follow it.
 
+A `query_factor` multiplies queries where a layer compares them with keys (`harness.rope.queries`).
+
 Limits: positions are text positions (of several position axes the first is read); a deep copy made inside the
 block keeps the plan that was pinned then, for good.
 """
@@ -25,8 +27,9 @@ from contextlib import contextmanager
 import torch
 
 from extenders.base import RopePlan, RopeSpec
+from harness.rope import queries
 from harness.rope.modules import rotary_modules
-from harness.rope.proof import proved
+from harness.rope.proof import NotApplied, proved
 from harness.rope.rotation import PlannedForward
 
 
@@ -39,12 +42,15 @@ def applied(model: torch.nn.Module, spec: RopeSpec) -> Iterator["Applied"]:
     """
     forwards = rotary_modules(model, spec)
     before = [(module, module.__dict__.get("forward")) for module, _ in forwards]
+    rotary = None
     try:
         for module, forward in forwards:
             module.__dict__["forward"] = forward
-        dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
-        yield Applied(forwards, spec, dtypes[0] if dtypes else torch.float32)
+        rotary = Applied(model, forwards, spec)
+        yield rotary
     finally:
+        if rotary is not None:
+            rotary.forget()
         for module, forward_before in before:
             if forward_before is None:
                 module.__dict__.pop("forward", None)
@@ -56,11 +62,14 @@ class Applied:
     """A model under plans. Made by `applied`."""
 
     def __init__(
-        self, forwards: list[tuple[torch.nn.Module, PlannedForward]], spec: RopeSpec, dtype: torch.dtype
+        self, model: torch.nn.Module, forwards: list[tuple[torch.nn.Module, PlannedForward]], spec: RopeSpec
     ) -> None:
         self.spec = spec
-        self._forwards = forwards
-        self._dtype = dtype
+        self._model, self._forwards = model, forwards
+        dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
+        self._dtype = dtypes[0] if dtypes else torch.float32
+        self._queries: queries.Queries | None = None  # from the first plan on that multiplies queries
+        self._rotating: list[torch.nn.Module] = []
         self.use(RopePlan.as_trained(spec))
 
     @property
@@ -80,8 +89,22 @@ class Applied:
         wrong = [len(plan.inv_freq) for plan in rows if len(plan.inv_freq) != pairs]
         if wrong:
             raise ValueError(f"the plan has {wrong[0]} inverse frequencies, the model rotates {pairs} pairs")
+        if self._queries is None and any(plan.query_factor != 1 for plan in rows):
+            self._queries, self._rotating = queries.queries_of(self._model, self._turn)
+        self._pin(rows, each_row=not isinstance(plans, RopePlan))
+        if self._queries is not None:
+            self._queries.pin(rows)
+
+    def _pin(self, rows: Sequence[RopePlan], each_row: bool) -> None:
         for _, forward in self._forwards:
-            forward.rotations[self.spec.layer_type].pin(rows, self.spec, each_row=not isinstance(plans, RopePlan))
+            forward.rotations[self.spec.layer_type].pin(rows, self.spec, each_row)
+
+    def _turn(self, factor: float) -> None:
+        """As trained, with cos and sin times a factor."""
+        self._pin([RopePlan(self.spec.inv_freq, self.spec.attention_factor * factor)], each_row=False)
+
+    def forget(self) -> None:
+        queries.forget(self._rotating)
 
     def loosen(self) -> torch.Tensor:
         """Offsets [pairs + 1], all 0, that the pinned plans depend on from now until the next `use`.
@@ -98,7 +121,13 @@ class Applied:
         """Read cos and sin back and compare them with the plan that the model should run with, up to `length` tokens.
 
         Returns the largest difference in float32; raises NotApplied where it is beyond what rounding explains. See
-        `harness.rope.proof`.
+        `harness.rope.proof`. Queries are read back too where this plan or one before it multiplies them.
         """
         plans = [plan] if isinstance(plan, RopePlan) else list(plan)
+        if self._queries is not None:
+            reason = queries.wrong(self._model, self._queries, self._rotating, plans)
+        else:
+            reason = "its queries are not multiplied" if any(plan.query_factor != 1 for plan in plans) else ""
+        if reason:
+            raise NotApplied(f"{type(self._model).__name__} does not run with the plan: {reason}")
         return max(proved(module, forward, self.spec, plans, length, self._dtype) for module, forward in self._forwards)

@@ -17,7 +17,7 @@ from typing import Any
 
 from extenders.base import LengthRule, RopeSpec
 from harness.rope.inference_scaling import base_parameters, taken_off
-from harness.rope.notes import notes_of
+from harness.rope.notes import head_dimensions, notes_of
 from harness.rope.numbers import check_numbers
 from harness.rope.rope_types import SWITCHING, beyond_window, trained_frequencies
 
@@ -130,6 +130,11 @@ def _trained_length(
     if parameters.get("finetuned"):  # the YaRN authors' checkpoints, whose max_position_embeddings may be the base's
         return max(int(length), round((parameters.get("factor") or 1) * (original or length)))
     return int(length)
+
+
+def whole_head_rotates(config: Any, rope: RopeSpec) -> bool:
+    """Whether all dimensions of the heads that a plan covers rotate, in a configuration of transformers."""
+    return head_dimensions(_reader(_of_layer_type(config.get_text_config(), rope.layer_type))) == rope.rotary_dims
 
 
 def _reader(config: Any) -> Callable[[str], Any]:

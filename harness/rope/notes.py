@@ -41,7 +41,8 @@ def notes_of(
     if whole and dims < whole:
         lines.append(
             f"{dims} of the {whole} dimensions of a head rotate: an attention_factor reaches their part of a logit "
-            "alone, where a temperature (as in DeepSeek's own YaRN) is on the whole of it"
+            "alone, where a temperature (as in DeepSeek's own YaRN) is on the whole of it; the method whole_logit puts "
+            "another's there"
         )
     sight = None if layer_type else rotating_sight(get)
     if sight is not None and sight <= length:

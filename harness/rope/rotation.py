@@ -1,5 +1,6 @@
 """Rotation under plans: cos and sin at positions, laid out as the model wants them, and the forward that gives them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ class Rotation:
         self._on_device: dict[torch.device, tuple[torch.Tensor | None, ...]] = {}
         self.loose = False  # cos and sin depend on offsets that a gradient is wanted for
 
-    def pin(self, plans: list[RopePlan], spec: RopeSpec, each_row: bool) -> None:
+    def pin(self, plans: Sequence[RopePlan], spec: RopeSpec, each_row: bool) -> None:
         """Run with these plans from now on.
 
         A planned frequency is formed as trained value times planned ratio, so a pair that a plan leaves alone

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from extenders.base import RopeSpec
+from extenders.base import RopePlan, RopeSpec
 from harness.experiment.cells import Base, Cell, plain, plan_of, rope_fields
 from harness.experiment.file import Experiment, Method
 from harness.experiment.parameters import summary
-from harness.store import Run, StoredMethod, StoredRope
+from harness.store import Run, StoredMethod, StoredPlan, StoredRope
 
 
 def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
@@ -50,16 +50,20 @@ def _method(method: Method, rope: RopeSpec, lengths: Sequence[int]) -> StoredMet
         "parameters": plain(method.extender.parameters()),
         "summary": summary(type(getattr(method.extender, "inner", method.extender))),
         "varies": len({plan.hash for plan in plans.values()}) > 1,
-        "plans": {
-            str(length): {
-                "inv_freq": list(plan.inv_freq),
-                "attention_factor": plan.attention_factor,
-                "keep_first": plan.keep_first,
-                "hash": plan.hash,
-            }
-            for length, plan in plans.items()
-        },
+        "plans": {str(length): _plan(plan) for length, plan in plans.items()},
     }
     if method.training is not None:
         described["training"] = method.training.described(method.label)
     return described
+
+
+def _plan(plan: RopePlan) -> StoredPlan:
+    stored: StoredPlan = {
+        "inv_freq": list(plan.inv_freq),
+        "attention_factor": plan.attention_factor,
+        "keep_first": plan.keep_first,
+        "hash": plan.hash,
+    }
+    if plan.query_factor != 1:
+        stored["query_factor"] = plan.query_factor
+    return stored

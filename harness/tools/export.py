@@ -25,6 +25,8 @@ from harness.forms.proof import NotThePlan, prove
 from harness.forms.two_plans import TwoPlans, alike, two_plans
 from harness.model.locate import config_file
 from harness.model.spec import load_config, spec_from_config
+from harness.rope.configuration import whole_head_rotates
+from harness.rope.inference_scaling import without_inference_scaling
 from harness.search import result
 
 FORMS = ("hf", "vllm", "sglang", "mlx", "llama.cpp", "gguf", "plan")
@@ -38,11 +40,6 @@ class ReadCheckpoint:
     raw: Mapping[str, Any]
     config: Any  # of transformers, or a dictionary where it does not know the type
     rope: RopeSpec
-
-    @property
-    def latent(self) -> bool:
-        """Whether keys are compressed and rotated apart (DeepSeek)."""
-        return bool(getattr(self.config.get_text_config(), "qk_rope_head_dim", None))
 
 
 def export(
@@ -88,6 +85,8 @@ def export(
 def exported(extender: Extender, rope: RopeSpec) -> tuple[dict[str, Any], list[str]]:
     """(keys of a configuration, notes) in the form of two lists, where no checkpoint is at hand to prove it with."""
     plans = two_plans(extender, rope)
+    if plans.multiplies:
+        raise ValueError("the plan multiplies the whole attention logit, which two lists cannot say; use --format plan")
     notes = []
     if plans.factors_differ:
         notes.append(
@@ -108,12 +107,13 @@ def merged_configuration(
     extender: Extender, raw: Mapping[str, Any], config: Any, rope: RopeSpec, always_long: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """(config.json with the plan in it, its RoPE dictionary, notes), proved. Raises ValueError, one line."""
+    raw, config = _as_trained(raw, config, rope)
     growing = None if always_long else native.dynamic(extender, rope)
     if growing is not None:
         return _growing(extender, growing, raw, config, rope)
-    plans = two_plans(extender, rope, always_long)
+    plans = _sayable(two_plans(extender, rope, always_long), config)
     old = configuration.old_parameters(config, rope.layer_type)
-    as_type = None if configuration.needs_lists(old) else native.native(plans, extender)
+    as_type = configuration.native_type(plans, extender, old)
     for parameters in [as_type] if as_type else []:
         content = _placed(parameters, old, raw, config, plans)
         try:
@@ -130,6 +130,29 @@ def merged_configuration(
     content = _placed(configuration.longrope(plans), old, raw, config, plans)
     prove(raw, content[0], rope, plans.lengths)
     return *content, _notes(plans)
+
+
+def _as_trained(raw: Mapping[str, Any], config: Any, rope: RopeSpec) -> tuple[Mapping[str, Any], Any]:
+    """config.json and configuration without a scaling that was put there for inference, which a model runs without."""
+    base = without_inference_scaling(config)
+    if base is config:
+        return raw, config
+    parameters, maximum = configuration.old_parameters(base, rope.layer_type), base.get_text_config()
+    return configuration.merged(raw, config, parameters, maximum.max_position_embeddings, rope.layer_type), base
+
+
+def _sayable(plans: TwoPlans, config: Any) -> TwoPlans:
+    """Plans as a configuration can say them. Raises ValueError where the family has no key for the whole logit."""
+    if plans.multiplies and whole_head_rotates(config, plans.rope):
+        return plans.on_cos_and_sin()
+    text = config.get_text_config()
+    if plans.multiplies and not configuration.latent(text):
+        raise ValueError(
+            f"the plan multiplies the whole attention logit by {plans.long.query_factor:.6g}, and the configuration of "
+            f"a {text.model_type} model has no key for that (DeepSeek's latent attention has); use --format plan, or "
+            "the method without whole_logit"
+        )
+    return plans
 
 
 def _placed(
@@ -162,7 +185,7 @@ def _growing(
 
 
 def _notes(plans: TwoPlans) -> list[str]:
-    notes = []
+    notes = [engines.on_softmax(plans)] if plans.multiplies else []
     if plans.switches:
         notes.append(
             "transformers switches lists when a sequence passes the original length: a generation that crosses it "
@@ -200,11 +223,12 @@ def _for_transformers(extender: Extender, checkpoint: ReadCheckpoint, always_lon
 
 
 def _for_engine(form: str, extender: Extender, checkpoint: ReadCheckpoint, always_long: bool) -> tuple[str, list[str]]:
-    rope, raw, config = checkpoint.rope, checkpoint.raw, checkpoint.config
-    plans = _fixed(form, extender, rope, always_long)
+    rope = checkpoint.rope
+    raw, config = _as_trained(checkpoint.raw, checkpoint.config, rope)
+    plans = _sayable(_fixed(form, extender, rope, always_long), config)
     old = configuration.old_parameters(config, rope.layer_type)
-    parameters = None if configuration.needs_lists(old) else native.native(plans, extender)
-    if parameters is None or not engines.says(form, parameters):
+    parameters = configuration.native_type(plans, extender, old)
+    if parameters is None or not engines.says(form, parameters, plans):
         parameters = configuration.longrope(plans)
     ours = configuration.with_kept(parameters, old, plans)
     content = configuration.merged(raw, config, ours, plans.target, rope.layer_type)
@@ -212,12 +236,12 @@ def _for_engine(form: str, extender: Extender, checkpoint: ReadCheckpoint, alway
     lengths = plans.lengths[1:] if plans.factors_differ else plans.lengths
     layouts = prove(raw, content, rope, lengths)
     theirs = engines.keys(form, ours, plans)
-    engines.check(form, theirs, plans, "mla" if checkpoint.latent else "", layouts)
+    engines.check(form, theirs, plans, "mla" if configuration.latent(config.get_text_config()) else "", layouts)
     content = configuration.merged(raw, config, theirs, plans.target, rope.layer_type)
     if form == "mlx":
         content = engines.with_old_names(content, theirs, rope.layer_type)
     else:
-        content = configuration.overrides(content, raw)
+        content = configuration.overrides(content, checkpoint.raw)
     return _text(content), engines.notes(form, theirs, plans)
 
 
@@ -238,7 +262,12 @@ def _constant(extender: Extender, rope: RopeSpec) -> bool:
 def _for_llama_cpp(
     extender: Extender, checkpoint: ReadCheckpoint, form: str, always_long: bool, out: Path | None
 ) -> tuple[str, list[str]]:
-    plans = _fixed(form, extender, checkpoint.rope, always_long)
+    plans = _sayable(_fixed(form, extender, checkpoint.rope, always_long), checkpoint.config)
+    if plans.multiplies:
+        raise ValueError(
+            "llama.cpp has no option for a factor on the whole attention logit where a part of the head rotates; use "
+            "--format plan, or the method without whole_logit"
+        )
     kind = str(checkpoint.raw.get("model_type"))
     if form == "llama.cpp":
         parameters = native.native(plans, extender)

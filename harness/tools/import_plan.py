@@ -5,10 +5,12 @@ from pathlib import Path
 from extenders._plan_file import pieces
 from extenders.pinned import Pinned
 from harness.experiment.parameters import hint
+from harness.forms.configuration import own_temperature
 from harness.forms.plan_file import Pieces, plan_file, text_of
 from harness.forms.reading import READABLE, contents, two_plans_of
 from harness.forms.two_plans import same_plan
-from harness.tools.show_plan import spec_of
+from harness.model.spec import load_config, spec_from_config
+from harness.rope.inference_scaling import without_inference_scaling
 
 
 def import_plan(
@@ -17,7 +19,8 @@ def import_plan(
     """(text of a plan.json, notes). Raises ValueError, one line, for a file that holds no plan for this model."""
     if form is not None and form not in READABLE:
         raise ValueError(f"import: no form is named {form!r}; {hint(form, READABLE)}")
-    rope = spec_of(model, trained_length)
+    config = load_config(model, local_files_only=False)
+    rope = spec_from_config(config, trained_length)
     seen, content = contents(file)
     if form is not None and form != seen and (seen != "hf" or form in ("plan", "gguf", "llama.cpp")):
         raise ValueError(f"{file} is no file of the form {form}; it looks like {seen}")
@@ -27,7 +30,9 @@ def import_plan(
         pinned = Pinned(target_length=stored[-1][1], file=content)
         pinned.plan(rope, stored[-1][1])  # refuses another model's
         return text_of(content), ["a plan.json already, and it fits this model"]
-    plans = two_plans_of(form, content, rope, target_length, file)
+    known = not isinstance(config, dict)
+    softmax = own_temperature(without_inference_scaling(config), rope.layer_type) if known else None
+    plans = two_plans_of(form, content, rope, target_length, file, softmax)
     by_length = [(1, plans.trained, plans.short), (plans.trained + 1, plans.target, plans.long)]
     if same_plan(plans.short, plans.long):
         by_length = [(1, plans.target, plans.long)]

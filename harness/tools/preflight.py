@@ -146,7 +146,9 @@ def examine(loaded: LoadedModel, method: Method) -> Preflight:
         def read_back() -> Check:
             # Nothing is pinned here: what is read is what the last prompt, of the target length, ran with.
             difference = rotary.prove(target, extended.plan(target))
-            return Check("plan runs", f"cos and sin differ by {difference:.1g} within {target:,} positions")
+            factor = extended.plan(target).query_factor
+            queries = f", queries are multiplied by {factor:.4g}" if factor != 1 else ""
+            return Check("plan runs", f"cos and sin differ by {difference:.1g} within {target:,} positions{queries}")
 
         guarded("rope_theta", lambda: _theta(fixed, spec))
         guarded("loss inside the window", by_position)
@@ -164,7 +166,8 @@ def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
     low, high, most = min(factors, default=1.0), max(factors, default=1.0), LARGEST * target / spec.trained_length
     stopped = f", {len(every) - len(factors)} of {len(every)} pairs stopped" if len(factors) < len(every) else ""
     range_ = f"rescale factors {low:.3g} to {high:.3g}{stopped}"
-    measured = f"{range_}, attention factor {plan.attention_factor:.4g}, {plan.hash}"
+    whole = f", whole attention logits times {plan.query_factor:.4g}" if plan.query_factor != 1 else ""
+    measured = f"{range_}, attention factor {plan.attention_factor:.4g}{whole}, {plan.hash}"
     reason = ""
     if plan == RopePlan.as_trained(spec):
         reason = f"for {target:,} tokens the method plans the model as trained, so nothing is extended"

@@ -29,6 +29,7 @@ class PlannedFrequencies(TypedDict):
     inv_freq: list[float]  # radians per token, one a pair
     attention_factor: float
     keep_first: int  # tokens
+    query_factor: float  # on the whole attention logit
     rescale_factors: list[float | None]  # None: the plan stopped the pair
     hash: str
 
@@ -68,6 +69,7 @@ def planned(
             "inv_freq": list(plan.inv_freq),
             "attention_factor": plan.attention_factor,
             "keep_first": plan.keep_first,
+            "query_factor": plan.query_factor,
             "rescale_factors": [value if math.isfinite(value) else None for value in plan.rescale_factors(rope)],
             "hash": plan.hash,
         },
@@ -81,10 +83,11 @@ def spec_of(model: str, trained_length: int | None) -> RopeSpec:
 def table(content: PlannedModel) -> tuple[str, list[list[str]]]:
     """(the lines above, one row per pair) for a terminal. Periods are in tokens."""
     trained, plan = content["trained"], content["planned"]
+    whole = f", whole attention logits times {plan['query_factor']:.6g}" if plan["query_factor"] != 1 else ""
     head = (
         f"{content['extender']} on {content['model']} ({trained['trained_length']} tokens as trained) "
         f"to {content['target_length']}, a prompt of {content['length']}\n"
-        f"attention factor {plan['attention_factor']:.6g} (trained {trained['attention_factor']:.6g}), "
+        f"attention factor {plan['attention_factor']:.6g} (trained {trained['attention_factor']:.6g}){whole}, "
         f"keep_first {plan['keep_first']}, critical pair {trained['critical_pair']}, plan {plan['hash']}"
         + "".join(f"\nnote: {note}" for note in content["notes"])
     )

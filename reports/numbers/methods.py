@@ -35,6 +35,7 @@ class MethodDescription:
     parameters: str
     training: str
     attention_factor: float | None
+    query_factor: float  # on the whole attention logit
     keep_first: int | None
     hash: str
 
@@ -53,6 +54,7 @@ def _described(method: StoredMethod, target: int) -> MethodDescription:
         ", ".join(f"{name} = {_brief(value)}" for name, value in given if value is not None),
         recipe_of(method),
         plan.get("attention_factor") if plan else None,
+        plan.get("query_factor", 1.0) if plan else 1.0,
         plan.get("keep_first") if plan else None,
         plan.get("hash", "") if plan else "",
     )
