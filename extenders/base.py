@@ -198,6 +198,7 @@ class Extender:
     """
 
     version: ClassVar[int] = 1
+    cuts_context: ClassVar[bool] = False  # whether the model sees the last tokens of its trained window alone
 
     target_length: int
 

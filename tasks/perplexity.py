@@ -37,6 +37,7 @@ from tasks.documents import Source, joined, text_files
 
 MODES = ("truncate", "stride", "last")
 SPARE = 32  # tokens: how far from its end a text's tokens no longer depend on what follows
+SMALLEST_BLOCK, MOST_BLOCKS = 32, 512  # tokens; blocks of a document
 LOST = 0.01  # share of letters that a tokenizer may lose before its losses mean nothing
 
 
@@ -48,7 +49,8 @@ class Perplexity(Task):
     length, so that every length has the same documents). With `joined`, short texts in a row are made one document,
     with an empty line between them, until it has `at_least` tokens. A row is a document. Its `extra`: number of scored
     tokens, their UTF-8 bytes and bits per byte; `window_mean`, the mean of the windows' means (what YaRN's script
-    averages; the score counts every token alike); the curve: `edges` in tokens, and the mean loss between them.
+    averages; the score counts every token alike); the curve: `edges` in tokens, and the mean loss between them; and
+    the mean losses of `blocks` of equal size, for statistics.
     """
 
     unit: ClassVar[str] = "nats"
@@ -133,6 +135,7 @@ class Perplexity(Task):
                     "windows": len(plan),
                     "window_mean": window_mean,
                     "curve": losses_by_position(scored, plan[0]),
+                    "blocks": blocks(scored, plan[0]),
                     **({"note": note} if note else {}),
                 },
             )
@@ -233,6 +236,22 @@ def losses_by_position(scored: Sequence[float], window: tuple[int, int, int]) ->
     where it is scored, has no position in it."""
     begin, _, first = window
     return curve(scored[1:]) if first == begin else curve(scored, first - begin - 1)
+
+
+def blocks(scored: Sequence[float], window: tuple[int, int, int]) -> dict[str, Any]:
+    """Mean losses of blocks: block k holds the positions start + k·size < position ≤ start + (k+1)·size, the last one
+    up to `end`. Positions, and the window (begin, end, first scored), as in `losses_by_position`.
+
+    The size in tokens is a power of two from 32 up that makes at most 512 blocks, so blocks end where windows do.
+    """
+    begin, _, first = window
+    losses, start = (scored[1:], 0) if first == begin else (scored, first - begin - 1)
+    size = SMALLEST_BLOCK
+    while len(losses) > MOST_BLOCKS * size:
+        size *= 2
+    parts = [losses[i : i + size] for i in range(0, len(losses), size)]
+    means = [round(sum(part) / len(part), 5) for part in parts]
+    return {"start": start, "end": start + len(losses), "size": size, "loss": means}
 
 
 def round_trip(lm: LM, name: str, text: str, ids: Sequence[int]) -> str:

@@ -71,6 +71,15 @@ def test_what_is_in_a_key(changes: dict[str, Any]) -> None:
     assert set(keys(**one(**changes))).isdisjoint(keys(**one()))
 
 
+def test_cut_prompts_have_keys_of_their_own_beyond_the_window() -> None:
+    """The plan is that of the unextended model; inside the window so is all that is computed."""
+    window = ROPE.trained_length
+    for length, alike in ((window, True), (window + 1, False)):
+        made = {name: extenders.base.load(name)(target_length=256) for name in ("sliding_window", "none")}
+        cut, plain = (keys(**one(methods=(Method(name, made[name]),), lengths=(length,))) for name in made)
+        assert (cut == plain) == alike
+
+
 @pytest.mark.parametrize("change", [{"weights_hash": "v" * 16}, {"dtype": "bfloat16"}, {"attention": "eager"}], ids=str)
 def test_the_model_is_in_a_key(change: dict[str, Any]) -> None:
     assert set(keys(dataclasses.replace(BASE, **change))).isdisjoint(keys())

@@ -242,3 +242,31 @@ def test_logits_stay_small(lm, monkeypatch):
     lm.losses([7] * 100)
     hook.remove()
     assert max(shape[-2] for shape in shapes) == 16
+
+
+def test_a_method_that_cuts_the_context_sees_the_last_window_alone() -> None:
+    """Losses in windows of 64 tokens with BOS, 31 new ones in each; answers to the last tokens of a prompt."""
+    base = loaded()
+    window = base.spec.trained_length
+    with applied(base.model, base.spec) as rotary:
+        cut, whole = ExtendedLM(base, method("sliding_window"), rotary), ExtendedLM(base, method(), rotary)
+        ids = cut.encode("the model reads this text in pieces, and no piece is longer than its window. " * 3)
+        assert len(ids) > 3 * window > window == 64
+        size, step = window - 1, 31
+        expected = whole.losses(ids[:size], start=0)
+        for begin in range(step, len(ids) - size + step, step):
+            new = len(ids[begin : begin + size]) - (size - step)
+            expected += whole.losses(ids[begin : begin + size])[-new:]
+        assert cut.losses(ids, start=0) == pytest.approx(expected, abs=1e-5)
+        assert cut.losses(ids, start=100) == pytest.approx(expected[100:], abs=1e-5)
+        assert cut.losses(ids[:size]) == whole.losses(ids[:size])
+        assert cut.losses(ids)[-20:] != pytest.approx(whole.losses(ids)[-20:], abs=1e-3), "the whole text is another"
+
+        prompt = cut.decode(ids)
+        [far], [near] = cut.generate([prompt], 8), whole.generate([cut.decode(ids[len(ids) - (size - 8) :])], 8)
+        assert (far.text, far.tokens) == (near.text, near.tokens)
+        [(far_loss, _)] = cut.answer_losses([(prompt, " end")])
+        [(near_loss, _)] = whole.answer_losses([(cut.decode(ids[len(ids) - (size - 4) :]), " end")])
+        assert far_loss == pytest.approx(near_loss, abs=1e-5)
+        with pytest.raises(ValueError, match="an answer of 63 tokens leaves no room"):
+            list(cut.generate([prompt], 63))

@@ -43,6 +43,18 @@ def test_a_document_is_the_mean_and_the_curve():
         assert row.extra["windows"] == 1 and row.extra["window_mean"] == row.score and "note" not in row.extra
 
 
+@pytest.mark.parametrize(("length", "size"), [(100, 32), (512 * 32 + 2, 32), (512 * 32 + 3, 64)])
+def test_blocks_hold_the_loss_of_equal_stretches(length, size):
+    lm = fakes.FakeLM()
+    [row] = rows(lm, length)
+    losses, found = fake_losses(lm.documents[0][1:]), row.extra["blocks"]
+    assert (found["start"], found["end"], found["size"]) == (0, len(losses), size)
+    means = [sum(losses[i : i + size]) / len(losses[i : i + size]) for i in range(0, len(losses), size)]
+    assert found["loss"] == pytest.approx(means, abs=1e-5) and len(found["loss"]) <= 512
+    [row] = rows(lm, 200, mode="last", last=50, document_tokens=400)
+    assert (row.extra["blocks"]["start"], row.extra["blocks"]["end"]) == (148, 198)
+
+
 def test_the_same_beginning_at_every_length():
     lm = fakes.FakeLM()
     for length in (100, 700, 300):

@@ -260,5 +260,7 @@ def cells_of(
                         "seed": seed,
                         "samples": test.samples,
                     }
+                    if method.extender.cuts_context and reach > base.rope.trained_length:
+                        identity["context"] = "cut"
                     cells.append(Cell(method, test, length, seed, test.samples, identity, key_of(identity), training))
     return cells

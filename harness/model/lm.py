@@ -22,6 +22,7 @@ from harness.model.logits import body, head, hidden_states, target_losses
 from harness.model.tokens import Tokens
 from harness.rope.applied import Applied
 from tasks.base import Generation
+from tasks.perplexity import windows
 
 
 class BrokenModel(ValueError):
@@ -79,7 +80,7 @@ class ExtendedLM(Tokens):
     ) -> Iterator[Generation]:
         group: list[list[int]] = []
         for prompt in prompts:
-            row = self.with_start(self.encode(prompt, special))
+            row = self._seen(self.with_start(self.encode(prompt, special)), new_tokens)
             tokens = (len(group) + 1) * (max(map(len, [*group, row])) + new_tokens)
             if group and (self._alone or tokens > self.answered_tokens):
                 yield from self._greedy(group, new_tokens, longest)
@@ -92,6 +93,8 @@ class ExtendedLM(Tokens):
         if len(ids) < 2:
             raise ValueError(f"a loss needs a document of at least 2 tokens, got {len(ids)}")
         row = self.with_start(list(ids))
+        if self.extender.cuts_context and len(row) > self.spec.trained_length:
+            return self._losses_in_windows(ids, start)
         added = len(row) - len(ids)
         least = 0 if added else 1  # nothing can be said of a token that nothing stands before
         if not least <= start < len(ids):
@@ -103,8 +106,10 @@ class ExtendedLM(Tokens):
         rows, starts = [], []
         for context, continuation in pairs:
             row, start = self._joined(context, continuation)
-            rows.append(row)
-            starts.append(start)
+            rows.append(self._seen(row))
+            starts.append(start - (len(row) - len(rows[-1])))
+            if starts[-1] < 1:
+                raise ValueError(f"a continuation of {len(row) - start} tokens does not fit into the trained window")
         # Longest first, so that rows of one batch need little padding.
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         answers: dict[int, tuple[float, bool]] = {}
@@ -116,6 +121,28 @@ class ExtendedLM(Tokens):
             answers.update({i: (sum(losses), all(hits)) for i, (losses, hits) in zip(batch, spans, strict=True)})
         for i in range(len(rows)):
             yield answers[i]
+
+    def _seen(self, row: list[int], new_tokens: int = 0) -> list[int]:
+        """The tokens of a prompt that the model sees: all of them, but for a method that cuts the context."""
+        room = self.spec.trained_length - new_tokens
+        if not self.extender.cuts_context or len(row) <= room:
+            return row
+        added = self.before if row[: len(self.before)] == self.before else []
+        if room <= len(added):
+            raise ValueError(
+                f"an answer of {new_tokens} tokens leaves no room for a prompt in a window of "
+                f"{self.spec.trained_length}"
+            )
+        return added + row[len(row) - (room - len(added)) :]
+
+    def _losses_in_windows(self, ids: Sequence[int], start: int) -> list[float]:
+        """Losses from position `start` on, each token in a window that is at most half a window of new tokens."""
+        size = self.spec.trained_length - self.added_tokens
+        losses: list[float] = []
+        for begin, end, first in windows(len(ids), size, "stride", size // 2, 0):
+            if end > start:
+                losses += self.losses(ids[begin:end], start=max(first if begin else start, start) - begin)
+        return losses
 
     def _joined(self, context: str, continuation: str) -> tuple[list[int], int]:
         """Tokens of the two texts as one, and where the continuation begins.

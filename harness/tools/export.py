@@ -64,6 +64,8 @@ def export(
     load_method("export", extender, user_folders())  # a wrong name is said before a wrong file
     given = given if search is None else {**result.read(search, extender, target_length), **given}
     method = named_method("export", extender, given, target_length)
+    if method.extender.cuts_context:
+        raise ValueError(f"export: {extender} cuts prompts and changes no frequency, so there is nothing to write")
     checkpoint = read_checkpoint(model, trained_length)
     if target_length > checkpoint.rope.trained_length:  # else it is refused further on
         plan_signature(method, checkpoint.rope, target_length)  # raises for what is no plan
