@@ -6,13 +6,18 @@ belong beside the real score and never into an average.
 
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import islice
+from typing import ClassVar, TypeVar
 
 from tasks import text
 from tasks.base import LM, Row, Task, Tokenizer, later
 from tasks.scoring import named
+from tasks.token_counts import PromptCount
+
+Unit = TypeVar("Unit")
+UNITS_AT_ONCE = 32  # that are counted in one go
 
 CONTROLS = {
     "no-needle": "the same prompt without the sentence that holds the answer",
@@ -39,7 +44,26 @@ class PromptTask(Task):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerTask(PromptTask):
+class SampleTask(PromptTask):
+    """A test whose samples are drawn one by one: subclasses implement `sample`, their file has a `score`."""
+
+    special: ClassVar[bool] = False  # whether prompts hold tokens of a chat template (see `Tokenizer.encode`)
+
+    def sample(self, seed: int, index: int, budget: int, count: text.TokenCount) -> text.Sample:
+        """Sample `index` with at most `budget` prompt tokens: the same for every method and number of samples."""
+        raise NotImplementedError
+
+    def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
+        budget = length - self.new_tokens - lm.added_tokens
+        return text.counted(lm, lambda i, count: self.sample(seed, i, budget, count), samples, self.special)
+
+    def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
+        score = named(self.scoring)
+        return text.answer_rows(lm, prompts, self.new_tokens, score, length, special=self.special)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerTask(SampleTask):
     """A test that asks for something hidden and scores by rule: subclasses implement `make`, their file has a `score`.
 
     `depths` places evenly from 0 to 1 are visited in turn; `control` is one of `CONTROLS` or empty.
@@ -63,7 +87,7 @@ class AnswerTask(PromptTask):
         return self.edition + bool(getattr(self, "folder", ""))
 
     @property
-    def special(self) -> bool:
+    def special(self) -> bool:  # type: ignore[override]
         """Whether the test's own sentences hold tokens of a chat template. Then they are read as such, also in the
         haystack; otherwise all of a prompt is text."""
         given = [value for name, value in self.parameters().items() if name != "folder"]
@@ -78,17 +102,9 @@ class AnswerTask(PromptTask):
         raise NotImplementedError
 
     def sample(self, seed: int, index: int, budget: int, count: text.TokenCount) -> text.Sample:
-        """Sample `index`: the same text for every method and for every number of samples."""
+        """Sample `index`, its target at the depth that is its turn."""
         rng = random.Random(f"{self.name} {seed} {index}")
         return self.make(rng, budget, count, text.depth_of(index, self.depths))
-
-    def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
-        budget = length - self.new_tokens - lm.added_tokens
-        return text.counted(lm, lambda i, count: self.sample(seed, i, budget, count), samples, self.special)
-
-    def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
-        score = named(self.scoring)
-        return text.answer_rows(lm, prompts, self.new_tokens, score, length, special=self.special)
 
 
 def closed_book(question: str, budget: int, count: text.TokenCount) -> str:
@@ -100,3 +116,26 @@ def closed_book(question: str, budget: int, count: text.TokenCount) -> str:
 def placed(prompt: str, target: str) -> dict[str, float]:
     """Where the target stands in the prompt's characters, 0 … 1; nothing for a control, which has none."""
     return {"placed": round(prompt.index(target) / len(prompt), 4)} if target in prompt else {}
+
+
+def enough_units(
+    units: Iterator[Unit],
+    said: Callable[[Sequence[Unit]], str],
+    build: Callable[[Sequence[Unit]], str],
+    least: int,
+    budget: int,
+    count: text.TokenCount,
+) -> list[Unit]:
+    """As many of the units as a prompt of at most `budget` tokens holds; `build` makes the prompt.
+
+    `said` is how some units read in it, `least` the fewest tokens that one takes. Raises ValueError when the prompt is
+    too long without any.
+    """
+    units = islice(units, max(0, budget) // least + 1)
+    if isinstance(count, PromptCount):
+        several = iter(lambda: list(islice(units, UNITS_AT_ONCE)), [])
+        found = text.filling(several, lambda some: count.added(said(some)), budget)
+        drawn = [unit for some in found for unit in some]
+    else:
+        drawn = list(units)
+    return drawn[: text.fit(lambda size: build(drawn[:size]), len(drawn), count, budget)]

@@ -113,6 +113,8 @@ class Task:
     overhang: ClassVar[int] = 0  # tokens by which a prompt with its new tokens may pass the length, BOS aside
     seeded: ClassVar[bool] = True  # False: the seed draws no questions, so a second one would only repeat them
 
+    chance: ClassVar[float] = 0.0  # the score of an answer that is drawn from those which the question leaves open
+
     default_samples: ClassVar[int | None] = None  # where neither experiment nor test says how many
     missing: ClassVar[str] = ""  # what the test lacks on this machine, with the remedy
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tasks.base
-from tasks.answers import CONTROLS, AnswerTask
+from tasks.answers import CONTROLS, SampleTask
 from tasks.base import Task
 from tasks.corpora import world
 from tasks.failures import CLASSES
@@ -23,6 +23,8 @@ LENGTH, SAMPLES, OF, AROUND = 512, 3, 200, 90
 SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {  # beside the defaults
     "needle": ({"needles": 4, "asked": 3}, {"control": "no-needle"}, {"control": "closed-book"}),
     "facts_in_text": ({"hops": 2}, {"hops": 3}),
+    "graphwalks": ({"ask": "parents", "names": "word"},),
+    "ordinal": ({"form": "record"},),
     "unmatched_needle": ({"link": "stated"},),
 }
 SHORT: dict[str, Callable[[], list[Any]]] = {  # as tasks/short/pocket/data.py, which needs a library to be read
@@ -95,7 +97,7 @@ def _short(name: str) -> Iterator[str]:
 
 
 def _shown(task: Task, index: int) -> str:
-    if not isinstance(task, AnswerTask):
+    if not isinstance(task, SampleTask):
         from tasks.perplexity import world_text
 
         return world_text(f"world 0 {index}", 1)[:240] + " […]"

@@ -8,25 +8,27 @@ answer counts instead of a substring anywhere.
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 from tasks import text
-from tasks.answers import AnswerTask, closed_book, placed
+from tasks.answers import AnswerTask, closed_book, enough_units, placed
 from tasks.failures import KINDS
 from tasks.ruler.exact.keys import uuid4
-from tasks.token_counts import PromptCount
 
 OPENING = "Every key of this JSON object has one value."
 QUESTION = 'What is the value of the key "{key}"? The value is'
 # At least: two uuids have 64 hex digits, and tokenizers hardly pack more than four of them into one token.
 TOKENS_OF_A_PAIR = 16
-PAIRS_AT_ONCE = 32  # that are counted in one go
 
 
 def identifier(rng: random.Random) -> str:
     return uuid4(rng.getrandbits(128))
+
+
+def as_lines(pairs: Sequence[tuple[str, str]]) -> str:
+    return "".join(f' "{key}": "{value}",' for key, value in pairs)
 
 
 def score(generation: str, sample: text.Sample) -> float:
@@ -47,26 +49,21 @@ class KeyValue(AnswerTask):
         filling = random.Random(f"pairs {rng.getrandbits(64)}")
         most = max(0, budget) // TOKENS_OF_A_PAIR + 1
         drawn = text.draws(filling, identifier, True, 1000 * most)
-        pairs = islice(zip(drawn, drawn, strict=False), most)
         question = QUESTION.format(key=key)
-        if isinstance(count, PromptCount):
-            several = iter(lambda: list(islice(pairs, PAIRS_AT_ONCE)), [])
-            found = text.filling(several, lambda some: count.added("".join(f' "{k}": "{v}",' for k, v in some)), budget)
-            others = [pair for some in found for pair in some]
-        else:
-            others = list(pairs)
 
-        def build(size: int) -> str:
-            pairs = others[:size]
+        def build(others: Sequence[tuple[str, str]]) -> str:
+            pairs = [*others]
             if not self.control:
-                pairs.insert(round(depth * size), (key, value))
+                pairs.insert(round(depth * len(others)), (key, value))
             return f"{OPENING}\n{json.dumps(dict(pairs))}\n{question}"
 
+        others: list[tuple[str, str]] = []
         if self.control == "closed-book":
-            prompt, others = closed_book(question, budget, count), []
+            prompt = closed_book(question, budget, count)
         else:
-            size = text.fit(build, len(others), count, budget)
-            prompt, others = build(size), others[:size]
+            units = zip(drawn, drawn, strict=False)
+            others = enough_units(units, as_lines, build, TOKENS_OF_A_PAIR, budget, count)
+            prompt = build(others)
         wrong = (*(one for _, one in others), *(one for one, _ in others))
         extra = {} if self.control else placed(prompt, value)
         return text.Sample(prompt, (value,), count(prompt), depth, wrong, extra)

@@ -20,7 +20,17 @@ from harness.store import Store
 from tasks.answers import AnswerTask, PromptTask
 from tasks.base import Row
 
-NAMES = ["needle", "passkey", "key_value", "facts_in_text", "unmatched_needle", "ruler-pocket/niah_multikey_2"]
+NAMES = [
+    "needle",
+    "passkey",
+    "key_value",
+    "facts_in_text",
+    "unmatched_needle",
+    "ordinal",
+    "which_first",
+    "graphwalks",
+    "ruler-pocket/niah_multikey_2",
+]
 NAMES += ["ruler-pocket/qa_2", "ruler-head/niah_multikey_2", "ruler-head/vt"]
 
 

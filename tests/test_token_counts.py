@@ -8,11 +8,11 @@ import pytest
 
 import tasks.base
 from tasks import ruler, text, timing, token_counts
-from tasks.answers import AnswerTask
+from tasks.answers import SampleTask
 from tasks.corpora import world
 from tasks.token_counts import PromptCount, counts_of
 
-TESTS = ("needle", "passkey", "key_value", "facts_in_text", "unmatched_needle")
+TESTS = ("needle", "passkey", "key_value", "facts_in_text", "unmatched_needle", "ordinal", "which_first", "graphwalks")
 
 
 class Spaced(fakes.FakeLM):
@@ -44,7 +44,7 @@ KINDS = [fakes.FakeLM, Spaced, Merging, Newlines]
 def test_prompts_are_those_of_counting(name, kind, monkeypatch):
     """Trusted or not: a sum that is wrong in the first sample is never used again."""
     task, lm = tasks.base.make(name), kind()
-    assert isinstance(task, AnswerTask)
+    assert isinstance(task, SampleTask)
     monkeypatch.setattr(token_counts, "LONG", 1000)
     for length in (600, 2000):
         budget = length - task.new_tokens - lm.added_tokens
