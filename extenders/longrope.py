@@ -27,6 +27,7 @@ from extenders._check import check_positive, check_whole, checked_factors
 from extenders._formulas import longrope_attention_factor
 from extenders.base import RopePlan, RopeSpec
 from extenders.search import gradient, operators
+from extenders.search.descent import Descent
 from extenders.search.evolution import Procedure, evolve, sizes_of
 from extenders.search.family import Family
 from extenders.search.free_factors import FreeFactors, most_attention
@@ -176,17 +177,18 @@ class LongRope(SearchedExtender):
 
     def _free(self, problem: Problem, plan_of: PlanOf, recovery: int | None) -> FreeFactors:
         """What the search by gradient moves; n̂ stays as given, or 0."""
-        rope, scale = problem.rope, self.scale(problem.rope, recovery)
-        moving = most_attention(self.factor(rope)) if self.attention_factor is None and recovery is None else None
+        rope, scale, steps = problem.rope, self.scale(problem.rope, recovery), Descent.of(self.descent)
+        most = most_attention(self.factor(rope), steps.excess)
+        moving = most if self.attention_factor is None and recovery is None else None
         own = self.attention_factor or longrope_attention_factor(self.factor(rope), rope.trained_length)
-        most = (2 if recovery is None else operators.MAXIMUM_MARGIN) * scale
+        upper = (2 if recovery is None else operators.MAXIMUM_MARGIN) * scale
 
         def parameters_of(factors: tuple[float, ...], attention: float, critical: float | None) -> dict[str, Any]:
             values = fields_of(factors, self.keep_first or 0, recovery)
             return values if moving is None else {**values, "attention_factor": attention}
 
-        starts = Ramp(rope, most).free_starts(scale, own, moving is not None)
-        return FreeFactors(rope, problem.target_length, 1.0, most, starts, parameters_of, plan_of, moving)
+        starts = Ramp(rope, upper).free_starts(scale, own, moving is not None)
+        return FreeFactors(rope, problem.target_length, 1.0, upper, starts, parameters_of, plan_of, moving, steps)
 
     def family(self, rope: RopeSpec, plan_of: PlanOf, recovery: int | None = None) -> Family:
         """The smooth family of `fast`, with its local moves."""

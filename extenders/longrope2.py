@@ -28,6 +28,7 @@ from extenders._check import check_flag, check_positive, checked_factors
 from extenders._formulas import longrope_attention_factor
 from extenders.base import RopePlan, RopeSpec
 from extenders.search import gradient, operators
+from extenders.search.descent import Descent
 from extenders.search.evolution import Procedure, evolve, sizes_of
 from extenders.search.family import Axis, Family
 from extenders.search.free_factors import FilledFactors, FreeFactors, Start, most_attention
@@ -106,9 +107,9 @@ class LongRope2(SearchedExtender):
 
     def _free(self, problem: Problem, plan_of: PlanOf) -> FreeFactors:
         """What the search by gradient moves: factors within LongRoPE2's constraint, or all within [1, 2s]."""
-        rope, length = problem.rope, problem.target_length
+        rope, length, steps = problem.rope, problem.target_length, Descent.of(self.descent)
         factor, pairs = self.factor(rope), len(rope.inv_freq)
-        moving = most_attention(factor) if self.attention_factor is None else None
+        moving = most_attention(factor, steps.excess) if self.attention_factor is None else None
         own = self.attention_factor or longrope_attention_factor(factor, rope.trained_length)
 
         def parameters_of(factors: tuple[float, ...], attention: float, critical: float | None) -> dict[str, Any]:
@@ -118,7 +119,7 @@ class LongRope2(SearchedExtender):
         if self.search_all:
             ramp = Ramp(rope, 2 * factor)
             named = ramp.free_starts(factor, own, moving is not None)
-            return FreeFactors(rope, length, 1.0, 2 * factor, named, parameters_of, plan_of, moving)
+            return FreeFactors(rope, length, 1.0, 2 * factor, named, parameters_of, plan_of, moving, steps)
         low, high = self._critical_pairs(rope)
         starts = {}
         for name, values in known_shapes(low, high, factor).items():
@@ -126,7 +127,7 @@ class LongRope2(SearchedExtender):
             shape = ntk_then_tail(pairs, values["critical"], values["start"], end, values["bend"])
             starts[name] = Start(shape, own, values["critical"])
         bounds = low, high
-        return FilledFactors(rope, length, factor, 2 * factor, starts, parameters_of, plan_of, moving, bounds)
+        return FilledFactors(rope, length, factor, 2 * factor, starts, parameters_of, plan_of, moving, steps, bounds)
 
     def _critical_pairs(self, rope: RopeSpec) -> tuple[float, float]:
         """The bounds of the critical pair, equal where it is given."""

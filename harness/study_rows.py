@@ -39,4 +39,6 @@ class Study:
     target_length: int  # tokens
     trained_length: int  # tokens
     critical_pair: int  # in theory
+    texts: tuple[int, ...]  # numbers of the held-out texts
+    wordings: tuple[str, ...]  # how the needle of each is worded
     rows: tuple[StudyRow, ...]

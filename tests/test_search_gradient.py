@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,15 +21,16 @@ from extenders.base import RopePlan
 from extenders.longrope import LongRope
 from extenders.longrope2 import LongRope2
 from extenders.pi import PositionInterpolation
+from extenders.search.descent import Descent
 from extenders.search.free_factors import FilledFactors, FreeFactors, Start
-from extenders.search.problem import HELD_OUT, Slope
+from extenders.search.problem import HELD_OUT, Pair, Slope
 from extenders.search.shapes import isotonic
 from extenders.yarn import Yarn
 from harness import cli
 from harness.model.lm import ExtendedLM
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
-from harness.search.losses import plan_losses, plan_slope
+from harness.search.losses import plan_losses, plan_slopes
 from harness.search.texts import SearchText
 
 
@@ -42,6 +44,11 @@ def slope(plan: RopePlan, sample: int, solved: float) -> Slope:
     return Slope(loss, (*(steep * 2 * math.log(a / b) / 32 for a, b in pairs), 0.1), 3)
 
 
+def slopes(pairs: Sequence[Pair], solved: float, recompute: bool) -> list[Slope]:
+    one_by_one = [slope(plan, sample, solved) for plan, sample in pairs]
+    return [Slope(one.loss, one.gradient, one.forwards + recompute * (one.gradient is not None)) for one in one_by_one]
+
+
 def smooth(plan: RopePlan, sample: int) -> float:
     return slope(plan, sample, math.inf).loss
 
@@ -49,7 +56,7 @@ def smooth(plan: RopePlan, sample: int) -> float:
 def descended(seed: int = 0, forwards: int = 100, **parameters: Any) -> tuple[Any, Any, list[Any]]:
     """(the method with what was found, the problem, the lines of its trajectory)."""
     lines: list[Any] = []
-    asked = problem(forwards, Losses(smooth), seed=seed, log=lines.append, differentiate=slope)
+    asked = problem(forwards, Losses(smooth), seed=seed, log=lines.append, differentiate=slopes)
     return method(parameters.pop("name", "longrope2"), searcher="gradient", **parameters).search(asked), asked, lines
 
 
@@ -70,7 +77,7 @@ TEXT = SearchText((256, *range(32, 122)), (5, 6, 90), "", "")
 @pytest.mark.parametrize("keep_first", [0, 40])
 def test_a_slope_is_what_finite_differences_say(lm: Any, keep_first: int) -> None:
     plan = RopePlan(Yarn(target_length=256).plan(lm.spec, 256).inv_freq, 1.2, keep_first)
-    measured = plan_slope(lm, plan, TEXT, 0.0)
+    [measured] = plan_slopes(lm, [(plan, TEXT)], 0.0)
     assert measured.loss == pytest.approx(plan_losses(lm, [(plan, TEXT)])[0], abs=1e-12)
     assert measured.gradient is not None and len(measured.gradient) == len(plan.inv_freq) + 1
     step = 1e-3
@@ -91,15 +98,56 @@ def test_a_slope_costs_a_backward_pass_only_where_there_is_something_to_learn(lm
     plan = Yarn(target_length=256).plan(lm.spec, 256)
     before = [parameter.requires_grad for parameter in lm.model.parameters()]
     tokens = len(TEXT.ids)
-    assert plan_slope(lm, plan, TEXT, math.inf) == Slope(pytest.approx(plan_losses(lm, [(plan, TEXT)])[0]), None, 1)
+    solved = plan_slopes(lm, [(plan, TEXT)], math.inf)
+    assert solved == [Slope(pytest.approx(plan_losses(lm, [(plan, TEXT)])[0]), None, 1)]
     assert lm.token_forwards == tokens + tokens
-    assert plan_slope(lm, plan, TEXT, 0.0).forwards == 3 and lm.token_forwards == (2 + 3) * tokens
+    assert plan_slopes(lm, [(plan, TEXT)], 0.0)[0].forwards == 3 and lm.token_forwards == (2 + 3) * tokens
     assert [parameter.requires_grad for parameter in lm.model.parameters()] == before
     assert all(parameter.grad is None for parameter in lm.model.parameters())
     with torch.no_grad():
         lm.model.lm_head.weight[100] = math.nan
-    broken = plan_slope(lm, plan, TEXT, 0.0)
+    [broken] = plan_slopes(lm, [(plan, TEXT)], 0.0)
     assert broken.gradient is None and broken.forwards == 1
+
+
+TEXTS = [TEXT, SearchText((256, *range(90, 150)), (3, 50), "", ""), SearchText((256, *range(40, 100)), (9, 20), "", "")]
+
+
+def test_rows_of_a_batch_have_the_slopes_that_they_have_alone_and_computed_again(lm: Any) -> None:
+    yarn = Yarn(target_length=256).plan(lm.spec, 256)
+    rows = list(zip([yarn, RopePlan(yarn.inv_freq, 1.3), yarn], TEXTS, strict=True))
+    alone = [plan_slopes(lm, [row], 0.0)[0] for row in rows]
+    solved = (alone[0].loss + min(one.loss for one in alone[1:])) / 2  # the first text, or all but it
+    batch = plan_slopes(lm, rows, solved)
+    for one, other in zip(alone, batch, strict=True):
+        assert other.loss == pytest.approx(one.loss, abs=1e-12)
+        assert other.forwards == (1 if one.loss < solved else 3)
+        if other.gradient is not None:
+            assert other.gradient == pytest.approx(one.gradient, abs=1e-7)
+    assert any(one.gradient for one in batch)
+    before, names = lm.token_forwards, {name for name, module in lm.model.named_modules() if "forward" in vars(module)}
+    again = plan_slopes(lm, rows, 0.0, recompute=True)
+    assert lm.token_forwards - before == 4 * sum(len(text.ids) for text in TEXTS)
+    for one, other in zip(alone, again, strict=True):
+        assert other.gradient == pytest.approx(one.gradient, abs=1e-7) and other.forwards == 4
+    assert {name for name, module in lm.model.named_modules() if "forward" in vars(module)} == names
+
+
+def test_computing_again_keeps_less_in_memory(lm: Any) -> None:
+    """Bytes that the way back holds: what goes into a layer, and not what is made inside it."""
+
+    def held(recompute: bool) -> int:
+        kept: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            plan_slopes(lm, [(Yarn(target_length=256).plan(lm.spec, 256), TEXT)], 0.0, recompute)
+        return sum(kept.values())
+
+    assert held(True) < 0.7 * held(False)
 
 
 def test_a_pinned_plan_has_no_slope_by_accident(lm: Any) -> None:
@@ -121,7 +169,7 @@ def test_kernels_without_a_gradient_are_one_clear_error(lm: Any, monkeypatch: py
     monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, "blind", blind)
     monkeypatch.setattr(lm.model.config, "_attn_implementation_internal", "blind")
     with pytest.raises(ValueError, match=r"kernels of this model \(blind\) give no gradient .*attention sdpa") as error:
-        plan_slope(lm, Yarn(target_length=256).plan(lm.spec, 256), TEXT, 0.0)
+        plan_slopes(lm, [(Yarn(target_length=256).plan(lm.spec, 256), TEXT)], 0.0)
     assert "\n" not in str(error.value)
 
 
@@ -236,10 +284,8 @@ def distance_of_first(lines: list[Any]) -> float:
 
 
 def test_a_start_is_a_finalist_and_wins_where_the_descent_leads_astray() -> None:
-    def uphill(plan: RopePlan, sample: int, solved: float) -> Slope:
-        measured = slope(plan, sample, 0.0)
-        assert measured.gradient is not None
-        return Slope(measured.loss, tuple(-value for value in measured.gradient), 3)
+    def uphill(pairs: Sequence[Pair], solved: float, recompute: bool) -> list[Slope]:
+        return [Slope(one.loss, tuple(-value for value in one.gradient or ()), 3) for one in slopes(pairs, 0.0, False)]
 
     lines: list[Any] = []
     asked = problem(100, Losses(smooth), log=lines.append, differentiate=uphill)
@@ -264,16 +310,57 @@ def test_a_named_start() -> None:
 
 def test_solved_texts_cost_a_forward_pass_and_make_no_step() -> None:
     asked = problem(
-        100, Losses(lambda plan, sample: 0.01), differentiate=lambda plan, sample, solved: Slope(0.01, None, 1)
+        100, Losses(lambda plan, sample: 0.01), differentiate=lambda pairs, *_: [Slope(0.01, None, 1)] * len(pairs)
     )
     found = LongRope(target_length=TARGET, searcher="gradient").search(asked)
     assert asked.spent <= asked.budget and found.searched and asked.iterates > 50
 
 
+def test_the_recipes_numbers_are_read_and_refused() -> None:
+    assert Descent.of(None) == Descent() and Descent.of("texts=2, check = 0.1") == Descent(texts=2, check=0.1)
+    for words, error in {
+        "speed=2": "descent has no number 'speed'; there are check, race",
+        "": "descent has no number ''",
+        "texts=1.5": "texts must be a whole number in 1 … 64, got 1.5",
+        "check=2": "check must be a number in 0 … 0.9, got 2",
+        "check=nan": "check must be a number",
+        "check=": "check must be a number, got ''",
+        "check=0.1,check=0.2": "descent has check twice",
+    }.items():
+        with pytest.raises(ValueError, match=error):
+            LongRope2(target_length=TARGET, searcher="gradient", descent=words)
+    with pytest.raises(ValueError, match="descent is for searcher 'gradient', and this is 'fast'"):
+        LongRope2(target_length=TARGET, descent="texts=2")
+
+
+@pytest.mark.parametrize(
+    "descent", ["texts=3", "check=0", "late=0", "smooth=1", "radians=0", "weight=0", "recompute=1"]
+)
+def test_every_number_of_the_recipe_changes_the_search(descent: str) -> None:
+    usual, _, _ = descended(search_all=True, start="yarn")
+    found, asked, lines = descended(search_all=True, start="yarn", descent=descent)
+    assert found.factors != usual.factors and asked.spent <= asked.budget
+    iterates = [line for line in lines if "iterate" in line]
+    if descent == "texts=3":
+        assert len({line["plan"] for line in iterates}) * 3 == len(iterates)
+        assert len({line["sample"] for line in iterates}) == len(iterates)
+    if descent == "check=0":
+        assert not any("held_out" in line for line in lines)
+    if descent == "recompute=1":
+        assert iterates[1]["spent"] - iterates[0]["spent"] == 4 * TARGET
+    if descent == "smooth=1":
+        assert bends(found) < 0.8 * bends(usual)
+
+
+def bends(found: Any) -> float:
+    logs = [math.log(factor) for factor in found.factors]
+    return sum((a - 2 * b + c) ** 2 for a, b, c in zip(logs, logs[1:], logs[2:], strict=False))
+
+
 def test_what_cannot_be_differentiated_is_one_clear_error() -> None:
     with pytest.raises(ValueError, match="searcher 'gradient' needs gradients of the loss, .*take searcher 'fast'"):
         LongRope2(target_length=TARGET, searcher="gradient").search(problem(100))
-    asked = problem(100, Losses(lambda plan, sample: math.nan), differentiate=slope)
+    asked = problem(100, Losses(lambda plan, sample: math.nan), differentiate=slopes)
     with pytest.raises(ValueError, match="NaN or infinite for every one of"):
         LongRope2(target_length=TARGET, searcher="gradient").search(asked)
     for forwards in (1, 2, 3, 4, 7, 20):

@@ -56,13 +56,16 @@ class SearchSession(FakeSession):
         self.token_forwards += sum(len(document.ids) for _, document in rows)
         return [math.nan if self.broken else self.loss(plan, document) for plan, document in rows]
 
-    def plan_slope(self, plan: RopePlan, document: Any, solved: float) -> Slope:
+    def plan_slopes(self, rows: Sequence[tuple[RopePlan, Any]], solved: float, recompute: bool = False) -> list[Slope]:
+        return [self._slope(plan, document, solved, recompute) for plan, document in rows]
+
+    def _slope(self, plan: RopePlan, document: Any, solved: float, recompute: bool) -> Slope:
         [loss] = self.plan_losses([(plan, document)])
         if not loss >= solved:
             return Slope(loss, None, 1)
-        self.token_forwards += 2 * len(document.ids)
+        self.token_forwards += (2 + recompute) * len(document.ids)
         logs = [2 * math.log(a / b) for a, b in zip(plan.rescale_factors(ROPE), WANTED, strict=True)]
-        return Slope(loss, (*logs, 0.0), 3)
+        return Slope(loss, (*logs, 0.0), 3 + recompute)
 
     @staticmethod
     def loss(plan: RopePlan, document: Any) -> float:
@@ -104,6 +107,16 @@ def files(folder: Path, key: str) -> tuple[dict[str, Any], str, list[Any]]:
     lines = (folder / f"{key}.losses.jsonl").read_text().splitlines()
     losses = [[line["losses"], line.get("slopes")] for line in map(json.loads, lines)]
     return content, (folder / f"{key}.jsonl").read_text(), losses
+
+
+def test_a_winner_that_no_search_text_measured_has_its_held_out_loss_in_words(tmp_path: Path) -> None:
+    record: Any = search_in(tmp_path, method=searched(searcher="gradient"))
+    assert record["loss"] is None
+    lowest = min(record["held_out"].values())
+    words = f"loss {lowest:.4f} nats per scored token on {record['held_out_samples']} held-out texts"
+    assert search_result.loss_in_words(record) == words
+    assert "not measured" in search_result.loss_in_words({**record, "held_out": {}})
+    assert search_result.loss_in_words({**record, "loss": 0.25}) == "loss 0.2500 nats per scored token"
 
 
 def test_a_search_writes_what_it_found(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_engine import Quiet
+from fakes import FakeLM
 from scipy.stats import t
 from test_search_stage import SearchEngine, SearchSession
 
+from extenders.search.problem import HELD_OUT
 from harness.files_on_disk import held
+from harness.search.texts import SearchTexts, wording_of
 from harness.tools import study as search_study
 from harness.tools.study import procedures, study
 from reports.numbers.search_study import StudyContent, files, markdown, own_mean, summary
@@ -117,7 +120,8 @@ def test_procedures_have_the_budgets_that_they_are_compared_at() -> None:
     rows = {row.name: row for row in procedures(14080)}
     assert rows["fast, a tenth"].forwards == rows["yarn_tuned, a tenth"].forwards == 1408
     assert rows["fast"].forwards == rows["released code"].forwards == rows["paper"].forwards == 14080
-    assert [row.forwards for row in procedures(500)] == sorted(row.forwards for row in procedures(500))
+    usual = [row.forwards for row in procedures(500) if not row.only_named]
+    assert usual == sorted(usual) and procedures(500)[0].name == "fast, a tenth"  # what a table compares with
     full = procedures(500)[-2:]
     assert [row.forwards for row in full] == [14080, 14080] and all(row.name.endswith("full size") for row in full)
     official = [{key: value for key, value in row.parameters.items() if key != "search_samples"} for row in full]
@@ -148,6 +152,31 @@ def test_any_row_can_be_what_others_are_compared_with(tmp_path: Path, engines: l
         gaps("paper")
     with pytest.raises(ValueError, match=r"no row of the study is named 'papers'"):
         gaps("papers")
+
+
+def test_losses_by_wording_and_on_texts_that_no_claim_was_made_on(tmp_path: Path, engines: list[SearchEngine]) -> None:
+    more: Any = {"forwards": 20, "seeds": (0, 1), "only": ("ntk_rcd, a tenth",)}
+    whole = studied(256, tmp_path, texts=10, **more)["rows"][0]
+    later = studied(256, tmp_path, texts=6, first_text=4, **more)
+    assert later["rows"][0]["losses_of_texts"] == whole["losses_of_texts"][4:] and later["first_text"] == 4
+    assert "6 texts from number 4 on" in markdown(later)
+    rulers, ours = whole["by_wording"]["RULER's"], whole["by_wording"]["ours"]
+    assert rulers["loss"] == pytest.approx(sum(whole["losses_of_texts"][0::2]) / 5)
+    assert ours["loss"] == pytest.approx(sum(whole["losses_of_texts"][1::2]) / 5)
+    content = studied(256, tmp_path, texts=10, **more)
+    yarn = next(line for line in content["rows"] if line["row"] == "yarn")
+    behind = [yarn["by_wording"][name]["behind_reference"] for name in ("RULER's", "ours")]
+    means = [gap[0] if gap else 0.0 for gap in behind]
+    assert yarn["behind_reference"] and sum(means) / 2 == pytest.approx(yarn["behind_reference"][0])
+    with pytest.raises(ValueError, match="needs a held-out text at least"):
+        studied(256, tmp_path, texts=0, **more)
+
+
+def test_wordings_take_turns() -> None:
+    lm: Any = FakeLM()
+    made = SearchTexts(lm, 256, "needle", 1)
+    for sample in (0, 1, HELD_OUT, HELD_OUT + 1):
+        assert ("special magic" in made[sample].text) == (wording_of(sample) == "RULER's")
 
 
 def test_differences_are_paired_by_text() -> None:

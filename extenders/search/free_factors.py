@@ -11,11 +11,11 @@ from typing import Any
 
 from extenders._formulas import yarn_attention_factor
 from extenders.base import RopeSpec
+from extenders.search.descent import Descent
 from extenders.search.problem import PlanOf
 from extenders.search.shapes import isotonic
 
 Variables = list[float]
-RADIANS = 2.0  # at the target length: what a step of size 1 may turn a pair's phase by
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class FreeFactors:
     parameters_of: Callable[[tuple[float, ...], float, float | None], Mapping[str, Any]]
     plan_of: PlanOf
     most_attention: float | None
+    steps: Descent
 
     @property
     def pairs(self) -> int:
@@ -62,22 +63,33 @@ class FreeFactors:
     def reach(self, variables: Variables) -> list[float]:
         """How far a step of size 1 may move each variable.
 
-        A pair moves by at most 1, and by no more than what turns its phase at the target length by `RADIANS`: further
-        away the slope of a fast pair says nothing, and its average over texts is noise.
+        A pair moves by at most 1, and by no more than what turns its phase at the target length by so many radians:
+        further away the slope of a fast pair says nothing, and its average over texts is noise.
         """
+        radians = self.steps.radians or math.inf
         turns = [self.target_length * value for value in self.rope.inv_freq]
         moved = zip(variables, turns, strict=False)
-        pairs = [min(1.0, RADIANS * math.exp(value) / turn) if turn else 1.0 for value, turn in moved]
+        pairs = [min(1.0, radians * math.exp(value) / turn) if turn else 1.0 for value, turn in moved]
         return [*pairs, 0.0 if self.most_attention is None else 0.5]
 
     def pulled(self, variables: Variables, gradient: Sequence[float]) -> list[float]:
         """The gradient by the variables, from that by all log factors and the log attention factor."""
         return list(gradient)
 
+    def uneven(self, variables: Variables) -> list[float]:
+        """The gradient of what the recipe takes for an uneven list, by all log factors and the log attention factor."""
+        slopes = [0.0] * (self.pairs + 1)
+        for i in range(1, self.pairs - 1):
+            bend = variables[i - 1] - 2 * variables[i] + variables[i + 1]
+            for place, share in ((i - 1, 1), (i, -2), (i + 1, 1)):
+                slopes[place] += 2 * self.steps.smooth * bend * share
+        return slopes
+
     def projected(self, variables: Variables) -> Variables:
         """The nearest point that the method allows; a pair that may hardly move weighs more."""
         reach = self.reach(variables)
-        logs = isotonic(variables[: self.pairs], [1 / max(value, 1e-6) ** 2 for value in reach[: self.pairs]])
+        weights = [max(value, 1e-6) ** (-2 * self.steps.weight) for value in reach[: self.pairs]]
+        logs = isotonic(variables[: self.pairs], weights)
         low, high = math.log(self.lower), math.log(self.upper)
         return [*(min(max(value, low), high) for value in logs), self._attention(variables)]
 
@@ -130,6 +142,6 @@ class FilledFactors(FreeFactors):
         return min(math.ceil(variables[-1]), self.pairs - 1)
 
 
-def most_attention(factor: float) -> float:
-    """The attention factor's upper bound: 1 and twice YaRN's excess over it."""
-    return 2 * yarn_attention_factor(factor) - 1
+def most_attention(factor: float, excess: float) -> float:
+    """The attention factor's upper bound: 1 and so many times YaRN's excess over it."""
+    return 1 + excess * (yarn_attention_factor(factor) - 1)

@@ -6,8 +6,7 @@
    makes no step. The step size falls to a fifth.
 3. Check (a quarter): the average of the later half of the points and the best closed forms, on held-out texts.
 
-Ours, from trials on the pocket models. Adam's two rates, its step size, the clipping and the trust region of fast pairs
-(`FreeFactors.reach`) are what those trials ended at; they were not tuned further.
+Ours, from trials on the pocket models. `Descent` has the numbers, and which of them matter is in docs/search-study.
 """
 
 import math
@@ -17,10 +16,8 @@ from extenders.search.fast import furthest, race
 from extenders.search.free_factors import FreeFactors, Variables
 from extenders.search.problem import Candidate, Problem
 
-CHECK = 0.25  # share of the budget
-RACE = 0.04  # texts of the race, in forwards of the budget
 SOLVED = 0.03  # nats per scored token
-RATE, LAST_RATE = 0.08, 0.2  # of a step, in units of `reach`; the last one in the first
+LAST_RATE = 0.2  # of the last step, in that of the first
 MOMENTUM, VARIANCE = 0.8, 0.95  # Adam's rates
 LOUD, CLIP = 0.8, 2.0  # gradients longer than twice their 80 % quantile are shortened to that
 STARTS = 2  # closed forms that the check sees
@@ -31,9 +28,9 @@ def search(problem: Problem, factors: FreeFactors, start: str | None = None) -> 
     if start is not None and start not in factors.starts:
         raise ValueError(f"start must be one of {', '.join(factors.starts)}, got {start!r}")
     problem.require(1)
-    problem.reserve(CHECK, 2)
+    problem.reserve(factors.steps.check, 2)
     starts = {name: _candidate(problem, factors, factors.variables(at), name) for name, at in factors.starts.items()}
-    texts = max(1, round(RACE * problem.forwards))
+    texts = max(1, round(factors.steps.race * problem.forwards))
     if start is None:
         race(problem, list(starts.values()), 1, texts)
     else:
@@ -43,7 +40,7 @@ def search(problem: Problem, factors: FreeFactors, start: str | None = None) -> 
     points = _descent(problem, factors, factors.variables(factors.starts[ahead[0].operator]), texts)
     ended = []
     if points:
-        late = points[len(points) // 2 :]
+        late = points[min(int((1 - factors.steps.late) * len(points)), len(points) - 1) :]
         mean = factors.projected([math.fsum(values) / len(late) for values in zip(*late, strict=True)])
         ended = [_candidate(problem, factors, mean, "mean of late steps", ahead[0])]
     return _checked(problem, [*ended, *ahead[:STARTS]])
@@ -59,18 +56,22 @@ def _candidate(
 def _descent(problem: Problem, factors: FreeFactors, variables: Variables, sample: int) -> list[Variables]:
     """The points after each step, from text `sample` on."""
     points: list[Variables] = []
-    step = AdamStep(len(variables))
+    steps, step = factors.steps, AdamStep(len(variables))
     began, left = problem.spent, max(problem.left * problem.target_length, 1)
     while True:
         plan = factors.plan_of(factors.parameters(variables))
-        slope = problem.slope(plan, sample % problem.samples, SOLVED)
-        if slope is None:
+        slopes = problem.slopes(plan, range(sample, sample + steps.texts), SOLVED, bool(steps.recompute))
+        if not slopes:
             return points
-        sample += 1
-        if slope.gradient is None:
+        sample += steps.texts
+        gradients = [slope.gradient for slope in slopes if slope.gradient is not None]
+        if not gradients:
             continue
-        rate = RATE * (1 - (1 - LAST_RATE) * min(1.0, (problem.spent - began) / left))
-        moves = step(factors.pulled(variables, slope.gradient), factors.reach(variables), rate)
+        mean = [math.fsum(values) / len(gradients) for values in zip(*gradients, strict=True)]
+        if steps.smooth:
+            mean = [value + more for value, more in zip(mean, factors.uneven(variables), strict=True)]
+        rate = steps.rate * (1 - (1 - LAST_RATE) * min(1.0, (problem.spent - began) / left))
+        moves = step(factors.pulled(variables, mean), factors.reach(variables), rate)
         variables = factors.projected([value - move for value, move in zip(variables, moves, strict=True)])
         points.append(variables)
 

@@ -16,6 +16,7 @@ from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.search.trajectory import CandidateLine, Line
 
 HELD_OUT = 1_000_000  # samples from this number on are held out: no search looks at them before it has finalists
+ROWS_OF_LOSSES = 4  # take the memory of one with a gradient
 Pair = tuple[RopePlan, int]  # a plan and a sample's number
 PlanOf = Callable[[Mapping[str, Any]], RopePlan]  # the plan of a method with these parameters, at the problem's length
 Slopes = dict[tuple[str, int], "Slope"]  # by plan's hash and sample
@@ -51,7 +52,7 @@ class Slope:
 
     loss: float
     gradient: tuple[float, ...] | None
-    forwards: int  # what it cost: a forward pass 1, a backward pass 2
+    forwards: int  # what it cost: a forward pass 1, a backward pass 2, what was computed again for it 1
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ class Problem:
     model under a method and gives the same problem on the trained model; both are None where the caller has no such
     thing. `recovery` is a search for shorter prompts. Raises ValueError for any other target within the trained
     length.
-    `differentiate(plan, sample, solved)` gives the loss of one pair and, unless it is below `solved`, its gradient;
-    None where the caller has no such thing. `known_slopes` are to it what `known` is to `evaluate`.
+    `differentiate(pairs, solved, recompute)` gives the loss of each pair and, unless it is below `solved`, its
+    gradient; None where the caller has no such thing. `known_slopes` are to it what `known` is to `evaluate`. A search
+    by gradient takes a new text for every step, also beyond `samples`.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class Problem:
         at: "Callable[[int, int], Problem] | None" = None,
         fine_tune: "Callable[[Extender], Problem] | None" = None,
         recovery: bool = False,
-        differentiate: Callable[[RopePlan, int, float], Slope] | None = None,
+        differentiate: Callable[[Sequence[Pair], float, bool], Sequence[Slope]] | None = None,
         known_slopes: Slopes | None = None,
     ) -> None:
         if target_length <= rope.trained_length and not recovery:
@@ -193,22 +195,33 @@ class Problem:
             self._best = (fidelity, candidate.loss)
         self._log(self._line(candidate))
 
-    def slope(self, plan: RopePlan, sample: int, solved: float) -> Slope | None:
-        """The loss of a plan on one sample with its gradient; None where the budget does not cover both.
+    def slopes(self, plan: RopePlan, samples: Sequence[int], solved: float, recompute: bool = False) -> list[Slope]:
+        """The loss of a plan on each of these samples with its gradient; none where the budget does not cover them.
 
-        Raises ValueError where the caller can give no gradients.
+        With `recompute` a gradient costs a forward pass more and little memory. Raises ValueError where the caller can
+        give no gradients.
         """
         if self._differentiate is None:
             raise ValueError(
                 "searcher 'gradient' needs gradients of the loss, and what measures here gives none; "
                 "search on a model in this process, or take searcher 'fast'"
             )
-        if self.left < 3:
-            return None
-        key = plan.hash, sample
-        if key not in self._slopes:
-            self._slopes[key] = self._differentiate(plan, sample, solved)
-        slope = self._slopes[key]
+        if self.left < (3 + recompute) * len(samples):
+            return []
+        missing = [(plan, sample) for sample in samples if (plan.hash, sample) not in self._slopes]
+        rows = max(1, self._batch // ROWS_OF_LOSSES)
+        for start in range(0, len(missing), rows):
+            batch = missing[start : start + rows]
+            for (_, sample), slope in zip(batch, self._differentiate(batch, solved, recompute), strict=True):
+                self._slopes[plan.hash, sample] = slope
+        slopes = [self._slopes[plan.hash, sample] for sample in samples]
+        for sample, slope in zip(samples, slopes, strict=True):
+            self._iterated_on(plan, sample, slope)
+        self._progress(self.report)
+        return slopes
+
+    def _iterated_on(self, plan: RopePlan, sample: int, slope: Slope) -> None:
+        """Pay for a slope and write it down."""
         self.spent += slope.forwards * self.target_length
         self.iterates += 1
         self.candidates += plan.hash not in self._iterated and (plan.hash, 0) not in self._paid_for
@@ -225,8 +238,6 @@ class Problem:
                 "spent": self.spent,
             }
         )
-        self._progress(self.report)
-        return slope
 
     def loss_of(self, plan: RopePlan) -> float | None:
         """The mean over all samples of the search that this plan was measured on; None for none and for infinity."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 from extenders._check import check_whole
 from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.search import cmaes, fast
+from extenders.search.descent import Descent
 from extenders.search.family import Family
 from extenders.search.problem import Candidate, PlanOf, Problem
 
@@ -32,7 +33,8 @@ class SearchedExtender(Extender):
 
     FINDS: ClassVar[tuple[str, ...]] = ()  # fields that a search fills
     SETTINGS: ClassVar[tuple[str, ...]] = ()  # further fields that only a search reads
-    LATER: ClassVar[tuple[str, ...]] = ("start",)  # left out of a search's key where None: younger than stored ones
+    # left out of a search's key where None: younger than stored ones
+    LATER: ClassVar[tuple[str, ...]] = ("start", "descent")
 
     fitness: Literal["needle", "perplexity"] = "needle"  # what is scored: answers to hidden needles, or all tokens
     budget: int | None = None  # token-forwards
@@ -40,6 +42,7 @@ class SearchedExtender(Extender):
     search_seed: int = 0
     needles: int = 1  # hidden in one text and asked for one after the other: more answers for one forward pass
     start: str | None = None  # of searcher "gradient": the closed form to begin at; None: the best on the first texts
+    descent: str | None = None  # of searcher "gradient": what differs from its recipe, as in "texts=2, check=0.1"
     documents: str = ""  # folder of .txt and .md files to search on; "": the invented world
 
     def __post_init__(self) -> None:
@@ -52,8 +55,11 @@ class SearchedExtender(Extender):
                 check_whole(name, value)
                 if value < 1:
                     raise ValueError(f"{name} must be at least 1, got {value}")
-        if self.start is not None and getattr(self, "searcher", None) != "gradient":
-            raise ValueError(f"start is for searcher 'gradient', and this is {getattr(self, 'searcher', 'another')!r}")
+        for name in ("start", "descent"):
+            if getattr(self, name) is not None and getattr(self, "searcher", None) != "gradient":
+                searcher = getattr(self, "searcher", "another")
+                raise ValueError(f"{name} is for searcher 'gradient', and this is {searcher!r}")
+        Descent.of(self.descent)
         check_whole("search_seed", self.search_seed)
         check_whole("needles", self.needles)
         if not 1 <= self.needles <= 20:

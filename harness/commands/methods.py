@@ -132,6 +132,9 @@ def search_study(
     reference: Annotated[
         str | None, typer.Option(help="Row that others are compared with; the first unless given.")
     ] = None,
+    first_text: Annotated[
+        int, typer.Option(help="Number of the first held-out text: others than those that a claim was made on.")
+    ] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results/search-study"),
     trained_length: options.TrainedLength = None,
     dtype: options.Dtype = "auto",
@@ -164,6 +167,7 @@ def search_study(
         reference,
         documents,
         device,
+        first_text,
     )
     content = summary(measured, reference)
     for name, text in {**files(content), "figure.svg": study_figure(content)}.items():

@@ -107,14 +107,15 @@ class Applied:
         queries.forget(self._rotating)
 
     def loosen(self) -> torch.Tensor:
-        """Offsets [pairs + 1], all 0, that the pinned plans depend on from now until the next `use`.
+        """Offsets [plans, pairs + 1], all 0, that the pinned plans depend on from now until the next `use`.
 
         They are added to the log of every rescale factor and to the log of the attention factor, so the gradient of a
         loss with respect to them is the one with respect to these numbers.
         """
-        offsets = torch.zeros(len(self.spec.inv_freq) + 1, requires_grad=True)
-        for _, forward in self._forwards:
-            forward.rotations[self.spec.layer_type].loosen(offsets)
+        rotations = [forward.rotations[self.spec.layer_type] for _, forward in self._forwards]
+        offsets = torch.zeros(rotations[0].plans, len(self.spec.inv_freq) + 1, requires_grad=True)
+        for rotation in rotations:
+            rotation.loosen(offsets)
         return offsets
 
     def prove(self, length: int, plan: RopePlan | Sequence[RopePlan]) -> float:

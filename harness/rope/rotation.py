@@ -52,6 +52,11 @@ class Rotation:
         self._on_device: dict[torch.device, tuple[torch.Tensor | None, ...]] = {}
         self.loose = False  # cos and sin depend on offsets that a gradient is wanted for
 
+    @property
+    def plans(self) -> int:
+        """How many are pinned."""
+        return len(self._inv_freq)
+
     def pin(self, plans: Sequence[RopePlan], spec: RopeSpec, each_row: bool) -> None:
         """Run with these plans from now on.
 
@@ -72,12 +77,12 @@ class Rotation:
         self.loose = False
 
     def loosen(self, offsets: torch.Tensor) -> None:
-        """Let the pinned plans depend on `offsets` (pairs + 1), added to log factors and to the log attention factor.
+        """Let the pinned plans depend on `offsets` (plans, pairs + 1), added to log factors and log attention factor.
 
         Kept first positions do not depend on them. Until the next `pin`.
         """
-        self._inv_freq = self._inv_freq * torch.exp(-offsets[:-1])
-        self._factor = self._factor * torch.exp(offsets[-1])
+        self._inv_freq = self._inv_freq * torch.exp(-offsets[:, None, :-1])
+        self._factor = self._factor * torch.exp(offsets[:, None, -1:])
         self._on_device = {}
         self.loose = True
 

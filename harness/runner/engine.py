@@ -51,8 +51,10 @@ class LocalSession:
     def plan_losses(self, rows: Sequence[tuple[RopePlan, SearchText]]) -> list[float]:
         return losses.plan_losses(self.lm, rows)
 
-    def plan_slope(self, plan: RopePlan, document: SearchText, solved: float) -> Slope:
-        return losses.plan_slope(self.lm, plan, document, solved)
+    def plan_slopes(
+        self, rows: Sequence[tuple[RopePlan, SearchText]], solved: float, recompute: bool = False
+    ) -> list[Slope]:
+        return losses.plan_slopes(self.lm, rows, solved, recompute)
 
     def prove(self, length: int) -> tuple[str, float]:
         plan = plan_of(self._method, self._rope, length)

@@ -6,10 +6,14 @@ the head sees them.
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from extenders.base import RopePlan
 from extenders.search.problem import Slope
@@ -40,48 +44,51 @@ def rows_at_once(lm: "ExtendedLM", length: int) -> int:
 
 @torch.inference_mode()
 def plan_losses(lm: Planned, rows: Sequence[tuple[RopePlan, SearchText]]) -> list[float]:
-    """Mean loss (nats) of the scored tokens of every row, each under its own plan; NaN where the model gives NaN.
+    """Mean loss (nats) of the scored tokens of every row, each under its own plan; NaN where the model gives NaN."""
+    plans = [plan for plan, _ in rows]
+    lm.rotary.use(plans[0] if len(set(plans)) == 1 else plans)
+    return [float(mean) for mean in _means(lm, [document for _, document in rows])]
+
+
+def _means(lm: Planned, documents: Sequence[SearchText]) -> list[Tensor]:
+    """Mean loss (nats) of the scored tokens of every row, under the plans that are pinned.
 
     Rows are padded on the right, which a causal model cannot see from the left.
     """
-    plans = [plan for plan, _ in rows]
-    lm.rotary.use(plans[0] if len(set(plans)) == 1 else plans)
-    longest = max(len(document.ids) for _, document in rows)
-    padded = [[*document.ids, *[0] * (longest - len(document.ids))] for _, document in rows]
+    longest = max(len(document.ids) for document in documents)
+    padded = [[*document.ids, *[0] * (longest - len(document.ids))] for document in documents]
     ids_BT = torch.tensor(padded, device=lm.model.device)  # B rows, T positions
     hidden_BTD = hidden_states(lm.model, ids_BT)
-    lm.token_forwards += sum(len(document.ids) for _, document in rows)
+    lm.token_forwards += sum(len(document.ids) for document in documents)
     states, targets = [], []
-    for i, (_, document) in enumerate(rows):
+    for i, document in enumerate(documents):
         places_N = torch.tensor(document.scored, device=lm.model.device)
         states.append(hidden_BTD[i, places_N - 1])
         targets.append(ids_BT[i, places_N])
-    losses_N, _ = target_losses(lm.model, torch.cat(states), torch.cat(targets), len(rows))
-    sizes = [len(document.scored) for _, document in rows]
-    return [float(losses.double().mean()) for losses in losses_N.split(sizes)]
+    losses_N, _ = target_losses(lm.model, torch.cat(states), torch.cat(targets), len(documents))
+    return [losses.double().mean() for losses in losses_N.split([len(document.scored) for document in documents])]
 
 
-def plan_slope(lm: Planned, plan: RopePlan, document: SearchText, solved: float) -> Slope:
-    """The loss of one row and its gradient with respect to the logs of all rescale factors and of the attention factor.
+def plan_slopes(
+    lm: Planned, rows: Sequence[tuple[RopePlan, SearchText]], solved: float, recompute: bool = False
+) -> list[Slope]:
+    """Loss and gradient of every row under its own plan, by the logs of rescale factors and of the attention factor.
 
-    A loss below `solved`, or one that is no number, costs a forward pass and no backward pass, and has no gradient.
-    Raises ValueError for a model whose attention kernels give none.
+    A loss below `solved`, or one that is no number, counts as a forward pass alone and has no gradient. With
+    `recompute` only what goes into a layer is kept in memory, and the rest is computed again on the way back. A row
+    that is solved in a batch with one that is not goes along on the way back, and like padding it is not counted.
+    Raises ValueError for a model whose attention kernels give no gradient.
     """
-    lm.rotary.use(plan)
+    lm.rotary.use([plan for plan, _ in rows])
     try:
-        with torch.enable_grad(), frozen(lm.model):
-            offsets = lm.rotary.loosen()
-            ids_1T = torch.tensor([document.ids], device=lm.model.device)
-            places_N = torch.tensor(document.scored, device=lm.model.device)
-            hidden_1TD = hidden_states(lm.model, ids_1T)
-            losses_N, _ = target_losses(lm.model, hidden_1TD[0, places_N - 1], ids_1T[0, places_N])
-            mean = losses_N.double().mean()
-            loss = float(mean.detach())
-            lm.token_forwards += len(document.ids)
-            if not solved <= loss < math.inf:
-                return Slope(loss, None, forwards=1)
-            [gradient] = torch.autograd.grad(mean, [offsets])
-            lm.token_forwards += 2 * len(document.ids)
+        with torch.enable_grad(), frozen(lm.model), recomputed(lm.model) if recompute else nullcontext():
+            offsets_BP = lm.rotary.loosen()
+            means = _means(lm, [document for _, document in rows])
+            losses = [float(mean.detach()) for mean in means]
+            unsolved = [row for row, loss in enumerate(losses) if solved <= loss < math.inf]
+            if not unsolved:
+                return [Slope(loss, None, forwards=1) for loss in losses]
+            [gradient_BP] = torch.autograd.grad(torch.stack([means[row] for row in unsolved]).sum(), [offsets_BP])
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -91,9 +98,37 @@ def plan_slope(lm: Planned, plan: RopePlan, document: SearchText, solved: float)
             f"({str(error).splitlines()[0]}); run with attention sdpa or eager, or take searcher 'fast'"
         ) from error
     finally:
-        lm.rotary.use(plan)
-    values = tuple(float(value) for value in gradient)
-    return Slope(loss, values if all(map(math.isfinite, values)) else None, forwards=3)
+        lm.rotary.use(rows[0][0])
+    slopes = []
+    for row, (loss, (_, document)) in enumerate(zip(losses, rows, strict=True)):
+        if row not in unsolved:
+            slopes.append(Slope(loss, None, forwards=1))
+            continue
+        values = tuple(float(value) for value in gradient_BP[row])
+        lm.token_forwards += (2 + recompute) * len(document.ids)
+        slopes.append(Slope(loss, values if all(map(math.isfinite, values)) else None, forwards=3 + recompute))
+    return slopes
+
+
+@contextmanager
+def recomputed(model: torch.nn.Module) -> Iterator[None]:
+    """Layers keep what goes into them and compute the rest again when a gradient is asked for.
+
+    Raises ValueError for a model whose layers transformers cannot tell apart.
+    """
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise ValueError(
+            f"{type(model).__name__} has no layers that can be computed again; leave out recompute=1, or take "
+            "searcher 'fast'"
+        )
+    for layer in layers:
+        layer.__dict__["forward"] = partial(checkpoint, layer.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.__dict__["forward"]
 
 
 @contextmanager

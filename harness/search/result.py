@@ -33,6 +33,18 @@ def parameters_of(record: SearchRecord, method: str) -> dict[str, Any]:
     return {**changed, **record["found"]}
 
 
+def loss_in_words(record: SearchRecord) -> str:
+    """What a finished search ended at. The search by gradient steps from text to text, and its winner, the finalist
+    with the lowest loss on held-out texts, was never measured on the texts that it was searched on.
+    """
+    if record["loss"] is not None:
+        return f"loss {record['loss']:.4f} nats per scored token"
+    apart = [loss for loss in record["held_out"].values() if loss is not None]
+    if not apart:
+        return "loss not measured: the budget left nothing for a check of the winner"
+    return f"loss {min(apart):.4f} nats per scored token on {record['held_out_samples']} held-out texts"
+
+
 def entry_of(record: SearchRecord, method: str) -> str:
     """The searched method, named as a command does, as an entry of an experiment's `extenders`."""
     given = ", ".join(f"{name}: {json.dumps(value)}" for name, value in parameters_of(record, method).items())

@@ -23,6 +23,7 @@ from harness.experiment.method_code import is_shipped, source_of
 from harness.files_on_disk import ENDS_A_RUN, held
 from harness.records.provenance import now, provenance
 from harness.search.progress_line import search_progress
+from harness.search.result import loss_in_words
 from harness.search.texts import check_apart, evaluation_passages
 from harness.search.work import Measures, Work
 from harness.store import Moved, SearchLine, SearchRecord, key_of, read_search, write_record
@@ -154,8 +155,8 @@ def run_all(
         if record["error"]:
             say(f"the search of {label} failed: {record['error']}")
         else:
-            loss = "" if record["loss"] is None else f", loss {record['loss']:.4f} nats"
-            say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s{loss}")
+            words = loss_in_words(record)
+            say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s, {words}")
 
 
 def run_search(

@@ -102,7 +102,7 @@ class SearchTexts:
         """RULER's needle and our own in turn; depths 0 to 1 as the tests spread them."""
         depth = text.depth_of(sample % HELD_OUT, DEPTHS)
         room = self.length - len(self._start) - 40 * self._needles
-        asked = self._asked(rng, room, depth, story, _ours if sample % 2 else _rulers)
+        asked = self._asked(rng, room, depth, story, WORDINGS[wording_of(sample)])
         ids: list[int] = list(self._start)
         scored: list[int] = []
         for question, answer in asked:
@@ -182,6 +182,14 @@ def _ours(rng: random.Random, count: int) -> list[SearchNeedle]:
         sentence = needle.NEEDLE.format(place=place, code=code)
         needles.append(SearchNeedle(sentence, f"{needle.OPENING}\n{{context}}\n{ending}", code))
     return needles
+
+
+WORDINGS = {"RULER's": _rulers, "ours": _ours}
+
+
+def wording_of(sample: int) -> str:
+    """RULER's wording, which is the paper's, and our own in turn."""
+    return list(WORDINGS)[sample % 2]
 
 
 def _pieces(words: list[str], start: int) -> Iterator[str]:

@@ -38,8 +38,10 @@ class Measures(Protocol):
     def plan_losses(self, rows: Sequence[tuple[RopePlan, SearchText]]) -> list[float]:
         """Mean loss of the scored tokens of every row under its own plan."""
 
-    def plan_slope(self, plan: RopePlan, document: SearchText, solved: float) -> Slope:
-        """The loss of a row, and its gradient unless the loss is below `solved`."""
+    def plan_slopes(
+        self, rows: Sequence[tuple[RopePlan, SearchText]], solved: float, recompute: bool = False
+    ) -> list[Slope]:
+        """The loss of every row under its own plan, and its gradient unless the loss is below `solved`."""
 
     def rows_at_once(self, length: int) -> int:
         """How many rows of that length go through the model together."""
@@ -141,7 +143,7 @@ class Work:
             at=lambda other, share: self.problem(other, share, recovery=True),
             fine_tune=None if self._tune is None else self._fine_tuned,
             recovery=recovery,
-            differentiate=lambda plan, sample, solved: self._differentiate(length, plan, sample, solved),
+            differentiate=lambda pairs, solved, recompute: self._differentiate(length, pairs, solved, recompute),
             known_slopes=self._slopes.setdefault(length, {}),
         )
         self._problems.append(problem)
@@ -158,16 +160,19 @@ class Work:
         self._write_down(seconds, losses=lines)
         return losses
 
-    def _differentiate(self, length: int, plan: RopePlan, sample: int, solved: float) -> Slope:
-        """The slope of this pair, written down before it is given."""
-        document = self._texts_of(length)[sample]
+    def _differentiate(self, length: int, pairs: Sequence[Pair], solved: float, recompute: bool) -> list[Slope]:
+        """The slopes of these pairs, written down before they are given."""
+        texts = self._texts_of(length)
+        rows = [(plan, texts[sample]) for plan, sample in pairs]
         started = time.perf_counter()
-        slope = self._session.plan_slope(plan, document, solved)
+        slopes = self._session.plan_slopes(rows, solved, recompute)
         seconds = time.perf_counter() - started
-        gradient = None if slope.gradient is None else list(slope.gradient)
-        line = [length, plan.hash, sample, finite(slope.loss), gradient, slope.forwards]
-        self._write_down(seconds, losses=[], slopes=[line])
-        return slope
+        lines = []
+        for (plan, sample), slope in zip(pairs, slopes, strict=True):
+            gradient = None if slope.gradient is None else list(slope.gradient)
+            lines.append([length, plan.hash, sample, finite(slope.loss), gradient, slope.forwards])
+        self._write_down(seconds, losses=[], slopes=lines)
+        return slopes
 
     def _write_down(self, seconds: float, **measured: list[Any]) -> None:
         sitting = sealed(f"losses {self._line}", {**measured, "seconds": round(seconds, 4)})

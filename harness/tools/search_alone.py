@@ -19,7 +19,7 @@ from harness.progress import Progress
 from harness.runner.engine import LocalEngine
 from harness.search import stage as searching
 from harness.search.progress_line import search_progress
-from harness.search.result import entry_of
+from harness.search.result import entry_of, loss_in_words
 from harness.search.work import Measures
 from harness.store import SearchRecord, key_of, read_search
 from harness.tools.train_alone import train_alone
@@ -145,10 +145,9 @@ def _tuner(
 def table(record: SearchRecord, folder: Path, extender: str) -> list[str]:
     """What the search of that method, a name or a path, ended at, in lines for a terminal."""
     cost = record["cost"]
-    loss = "unknown" if record["loss"] is None else f"{record['loss']:.4f} nats per scored token"
     lines = [
         f"{record['label']}: {cost['candidates']} candidates, {cost['evaluations']} forward passes, "
-        f"{cost['token_forwards']:,} token-forwards, {cost['seconds']:.0f} s; loss {loss}"
+        f"{cost['token_forwards']:,} token-forwards, {cost['seconds']:.0f} s; {loss_in_words(record)}"
     ]
     lines += [f"  {name} = {_short(value)}" for name, value in record["found"].items()]
     if record["held_out"]:

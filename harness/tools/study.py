@@ -13,8 +13,7 @@ numbers of seeds.
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,16 @@ from harness.experiment.file import Experiment, Method
 from harness.files_on_disk import held, mend_lines
 from harness.progress import Progress
 from harness.runner.engine import LocalEngine
+from harness.runner.engine_contract import Sessions
 from harness.search import stage as searching
 from harness.search.progress_line import search_progress
-from harness.search.texts import SearchTexts
+from harness.search.result import loss_in_words
+from harness.search.texts import SearchTexts, wording_of
 from harness.search.work import Measures
 from harness.store import Study, StudyRow, StudyWinner, canonical, read_search
+from harness.tools.procedures import ABLATION, StudyEntry, procedures
 
 TEXTS_SEED = 7_654_321  # no search is given this seed, so its texts are nobody's search texts
-FULL = 14_080  # forwards of the released code as published: 1,408 candidates on 10 texts
 SEEDS = range(20)  # whose finished searches are looked for
 # Closed forms by name: (method, settings).
 CLOSED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -43,52 +44,6 @@ CLOSED: dict[str, tuple[str, dict[str, Any]]] = {
     "yarn, end at 1.25 s": ("ramp", {"top": 1.25}),  # `top` in units of the scale, see `_closed`
     "yarn, end at 1.1 s": ("ramp", {"top": 1.1}),
 }
-
-
-@dataclass(frozen=True)
-class StudyEntry:
-    """What a row searches: a method with settings, and its budget in prompts of the target length."""
-
-    name: str
-    extender: str
-    forwards: int
-    parameters: Mapping[str, Any]
-    only_named: bool = False  # left out of a study that names no rows
-
-
-def procedures(forwards: int, samples: int | None = None) -> list[StudyEntry]:
-    """The rows: ours at a tenth and at the whole of `forwards`, the official procedures at the whole, tuned baselines
-    at a tenth (what ours has there), the ablations at a tenth, CMA-ES, and last the official procedures at full size.
-
-    `samples` is the number of texts a candidate of the official procedures is measured on (theirs unless given).
-    """
-    tenth = max(1, forwards // 10)
-    official = {} if samples is None else {"search_samples": samples}
-    rows = [
-        StudyEntry("fast, a tenth", "longrope2", tenth, {}),
-        *(StudyEntry(f"{name}, a tenth", name, tenth, {}) for name in
-          ("curve_tuned", "yarn_tuned", "yarn_rcd", "ntk_rcd", "abf", "pi_tuned")),
-        StudyEntry("fast, plain perplexity, a tenth", "longrope2", tenth, {"fitness": "perplexity"}),
-        StudyEntry("fast, four needles, a tenth", "longrope2", tenth, {"needles": 4}),
-        StudyEntry("fast, all pairs, a tenth", "longrope2", tenth, {"search_all": True}),
-        StudyEntry("gradient, a tenth", "longrope2", tenth, {"searcher": "gradient", "needles": 4}),
-        StudyEntry("gradient, all pairs, a tenth", "longrope2", tenth,
-                   {"searcher": "gradient", "needles": 4, "search_all": True}),
-        StudyEntry("gradient, all pairs from YaRN, a tenth", "longrope2", tenth,
-                   {"searcher": "gradient", "needles": 4, "search_all": True, "start": "yarn"}, True),
-        StudyEntry("longrope fast, a tenth", "longrope", tenth, {"fitness": "needle"}),
-        StudyEntry("fast", "longrope2", forwards, {}),
-        StudyEntry("released code", "longrope2", forwards, {"searcher": "released", **official}),
-        StudyEntry("paper", "longrope2", forwards, {"searcher": "paper", **official}),
-        StudyEntry("released code, plain perplexity", "longrope2", forwards,
-                  {"searcher": "released", "fitness": "perplexity", **official}),
-    ]  # fmt: skip
-    rows.append(StudyEntry("cma, a tenth", "longrope2", tenth, {"searcher": "cma"}, True))  # a further package
-    full = [
-        StudyEntry("released code, full size", "longrope2", FULL, {"searcher": "released"}, only_named=True),
-        StudyEntry("paper, full size", "longrope2", FULL, {"searcher": "paper"}, only_named=True),
-    ]
-    return sorted(rows, key=lambda row: row.forwards) + full
 
 
 def methods(
@@ -120,15 +75,17 @@ def study(
     reference: str | None = None,
     documents: str = "",
     device: str = "auto",
+    first_text: int = 0,
 ) -> Study:
     """Run what is missing of the study; returns all that its folder holds. ValueError: another is at work in it.
 
     `forwards` is the budget of the official procedures in prompts of the target length, `only` names the rows to search
-    (all but CMA-ES and those of full size unless given), `texts` is the number of held-out texts, `reference` the row
-    that all others will be compared with: it is refused before anything runs. `documents` is a folder of .txt and .md
-    files that needles are hidden in, two thirds of them for searches, the rest for the held-out texts; "": the world's.
+    (all but CMA-ES, ablations and those of full size unless given), `texts` is the number of held-out texts from
+    `first_text` on, `reference` the row that all others will be compared with: it is refused before anything runs.
+    `documents` is a folder of .txt and .md files that needles are hidden in, two thirds of them for searches, the rest
+    for the held-out texts; "": the world's.
     """
-    entries = procedures(forwards, samples)
+    entries, numbers = procedures(forwards, samples), _numbers(first_text, texts)
     experiment = Experiment(
         name="search study",
         model=model,
@@ -145,26 +102,45 @@ def study(
     place = folder / "searches"
     place.mkdir(parents=True, exist_ok=True)
     with held(folder / "study.lock", f"the study in {folder}"), engine.open() as session_of:
-        for search in searching.planned(experiment.methods, base):
-            if not searching.finished(place, search.key):
-                with search_progress(search.method.label) as shown:
-                    record = searching.run_search(search, base, session_of(search.method), place, progress=shown)
-                progress.say(f"{search.method.label}: {record['error'] or record['loss']}")
-        texts_of = f".{hashlib.sha256(documents.encode()).hexdigest()[:8]}" if documents else ""
-        losses_of = folder / f"held-out.{base.weights_hash[:12]}.{base.dtype}.{target_length}{texts_of}.jsonl"
-        held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, texts, documents)
+        _search(experiment.methods, base, session_of, place, progress)
+        losses_of = folder / _losses_name(base, target_length, documents)
+        held_out = HeldOut(session_of(experiment.methods[0]), losses_of, target_length, numbers, documents)
         closed = list(_closed_rows(base.rope, target_length, held_out))
         known = sorted({*SEEDS, *seeds})
-        rows = [_row(entry, known, methods([entry], known, target_length, documents), base, place, held_out)
-                for entry in entries]  # fmt: skip
+        listed = [methods([entry], known, target_length, documents) for entry in entries]
+        rows = [_row(entry, known, own, base, place, held_out) for entry, own in zip(entries, listed, strict=True)]
     return Study(
         weights=base.weights_hash,
         dtype=base.dtype,
         target_length=target_length,
         trained_length=base.rope.trained_length,
         critical_pair=base.rope.critical_pair,
+        texts=numbers,
+        wordings=tuple(wording_of(HELD_OUT + text) for text in numbers),
         rows=(*(row for row in rows if row.winners), *closed),
     )
+
+
+def _numbers(first: int, texts: int) -> tuple[int, ...]:
+    """Of the held-out texts. Raises ValueError for none."""
+    if texts < 1 or first < 0:
+        raise ValueError(f"a study needs a held-out text at least, counted from 0, got {texts} from {first} on")
+    return tuple(range(first, first + texts))
+
+
+def _losses_name(base: Base, target_length: int, documents: str) -> str:
+    """Of the file with the losses on the held-out texts."""
+    texts_of = f".{hashlib.sha256(documents.encode()).hexdigest()[:8]}" if documents else ""
+    return f"held-out.{base.weights_hash[:12]}.{base.dtype}.{target_length}{texts_of}.jsonl"
+
+
+def _search(methods: Sequence[Method], base: Base, session_of: Sessions, place: Path, progress: Progress) -> None:
+    """The searches of these methods that are not finished."""
+    for search in searching.planned(methods, base):
+        if not searching.finished(place, search.key):
+            with search_progress(search.method.label) as shown:
+                record = searching.run_search(search, base, session_of(search.method), place, progress=shown)
+            progress.say(f"{search.method.label}: {record['error'] or loss_in_words(record)}")
 
 
 def _wanted(entries: Sequence[StudyEntry], only: Sequence[str], reference: str | None) -> list[StudyEntry]:
@@ -173,7 +149,8 @@ def _wanted(entries: Sequence[StudyEntry], only: Sequence[str], reference: str |
     unknown = [name for name in only if name not in names]
     unknown += [] if reference is None or reference in (*names, *CLOSED, "flat") else [reference]
     if unknown:
-        raise ValueError(f"no row of the study is named {unknown[0]!r}; there are {', '.join(names)}")
+        shown = ", ".join(name for name in names if ABLATION not in name)
+        raise ValueError(f"no row of the study is named {unknown[0]!r}; there are {shown}, and ablations")
     return [entry for entry in entries if (entry.name in only if only else not entry.only_named)]
 
 
@@ -218,7 +195,7 @@ def _closed(rope: RopeSpec, target_length: int) -> dict[str, RopePlan]:
 class HeldOut:
     """Losses of plans on the study's texts, kept on disk by plan."""
 
-    def __init__(self, session: Measures, path: Path, length: int, texts: int, documents: str = "") -> None:
+    def __init__(self, session: Measures, path: Path, length: int, texts: Sequence[int], documents: str = "") -> None:
         self._session, self.length, self._texts = session, length, texts
         self._documents = SearchTexts(session.lm, length, "needle", TEXTS_SEED, documents, start=session.start_ids)
         self._path = path
@@ -229,10 +206,13 @@ class HeldOut:
     def losses(self, plan: RopePlan) -> list[float]:
         """One loss for each text, in nats per scored token."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        for text in range(self._texts):
-            if (plan.hash, text) not in self._known:
-                [loss] = self._session.plan_losses([(plan, self._documents[HELD_OUT + text])])
-                self._known[plan.hash, text] = math.inf if math.isnan(loss) else loss
-                with self._path.open("a", encoding="utf-8") as file:
+        missing = [text for text in self._texts if (plan.hash, text) not in self._known]
+        rows = self._session.rows_at_once(self.length)
+        for start in range(0, len(missing), rows):
+            batch = missing[start : start + rows]
+            losses = self._session.plan_losses([(plan, self._documents[HELD_OUT + text]) for text in batch])
+            with self._path.open("a", encoding="utf-8") as file:
+                for text, loss in zip(batch, losses, strict=True):
+                    self._known[plan.hash, text] = math.inf if math.isnan(loss) else loss
                     file.write(canonical([plan.hash, text, finite(loss)]) + "\n")
-        return [self._known[plan.hash, text] for text in range(self._texts)]
+        return [self._known[plan.hash, text] for text in self._texts]

@@ -4,10 +4,18 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
 from harness.store import Study, StudyRow
 from reports.statistics.seeds import difference_of_searches
+
+
+class WordingLine(TypedDict):
+    """A row on the held-out texts of one wording."""
+
+    loss: float | None
+    behind_reference: list[float] | None
 
 
 class StudyLine(TypedDict):
@@ -22,6 +30,7 @@ class StudyLine(TypedDict):
     loss: float | None  # mean over seeds and texts
     losses_of_texts: list[float | None]
     behind_reference: list[float] | None  # [mean, low, high]; None of the reference, and where nothing can be said
+    by_wording: dict[str, WordingLine]
     losses_of_seeds: NotRequired[list[float | None]]  # of a searched row, as all that follow
     losses_on_own_texts: NotRequired[list[float | None]]
     critical_pairs: NotRequired[list[float | None]]
@@ -40,6 +49,7 @@ class StudyContent(TypedDict):
     theoretical_critical_pair: int
     reference: str
     texts: int
+    first_text: int
     unit: str
     rows: list[StudyLine]
 
@@ -60,16 +70,16 @@ def summary(study: Study, reference: str | None = None) -> StudyContent:
         "trained_length": study.trained_length,
         "theoretical_critical_pair": study.critical_pair,
         "reference": compared.name,
-        "texts": len(compared.losses_SN[0]),
+        "texts": len(study.texts),
+        "first_text": study.texts[0],
         "unit": "nats per answer token, held-out needles",
-        "rows": [_line(row, compared) for row in study.rows],
+        "rows": [_line(row, compared, study.wordings) for row in study.rows],
     }
 
 
-def _line(row: StudyRow, compared: StudyRow) -> StudyLine:
+def _line(row: StudyRow, compared: StudyRow, wordings: Sequence[str]) -> StudyLine:
     seeds = len(row.losses_SN)
     losses = [sum(column) / seeds for column in zip(*row.losses_SN, strict=True)]  # of texts
-    behind = None if row.name == compared.name else difference_of_searches(row.losses_SN, compared.losses_SN)
     line: StudyLine = {
         "row": row.name,
         "extender": row.extender,
@@ -79,8 +89,13 @@ def _line(row: StudyRow, compared: StudyRow) -> StudyLine:
         "token_forwards": 0,
         "loss": _finite(sum(losses) / len(losses)),
         "losses_of_texts": [_finite(loss) for loss in losses],
-        "behind_reference": None if behind is None else list(behind),
+        "behind_reference": _behind(row, compared, range(len(losses))),
+        "by_wording": {},
     }
+    for wording in dict.fromkeys(wordings):
+        texts = [text for text, other in enumerate(wordings) if other == wording]
+        mean = sum(losses[text] for text in texts) / len(texts)
+        line["by_wording"][wording] = {"loss": _finite(mean), "behind_reference": _behind(row, compared, texts)}
     if row.winners:
         line["losses_of_seeds"] = [_finite(sum(losses) / len(losses)) for losses in row.losses_SN]
         line["losses_on_own_texts"] = [winner.own_loss for winner in row.winners]
@@ -90,6 +105,15 @@ def _line(row: StudyRow, compared: StudyRow) -> StudyLine:
         line["seconds"] = sum(winner.cost["seconds"] for winner in row.winners) / seeds
         line["plans"] = [winner.plan for winner in row.winners]
     return line
+
+
+def _behind(row: StudyRow, compared: StudyRow, texts: Sequence[int]) -> list[float] | None:
+    """[mean, low, high] on these texts; None of the reference, and where nothing can be said."""
+    if row.name == compared.name:
+        return None
+    here, there = ([[losses[text] for text in texts] for losses in one.losses_SN] for one in (row, compared))
+    behind = difference_of_searches(here, there)
+    return None if behind is None else list(behind)
 
 
 def _finite(value: float) -> float | None:
@@ -109,7 +133,7 @@ def table(content: StudyContent) -> list[list[str]]:
 
 
 def _cells(line: StudyLine, target_length: int) -> list[str]:
-    gap, mean = line["behind_reference"], own_mean(line)
+    mean = own_mean(line)
     seeds = ["inf" if loss is None else f"{loss:.3f}" for loss in line.get("losses_of_seeds", [])]
     pairs = [f"{pair:.1f}" for pair in line.get("critical_pairs", []) if pair is not None]
     return [
@@ -117,12 +141,28 @@ def _cells(line: StudyLine, target_length: int) -> list[str]:
         "not finite" if line["loss"] is None else f"{line['loss']:.4f}",
         ", ".join(seeds) or "-",
         "-" if mean is None else f"{mean:.3f}",
-        "-" if gap is None else f"{gap[0]:+.4f} [{gap[1]:+.4f}, {gap[2]:+.4f}]",
+        _gap(line["behind_reference"]),
         str(round(line["token_forwards"] / target_length)),
         str(round(line["candidates"])) if "candidates" in line else "-",
         str(round(line["seconds"])) if "seconds" in line else "-",
         ", ".join(pairs) or "-",
     ]
+
+
+def _gap(behind: list[float] | None) -> str:
+    return "-" if behind is None else f"{behind[0]:+.4f} [{behind[1]:+.4f}, {behind[2]:+.4f}]"
+
+
+def by_wording(content: StudyContent) -> list[list[str]]:
+    """Rows of text by the wording of the needle, in the order of `table`."""
+    lines = sorted(content["rows"], key=lambda line: math.inf if line["loss"] is None else line["loss"])
+    rows = []
+    for line in lines:
+        cells = [line["row"]]
+        for part in line["by_wording"].values():
+            cells += ["not finite" if part["loss"] is None else f"{part['loss']:.4f}", _gap(part["behind_reference"])]
+        rows.append(cells)
+    return rows
 
 
 def own_mean(line: StudyLine) -> float | None:
@@ -134,13 +174,23 @@ def own_mean(line: StudyLine) -> float | None:
 def markdown(content: StudyContent) -> str:
     words = (
         f"Held-out needle loss (nats per answer token) at {content['target_length']} tokens, window "
-        f"{content['trained_length']}, {content['texts']} texts; intervals are over texts and search seeds (a row's "
-        "only seed adds nothing); 'on its own texts' is what a search saw; forwards are prompts of the "
+        f"{content['trained_length']}, {content['texts']} texts{_from(content)}; intervals are over texts and search "
+        "seeds (a row's only seed adds nothing); 'on its own texts' is what a search saw; forwards are prompts of the "
         f"target length; the reference is the row {content['reference']!r}; theoretical critical pair "
         f"{content['theoretical_critical_pair']}.\n"
     )
-    rows = [HEAD, ["---"] * len(HEAD), *table(content)]
-    return words + "\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    wordings = list(content["rows"][0]["by_wording"])
+    head = ["row", *(cell for name in wordings for cell in (f"{name} wording", "behind the reference [95 %]"))]
+    apart = "\nThe same by the wording of the needle; RULER's is the paper's.\n"
+    return words + _lines(HEAD, table(content)) + apart + _lines(head, by_wording(content))
+
+
+def _from(content: StudyContent) -> str:
+    return f" from number {content['first_text']} on" if content["first_text"] else ""
+
+
+def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n" + "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)) + "\n"
 
 
 def comma_separated(content: StudyContent) -> str:
