@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import json
 import math
 import operator
 import pkgutil
@@ -24,6 +25,7 @@ from typing import Any, ClassVar
 
 import extenders
 from extenders._user_code import contain, contained
+from extenders.pieces import Piece, check_pieces
 
 
 @dataclass(frozen=True)
@@ -108,19 +110,24 @@ def _tokens(count: object) -> int:
     return tokens
 
 
+PIECES_VERSION = 1  # raised when the same pieces would give other logits
+
+
 @dataclass(frozen=True)
 class RopePlan:
     """What a model runs with for one prompt.
 
     `attention_factor` multiplies cos and sin, so the rotated part of an attention logit sees its square.
     `query_factor` multiplies queries, so the whole logit sees it once, in the layers that rotate; it is relative to the
-    checkpoint's own softmax scale. The first `keep_first` positions (LongRoPE's n̂) keep the trained frequencies.
+    checkpoint's own softmax scale. The first `keep_first` positions (LongRoPE's n̂) keep the trained frequencies. With
+    `pieces` queries and keys are at mapped positions: see `extenders.pieces`.
     """
 
     inv_freq: tuple[float, ...]  # radians per token, d/2 values
     attention_factor: float = 1.0
     keep_first: int = 0  # tokens
     query_factor: float = 1.0
+    pieces: tuple[Piece, ...] = ()  # empty: every token at its own position
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inv_freq", tuple(float(value) for value in self.inv_freq))
@@ -137,6 +144,13 @@ class RopePlan:
         object.__setattr__(self, "keep_first", _tokens(self.keep_first))
         if self.keep_first and self.query_factor != 1:
             raise ValueError("a plan cannot keep first tokens and multiply queries; use keep_first 0")
+        object.__setattr__(self, "pieces", tuple(self.pieces))
+        if self.pieces and self.keep_first:
+            raise ValueError(
+                f"a plan that maps positions keeps no first tokens, got keep_first {self.keep_first}; use 0"
+            )
+        if self.pieces:
+            check_pieces(self.pieces, len(self.inv_freq))
 
     @classmethod
     def as_trained(cls, rope: RopeSpec) -> "RopePlan":
@@ -178,6 +192,8 @@ class RopePlan:
         packed = struct.pack(f"<{len(self.inv_freq)}ddq", *self.inv_freq, self.attention_factor, self.keep_first)
         if self.query_factor != 1:  # plans from before there was one keep their hashes
             packed += struct.pack("<d", self.query_factor)
+        if self.pieces:
+            packed += json.dumps([PIECES_VERSION, *map(dataclasses.astuple, self.pieces)]).encode()
         return hashlib.sha256(packed).hexdigest()[:16]
 
 
@@ -250,7 +266,7 @@ class Extender:
         return self.parameters()
 
 
-NOT_METHODS = {"base", "search", "training"}
+NOT_METHODS = {"base", "pieces", "search", "training"}
 
 
 def names(folders: Sequence[Path] = ()) -> list[str]:

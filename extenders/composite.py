@@ -61,6 +61,8 @@ class Composite(Extender):
             inv_freq=under.inv_freq,
             attention_factor=under.attention_factor,
         )
+        if under.pieces:
+            raise ValueError(f"first must be a method of frequencies; {self.first!r} maps positions, so put it in then")
         plan = then.plan(trained, length)
         if under.keep_first or plan.keep_first:
             raise ValueError("a composite keeps no first tokens; use keep_first 0 in both of its methods")

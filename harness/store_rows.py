@@ -240,6 +240,7 @@ class StoredPlan(TypedDict):
     attention_factor: float
     keep_first: int
     query_factor: NotRequired[float]  # on the whole attention logit, where it is not 1
+    pieces: NotRequired[list[str]]  # regions with mapped positions, in words
     hash: str
 
 

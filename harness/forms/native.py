@@ -47,6 +47,7 @@ def dynamic(extender: Extender, rope: RopeSpec) -> dict[str, Any] | None:
         plan = extender.plan(rope, length)
         if (
             plan.keep_first
+            or plan.pieces
             or plan.query_factor != 1
             or not alike((*plan.inv_freq, plan.attention_factor), (*expected, 1.0))
         ):

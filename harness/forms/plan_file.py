@@ -19,7 +19,7 @@ from extenders._plan_file import SCHEMA, WITH_QUERIES
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness import __version__
 from harness.experiment.cells import plain, probes
-from harness.forms.two_plans import same_plan
+from harness.forms.two_plans import refuse_pieces, same_plan
 
 MOST_PLANS = 8  # a method with more of them has one for every length
 
@@ -77,6 +77,7 @@ class Pieces:
         """Found by probing about 65 lengths and halving the gap between two that differ."""
         target = extender.target_length
         looked = [(length, extender.plan(rope, length)) for length in probes(target, rope.trained_length)]
+        refuse_pieces(plan for _, plan in looked)
         pieces = [(1, looked[0][0], looked[0][1])]
         for length, plan in looked[1:]:
             first, last, before = pieces[-1]

@@ -1,7 +1,7 @@
 """What a configuration can hold of a method: one plan up to the trained length and one beyond it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from extenders._factor_file import STOPPED
@@ -74,6 +74,7 @@ def two_plans(extender: Extender, rope: RopeSpec, always_long: bool = False) -> 
             f"target length {target} must be above the trained length {trained}; there is nothing to export"
         )
     plans = {length: extender.plan(rope, length) for length in probes(target, trained)}
+    refuse_pieces(plans.values())
     long, short = plans[target], plans.get(trained) or extender.plan(rope, trained)
     if always_long:
         short, plans = long, {target: long}
@@ -91,6 +92,15 @@ def two_plans(extender: Extender, rope: RopeSpec, always_long: bool = False) -> 
     return TwoPlans(rope, target, short, long)
 
 
+def refuse_pieces(plans: Iterable[RopePlan]) -> None:
+    """Raises ValueError where a plan maps positions."""
+    if any(plan.pieces for plan in plans):
+        raise ValueError(
+            "the plan maps positions, which no configuration can say and no engine runs; ropebench runs it (run, "
+            "compare, ask), and `plan --json` prints it"
+        )
+
+
 def alike(values: Sequence[float], others: Sequence[float]) -> bool:
     """Equal to nine digits, one by one."""
     return len(values) == len(others) and all(
@@ -99,7 +109,11 @@ def alike(values: Sequence[float], others: Sequence[float]) -> bool:
 
 
 def same_plan(plan: RopePlan, other: RopePlan) -> bool:
-    return plan.keep_first == other.keep_first and alike(
-        (*plan.inv_freq, plan.attention_factor, plan.query_factor),
-        (*other.inv_freq, other.attention_factor, other.query_factor),
+    return (
+        plan.keep_first == other.keep_first
+        and plan.pieces == other.pieces
+        and alike(
+            (*plan.inv_freq, plan.attention_factor, plan.query_factor),
+            (*other.inv_freq, other.attention_factor, other.query_factor),
+        )
     )

@@ -101,7 +101,10 @@ def _plans(run: Run) -> list[Observation]:
     target = str(run["target_length"])
     plans = {method["label"]: method["plans"][target] for method in run["methods"]}
     queries = {name: plan.get("query_factor", 1.0) for name, plan in plans.items()}
+    mapped = {name: "mapped" if plan.get("pieces") else "own" for name, plan in plans.items()}
+    positions = [shown("positions of queries and keys at the target length", mapped)]
     return [
+        *(positions if "mapped" in mapped.values() else []),
         shown(
             "attention factor at the target length", {name: plan["attention_factor"] for name, plan in plans.items()}
         ),

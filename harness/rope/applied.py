@@ -28,6 +28,9 @@ import torch
 
 from extenders.base import RopePlan, RopeSpec
 from harness.rope import queries
+from harness.rope.mapping import MappedAttention
+from harness.rope.mapping_probe import mapped_attention
+from harness.rope.mapping_proof import proved_pieces
 from harness.rope.modules import rotary_modules
 from harness.rope.proof import NotApplied, proved
 from harness.rope.rotation import PlannedForward
@@ -70,6 +73,7 @@ class Applied:
         self._dtype = dtypes[0] if dtypes else torch.float32
         self._queries: queries.Queries | None = None  # from the first plan on that multiplies queries
         self._rotating: list[torch.nn.Module] = []
+        self._mapping: MappedAttention | None = None  # from the first plan on that maps positions
         self.use(RopePlan.as_trained(spec))
 
     @property
@@ -80,7 +84,8 @@ class Applied:
     def use(self, plans: RopePlan | Sequence[RopePlan]) -> None:
         """Pin a plan for all following forward passes; a sequence is one plan for each row of the batch.
 
-        Raises ValueError on a plan for another number of rotary pairs.
+        Raises ValueError on a plan for another number of rotary pairs, and on one that maps positions for a model whose
+        positions cannot be mapped.
         """
         rows = [plans] if isinstance(plans, RopePlan) else list(plans)
         if not rows:
@@ -90,8 +95,14 @@ class Applied:
         if wrong:
             raise ValueError(f"the plan has {wrong[0]} inverse frequencies, the model rotates {pairs} pairs")
         if self._queries is None and any(plan.query_factor != 1 for plan in rows):
+            self._unmap()
             self._queries, self._rotating = queries.queries_of(self._model, self._turn)
-        self._pin(rows, each_row=not isinstance(plans, RopePlan))
+        each_row = not isinstance(plans, RopePlan)
+        if any(plan.pieces for plan in rows):
+            self._map(rows, each_row)
+        else:
+            self._unmap()
+            self._pin(rows, each_row)
         if self._queries is not None:
             self._queries.pin(rows)
 
@@ -103,15 +114,36 @@ class Applied:
         """As trained, with cos and sin times a factor."""
         self._pin([RopePlan(self.spec.inv_freq, self.spec.attention_factor * factor)], each_row=False)
 
+    def _map(self, rows: Sequence[RopePlan], each_row: bool) -> None:
+        if self._mapping is None:
+            self._turn(1.0)
+            if self._queries is not None:
+                self._queries.pin([RopePlan.as_trained(self.spec)])
+            self._mapping = mapped_attention(self._model, self.spec, self._forwards)
+        self._mapping.pin(rows, each_row)
+
+    def _unmap(self) -> None:
+        if self._mapping is not None:
+            self._mapping.off()
+
     def forget(self) -> None:
+        """Leave nothing in the model but what `applied` put there."""
+        self._unmap()
         queries.forget(self._rotating)
+
+    @property
+    def mapped_layers(self) -> tuple[int, ...] | None:
+        """Numbers of the layers whose positions are mapped now; None where the plans that are pinned map none."""
+        return self._mapping.layers if self._mapping is not None and self._mapping.active else None
 
     def loosen(self) -> torch.Tensor:
         """Offsets [plans, pairs + 1], all 0, that the pinned plans depend on from now until the next `use`.
 
         They are added to the log of every rescale factor and to the log of the attention factor, so the gradient of a
-        loss with respect to them is the one with respect to these numbers.
+        loss with respect to them is the one with respect to these numbers. Raises ValueError under mapped positions.
         """
+        if self.mapped_layers is not None:
+            raise ValueError("plans that map positions have no gradient; search their frequencies by losses alone")
         rotations = [forward.rotations[self.spec.layer_type] for _, forward in self._forwards]
         offsets = torch.zeros(rotations[0].plans, len(self.spec.inv_freq) + 1, requires_grad=True)
         for rotation in rotations:
@@ -122,7 +154,8 @@ class Applied:
         """Read cos and sin back and compare them with the plan that the model should run with, up to `length` tokens.
 
         Returns the largest difference in float32; raises NotApplied where it is beyond what rounding explains. See
-        `harness.rope.proof`. Queries are read back too where this plan or one before it multiplies them.
+        `harness.rope.proof`. Queries are read back too where this plan or one before it multiplies them, and under
+        mapped positions logits are (`harness.rope.mapping_proof`).
         """
         plans = [plan] if isinstance(plan, RopePlan) else list(plan)
         if self._queries is not None:
@@ -131,4 +164,6 @@ class Applied:
             reason = "its queries are not multiplied" if any(plan.query_factor != 1 for plan in plans) else ""
         if reason:
             raise NotApplied(f"{type(self._model).__name__} does not run with the plan: {reason}")
+        if any(plan.pieces for plan in plans):
+            return proved_pieces(self._model, self._mapping, self._forwards, self.spec, plans, length, self._dtype)
         return max(proved(module, forward, self.spec, plans, length, self._dtype) for module, forward in self._forwards)

@@ -1,7 +1,7 @@
 """Rotation under plans: cos and sin at positions, laid out as the model wants them, and the forward that gives them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -63,11 +63,7 @@ class Rotation:
         A planned frequency is formed as trained value times planned ratio, so a pair that a plan leaves alone
         keeps the checkpoint's own float32 bits, and the identity plan changes nothing at all.
         """
-        trained = torch.tensor(spec.inv_freq, dtype=torch.float64)
-        planned = torch.tensor([plan.inv_freq for plan in plans], dtype=torch.float64)
-        ratio = torch.where(trained > 0, planned / trained, 0.0)
-        planned = torch.where(trained > 0, self.trained.double() * ratio, planned)
-        self._inv_freq = planned.float()[:, None]
+        self._inv_freq = torch.stack([self.as_the_model(plan.inv_freq, spec) for plan in plans])[:, None]
         factors = [plan.attention_factor for plan in plans]
         self._factor = torch.tensor(factors, dtype=torch.float32).reshape(-1, 1, 1)
         keep = torch.tensor([plan.keep_first for plan in plans], dtype=torch.float32).reshape(-1, 1, 1)
@@ -75,6 +71,19 @@ class Rotation:
         self.rows = len(plans) if each_row else None
         self._on_device = {}
         self.loose = False
+
+    def as_the_model(self, inv_freq: Sequence[float], spec: RopeSpec) -> torch.Tensor:
+        """Planned frequencies [pairs] in float32; where a pair is as trained, the checkpoint's own bits."""
+        trained, planned = (torch.tensor(values, dtype=torch.float64) for values in (spec.inv_freq, inv_freq))
+        ratio = torch.where(trained > 0, planned / trained, 0.0)
+        return torch.where(trained > 0, self.trained.double() * ratio, planned).float()
+
+    def still(self, x: torch.Tensor, position_ids: torch.Tensor) -> Any:
+        """cos 1 and sin 0 in the shape and dtype of `__call__`: the attention function rotates."""
+        place = (position_ids[0] if position_ids.ndim == 3 else position_ids)[..., None].float()
+        phase = torch.zeros((*place.shape[:-1], len(self.trained)), device=x.device)
+        parts = rotate(self.layout, phase, torch.ones_like(place))
+        return parts if self.keeps_float32 else tuple(part.to(x.dtype) for part in parts)
 
     def loosen(self, offsets: torch.Tensor) -> None:
         """Let the pinned plans depend on `offsets` (plans, pairs + 1), added to log factors and log attention factor.
@@ -112,14 +121,29 @@ class Rotation:
         return self._on_device[device]
 
 
+class Mapping(Protocol):
+    """What `PlannedForward` asks of position mapping."""
+
+    layer_type: str
+    active: bool
+
+    def begin(self, position_ids: torch.Tensor) -> None:
+        """A forward pass begins with these positions."""
+
+
 class PlannedForward:
     """Stands in for a rotary module's forward. An object and not a closure, so that deepcopy copies its state."""
 
     def __init__(self, rotations: dict[str, Rotation]) -> None:
         self.rotations = rotations
+        self.mapping: Mapping | None = None  # what rotates in its place while plans map positions
 
     def __call__(self, x: torch.Tensor, position_ids: torch.Tensor, layer_type: str | None = None) -> Any:
         rotation = self.rotations[layer_type or ""]
+        if self.mapping is not None and (layer_type or "") == self.mapping.layer_type:
+            self.mapping.begin(position_ids)
+            if self.mapping.active:
+                return rotation.still(x, position_ids)
         # elementwise products and cosines only: autocast leaves those in float32
         with torch.set_grad_enabled(rotation.loose and torch.is_grad_enabled()):
             return rotation(x, position_ids)

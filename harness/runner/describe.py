@@ -66,4 +66,6 @@ def _plan(plan: RopePlan) -> StoredPlan:
     }
     if plan.query_factor != 1:
         stored["query_factor"] = plan.query_factor
+    if plan.pieces:
+        stored["pieces"] = [piece.words for piece in plan.pieces]
     return stored

@@ -18,7 +18,7 @@ that finds no passkey even inside its window) it says so and lets pass.
 import math
 import random
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -148,7 +148,13 @@ def examine(loaded: LoadedModel, method: Method) -> Preflight:
             difference = rotary.prove(target, extended.plan(target))
             factor = extended.plan(target).query_factor
             queries = f", queries are multiplied by {factor:.4g}" if factor != 1 else ""
-            return Check("plan runs", f"cos and sin differ by {difference:.1g} within {target:,} positions{queries}")
+            what = "cos and sin" if rotary.mapped_layers is None else "logits"
+            found = f"{what} differ by {difference:.1g} within {target:,} positions{queries}{mapped()}"
+            return Check("plan runs", found)
+
+        def mapped() -> str:
+            layers = rotary.mapped_layers
+            return "" if layers is None else f"; positions mapped in layers {ranges(layers)}"
 
         guarded("rope_theta", lambda: _theta(fixed, spec))
         guarded("loss inside the window", by_position)
@@ -160,6 +166,13 @@ def examine(loaded: LoadedModel, method: Method) -> Preflight:
     return Preflight(losses, tuple(checks), loaded.spec.notes)
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """0-3, 5 for 0, 1, 2, 3 and 5."""
+    firsts = [n for n in numbers if n - 1 not in numbers]
+    lasts = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(firsts, lasts, strict=True))
+
+
 def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
     every = plan.rescale_factors(spec)
     factors = [factor for factor in every if math.isfinite(factor)]  # a stopped pair has infinity
@@ -167,7 +180,8 @@ def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
     stopped = f", {len(every) - len(factors)} of {len(every)} pairs stopped" if len(factors) < len(every) else ""
     range_ = f"rescale factors {low:.3g} to {high:.3g}{stopped}"
     whole = f", whole attention logits times {plan.query_factor:.4g}" if plan.query_factor != 1 else ""
-    measured = f"{range_}, attention factor {plan.attention_factor:.4g}{whole}, {plan.hash}"
+    regions = f"positions mapped in {len(plan.pieces)} regions, " if plan.pieces else ""
+    measured = f"{regions}{range_}, attention factor {plan.attention_factor:.4g}{whole}, {plan.hash}"
     reason = ""
     if plan == RopePlan.as_trained(spec):
         reason = f"for {target:,} tokens the method plans the model as trained, so nothing is extended"

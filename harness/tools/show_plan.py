@@ -31,6 +31,7 @@ class PlannedFrequencies(TypedDict):
     keep_first: int  # tokens
     query_factor: float  # on the whole attention logit
     rescale_factors: list[float | None]  # None: the plan stopped the pair
+    pieces: list[str]  # regions of the causal triangle with mapped positions, in words
     hash: str
 
 
@@ -71,6 +72,7 @@ def planned(
             "keep_first": plan.keep_first,
             "query_factor": plan.query_factor,
             "rescale_factors": [value if math.isfinite(value) else None for value in plan.rescale_factors(rope)],
+            "pieces": [piece.words for piece in plan.pieces],
             "hash": plan.hash,
         },
     }
@@ -89,6 +91,7 @@ def table(content: PlannedModel) -> tuple[str, list[list[str]]]:
         f"to {content['target_length']}, a prompt of {content['length']}\n"
         f"attention factor {plan['attention_factor']:.6g} (trained {trained['attention_factor']:.6g}){whole}, "
         f"keep_first {plan['keep_first']}, critical pair {trained['critical_pair']}, plan {plan['hash']}"
+        + "".join(f"\npositions: {piece}" for piece in plan["pieces"])
         + "".join(f"\nnote: {note}" for note in content["notes"])
     )
     rows = []

@@ -101,6 +101,11 @@ def plans_of(extender: Extender, rope: RopeSpec, plan: Schedule, stages: Mapping
             plans[sequence.rope] = extender.plan(rope, sequence.target)
         else:
             plans[sequence.rope] = _towards(extender, sequence.target, stages, rope).plan(rope, sequence.target)
+    if any(plan.pieces for plan in plans.values()):
+        raise ValueError(
+            f"{extender.name} maps positions, and nothing is trained under mapped positions yet; compare it untrained, "
+            "in an experiment without trainings"
+        )
     return plans
 
 
