@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --help
-    "Experiments": (runs.run, runs.status, runs.check, runs.report, runs.compare, runs.generate),
+    "Experiments": (runs.run, runs.status, runs.check, runs.report, runs.rescore, runs.compare, runs.generate),
     "Methods": (methods.plan, methods.preflight, methods.search, methods.search_study, methods.export, methods.import_),
     "Models": (models.train, models.bench),
     "What there is": (catalogue.list_, catalogue.published, catalogue.doctor),

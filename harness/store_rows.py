@@ -299,3 +299,4 @@ class Run(TypedDict):
     searches: NotRequired[list[SearchLine]]
     trainings: NotRequired[list[TrainingLine]]
     ledger: NotRequired[Ledger]
+    rescored: NotRequired[dict[str, str]]  # by which rule, and of which store, where stored answers were scored again

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from tasks.base import Task
 from tasks.text import Sample
@@ -26,11 +26,21 @@ def score(
     extra: Mapping[str, Any] | None = None,
 ) -> float:
     """The score in [0, 1] of an answer. Raises ValueError where the name is not one of ours."""
-    function = named(name)
+    return float(applied(named(name), generation, references, depth, extra))
+
+
+def applied(
+    function: Callable[..., Any],
+    generation: str,
+    references: Sequence[str],
+    depth: float | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Any:
+    """What a scoring function says: of the references where its second parameter is called so, else of the sample."""
     second = list(inspect.signature(function).parameters.values())[1]
     if second.name == "references":
-        return float(function(generation, tuple(references)))
-    return float(function(generation, Sample("", tuple(references), 0, depth, extra=dict(extra or {}))))
+        return function(generation, tuple(references))
+    return function(generation, Sample("", tuple(references), 0, depth, extra=dict(extra or {})))
 
 
 def named(name: str) -> Callable[..., Any]:
@@ -42,7 +52,7 @@ def named(name: str) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError):
         raise ValueError(f"there is no scoring function {name!r} in this ropebench; update it") from None
-    if not inspect.isfunction(found) or found.__module__ != module or not _takes_two(found):
+    if not is_rule(found) or found.__module__ != module:
         raise ValueError(f"{name!r} is no scoring function; one takes an answer and what a right answer says")
     return found
 
@@ -58,6 +68,9 @@ def name_of(task: Task) -> str:
     return name
 
 
-def _takes_two(function: Callable[..., Any]) -> bool:
+def is_rule(function: object) -> TypeGuard[Callable[..., Any]]:
+    """Whether it is a function of two things: an answer, and what a right answer says."""
+    if not inspect.isfunction(function):
+        return False
     kinds = [one.kind for one in inspect.signature(function).parameters.values()]
     return kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2

@@ -149,6 +149,35 @@ def report(
     _report(Store.open(folder), out, date)
 
 
+def rescore(
+    folder: Annotated[Path, typer.Argument(help="A result store; it stays as it is.")],
+    rule: Annotated[
+        str | None,
+        typer.Option(help="MODULE:FUNCTION of ropebench, or a .py file with a function score; today's unless given."),
+    ] = None,
+    test: Annotated[list[str] | None, typer.Option(help="A test of the store; repeatable. All unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the new store; STORE-rescored unless given.")] = None,
+    date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
+) -> None:
+    """Score stored answers by another rule, without the model, into a store of their own."""
+    from harness.store import Store
+    from harness.tools import rescore as rescoring
+
+    if rule is not None and rule.endswith(".py"):
+        say(f"the rule {rule} is code, and it runs now with your rights")
+    chosen = rescoring.rule_of(rule) if rule is not None else None
+    target = out or folder.with_name(f"{folder.resolve().name}-rescored")
+    lines = rescoring.rescore(Store.open(folder), target, chosen, test or [])
+    head = ["method", "test", "length", "before", "after", "changed"]
+    shown = [
+        [one.method, one.test, str(one.length), f"{100 * one.before:.1f} %", f"{100 * one.after:.1f} %"]
+        + [f"{one.changed} of {one.answers}"]
+        for one in lines
+    ]
+    print_table(head, shown)
+    _report(Store.open(target), None, date)
+
+
 def compare(
     base: Annotated[str, typer.Argument(help="A result store; with --preset also a method, or its file.")],
     candidate: Annotated[str, typer.Argument(help="The store (or method) that must not be worse.")],
