@@ -378,6 +378,19 @@ def test_retention_by_hand(tmp_path: Path) -> None:
     assert low is not None and high is not None and low < 0.4 and 1.2 < high < 3
 
 
+def test_retention_without_a_short_suite_is_of_the_long_tests_inside_the_window(tmp_path: Path) -> None:
+    planned = made.planned(("none", "yarn"), (512, 1024), {"needle": "retrieval"}, 2)
+    planned += made.planned(("none", "yarn"), (512, 1024), {"loss": "perplexity"}, 2, unit="nats")
+    values: list[list[float]] = [[1, 1], [1, 0], [0, 0], [1, 1], [3.0, 3.4], [3.1, 3.6], [5.0, 5.4], [3.2, 3.5]]
+    kept = retention(scores_of(tmp_path / "a", planned, values))
+    assert kept is not None and kept.columns == ("needle", "loss")
+    assert [e.mean for number in kept.lines[1].numbers if (e := number.estimate)] == pytest.approx([0.5, 0.15])
+    assert "inside the trained window" in kept.notes[-1]
+    suite = made.planned(("none", "yarn"), (512,), {"x": "short"}, 2)
+    kept = retention(scores_of(tmp_path / "b", [*planned, *suite], [*values, [1, 1], [1, 0]]))
+    assert kept is not None and kept.columns == ("x",), "a suite is the better measure"
+
+
 def test_retention_needs_the_unextended_model_and_a_score_above_zero(tmp_path: Path) -> None:
     planned = made.planned(("pi", "yarn"), (512,), {"x": "short"}, 2)
     assert retention(scores_of(tmp_path / "a", planned, [[1, 1], [1, 0]])) is None

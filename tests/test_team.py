@@ -76,16 +76,19 @@ def test_alone_it_gives_everything_and_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [] and alone.threads is None
 
 
-def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_many(monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr("harness.records.provenance.cores", lambda: 4)
     assert team_for("some/model", None, []).size == 1 and team_for("some/model", 3, []).size == 3
     assert team_for("some/model", 3, []).threads == 1 and team_for("some/model", 2, []).threads == 2
-    if not Path("/dev/nvidiactl").exists():
-        monkeypatch.setattr(team, "GIBIBYTES", 1e-3)
-        assert team_for("pocket-llama", None, []).size == 4
-        monkeypatch.setattr(team, "GIBIBYTES", 1e6)
-        assert team_for("pocket-llama", None, []).size == 1
+    monkeypatch.setattr(team, "GIBIBYTES", 1e-3)
+    assert team_for("pocket-llama", None, [], "cpu").size == team_for(str(tiny_model_folder), None, [], "cpu").size == 4
+    assert team_for("pocket-llama", None, [], "cuda").size == 1
+    monkeypatch.setattr(team, "BYTES_OF_A_WEIGHT", 1e6)
+    assert team_for("pocket-llama", None, [], "cpu").size == 1, "no room for two"
+    monkeypatch.setattr(team, "BYTES_OF_A_WEIGHT", 8)
+    monkeypatch.setattr(team, "MOST_WEIGHTS", 1000)
+    assert team_for("pocket-llama", None, [], "cpu").size == 1, "a large model uses all cores by itself"
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert team_for("pocket-llama", 3, []).size == 1
     monkeypatch.setenv(SESSION, "of another")

@@ -30,7 +30,7 @@ def run(
     cache: Annotated[bool, typer.Option(help="Keep the prompts for other runs.")] = True,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that share the work; one for each core with a shipped model on a CPU."),
+        typer.Option(min=1, help="Processes that share the work; one for each core with a small model on a CPU."),
     ] = None,
     only_shipped: Annotated[
         bool, typer.Option("--only-shipped", help="Refuse methods that are files: such a file is code that runs.")
@@ -311,7 +311,7 @@ def _compute(
     from harness.runner.team import team_for
 
     signals.hear()
-    team = team_for(plan.model, workers, helper_command(ARGUMENTS))
+    team = team_for(plan.model_source, workers, helper_command(ARGUMENTS), device)
     outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads, device), shown, cache, team)
     if not team.first:
         raise typer.Exit(0)

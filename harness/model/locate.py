@@ -20,7 +20,7 @@ NEEDED_BY_TOKENIZER = (*TOKENIZER_FILES, *TOKENIZER_EXTRAS, "config.json")
 
 def model_folder(name: str, local_files_only: bool = True) -> Path:
     """The folder with all files of a model; downloads them when that is allowed. Raises ValueError in one line."""
-    folder = _local_folder(name)
+    folder = local_folder(name)
     if folder is not None and adapter.is_adapter(folder):
         return adapter.merged(folder, model_folder(adapter.base_name(folder), local_files_only), cache_folder())
     if folder is not None:
@@ -33,7 +33,7 @@ def model_folder(name: str, local_files_only: bool = True) -> Path:
 
 def config_file(name: str, local_files_only: bool = True) -> Path:
     """A model's config.json; of a hub model nothing else is downloaded. Raises ValueError in one line."""
-    folder = _local_folder(name)
+    folder = local_folder(name)
     if folder is not None and adapter.is_adapter(folder):
         return config_file(adapter.base_name(folder), local_files_only)
     if folder is not None:
@@ -58,7 +58,7 @@ def tokenizer_folder(name: str) -> Path:
     return folder
 
 
-def _local_folder(name: str) -> Path | None:
+def local_folder(name: str) -> Path | None:
     """The model folder of that name, None when the name can only be a hub id."""
     shipped = shipped_models()
     if name in shipped:

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from harness.experiment.cells import Cell
-from harness.model.files import shipped_models
+from harness.model.files import check_weights
+from harness.model.locate import local_folder
 from harness.progress import Progress
 from harness.records import provenance
 from harness.runner.helper import Helper
@@ -30,7 +31,11 @@ from harness.signals import CHANNEL
 
 Unit = TypeVar("Unit")
 SESSION = "ROPEBENCH_TEAM"  # in the environment of a helper: the session that it helps
-GIBIBYTES = 3  # of memory for one process with a shipped model: twice what 4,096 tokens take
+# Memory of one process beside its weights: twice what 4,096 tokens take in a shipped model; one of 135 million weights
+# had 1.9 GB in use at 16,384 tokens in bfloat16.
+GIBIBYTES = 3
+BYTES_OF_A_WEIGHT = 8  # while it is read, in float32
+MOST_WEIGHTS = 500_000_000  # of a small model
 
 
 class Team:
@@ -167,14 +172,26 @@ class Shared:
         return locked
 
 
-def team_for(model: str, workers: int | None, command: Sequence[str]) -> Team:
-    """The team of a command on a model: one process for each core where a shipped model runs on a CPU, else one.
+def team_for(model: str, workers: int | None, command: Sequence[str], device: str = "auto") -> Team:
+    """The team of a command on a model: one process for each core where a small model runs on a CPU, else one.
 
-    A GPU, torchrun and models of unknown size are left to one process; `workers` overrules this. A helper has the size
-    of the team that it belongs to.
+    A GPU, torchrun, large models and those of the hub are left to one process; `workers` overrules this. A helper has
+    the size of the team that it belongs to.
     """
     size = workers or 1
-    if workers is None and model in shipped_models() and not Path("/dev/nvidiactl").exists():
+    on_cpu = device == "cpu" or (device == "auto" and not Path("/dev/nvidiactl").exists())
+    if workers is None and on_cpu and (parameters := small(model)):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**32
-        size = max(1, min(provenance.cores(), memory // (GIBIBYTES * 2**30)))
+        needed = int(GIBIBYTES * 2**30 + BYTES_OF_A_WEIGHT * parameters)
+        size = max(1, min(provenance.cores(), memory // needed))
     return Team(1 if "WORLD_SIZE" in os.environ else size, command)
+
+
+def small(model: str) -> int:
+    """The number of weights of a model that is here and small, which gains most from a second process; else 0."""
+    try:
+        folder = local_folder(model)
+        parameters = check_weights(folder) if folder is not None else 0
+    except ValueError:
+        return 0  # said where the model is read
+    return parameters if parameters <= MOST_WEIGHTS else 0

@@ -18,10 +18,14 @@ ORIGINAL, SAME_PLAN = "original", "same plan as the original"
 def retention(scores: Scores) -> Grid | None:
     """What an extended model keeps in short context: extended ÷ original in percent, or the difference of losses.
 
-    Samples are paired. None where no short test or no unextended model is part of the experiment.
+    Samples are paired. Where no short-context suite is part of the experiment, the long tests speak that were run
+    inside the window. None without either, or without the unextended model.
     """
     base = scores.frames.original
     scored, losses = scores.tests("score", short=True), scores.tests("nats", short=True)
+    suite = bool(scored or losses)
+    if not suite:
+        scored, losses = (_inside(scores, unit) for unit in ("score", "nats"))
     if base is None or not (scored or losses):
         return None
     columns: list[tuple[str, list[Test], str]] = []
@@ -44,8 +48,14 @@ def retention(scores: Scores) -> Grid | None:
         notes=(
             "Extended ÷ original, paired by sample; for losses the difference (above 0 is worse). "
             "Brackets: 95 % interval.",
+            *([] if suite else ["No short-context suite was run: these are the long tests inside the trained window."]),
         ),
     )
+
+
+def _inside(scores: Scores, unit: str) -> list[Test]:
+    """The long-context tests that were run at lengths of the trained window."""
+    return [test for test in scores.tests(unit) if test[1] <= scores.frames.trained_length]
 
 
 def _column(test: Test, tests: Sequence[Test]) -> str:
