@@ -8,8 +8,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,10 +32,25 @@ COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --hel
 }
 READS_ONLY = {"list", "published", "doctor", "status", "plan", "--help"}  # a closed pager has seen what it wanted
 GOES_ON = {"train", "search", "search-study", "compare", "generate"}  # what was stopped continues when asked again
+
+
+def interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, whose interruption typer would answer without a word."""
+
+    @wraps(command)
+    def inside(**given: Any) -> None:
+        try:
+            command(**given)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+    return inside
+
+
 for panel, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__.rstrip("_").replace("_", "-")
-        app.command(name, rich_help_panel=panel)(command)
+        app.command(name, rich_help_panel=panel)(interruptible(command))
 
 
 def show_version(asked: bool) -> None:
@@ -84,10 +100,7 @@ def _answered(arguments: list[str]) -> int:
     except typer.Exit as exit_:
         return exit_.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        again = f"; this command continues: {command_line()}" if GOES_ON.intersection(arguments[:1]) else ""
-        if signals.PARENT not in os.environ:  # the first process says it
-            print(f"ropebench: stopped{again}", file=sys.stderr)
-        return signals.STOPPED
+        return _stopped(arguments)
     except SystemExit as error:  # no command of ours ends so: something that it called did
         print(f"ropebench: ended from inside (SystemExit: {error}) before it was done", file=sys.stderr)
         return 2
@@ -95,6 +108,8 @@ def _answered(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a pager that was closed is no error
         return 0 if READS_ONLY.intersection(arguments[:1]) else 141
     except Exception as error:
+        if signals.asked():
+            return _stopped(arguments)
         usage = getattr(error, "format_message", None)  # a wrong option or argument
         if usage is None and not isinstance(error, ValueError | OSError):
             raise
@@ -103,6 +118,13 @@ def _answered(arguments: list[str]) -> int:
         line = usage() if usage is not None else str(error) or type(error).__name__
         print(f"ropebench: {one_line(line)}", file=sys.stderr)
         return 2
+
+
+def _stopped(arguments: list[str]) -> int:
+    again = f"; this command continues: {command_line()}" if GOES_ON.intersection(arguments[:1]) else ""
+    if signals.PARENT not in os.environ:  # the first process says it
+        print(f"ropebench: stopped{again}", file=sys.stderr)
+    return signals.STOPPED
 
 
 if __name__ == "__main__":

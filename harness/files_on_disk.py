@@ -49,9 +49,14 @@ def room_in(folder: Path) -> Iterator[None]:
         raise
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether a disk without room is the cause; safetensors says the system's number in words."""
-    return getattr(error, "errno", None) in FULL or "(os error 28)" in str(error) or "(os error 122)" in str(error)
+def is_full(error: BaseException | None) -> bool:
+    """Whether a disk without room is the cause. safetensors says the system's number in words; PyTorch's writer, closed
+    where it could not write, raises another error on the way."""
+    while error is not None:
+        if getattr(error, "errno", None) in FULL or any(f"(os error {number})" in str(error) for number in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def need_room(folder: Path, size: int) -> None:

@@ -12,15 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 PARENT = "ROPEBENCH_PARENT"  # in the environment of a process that we started: the number of ours
 CHANNEL = "ROPEBENCH_TEAM_CHANNEL"  # in the environment of a helper: the number of the descriptor that it reports on
 ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 LOOK = 0.25  # seconds between two looks at the parent
 GRACE = 1.0  # seconds that a process without a parent has to close its files
+AGAIN = 0.05  # seconds until a signal that was lost is sent again
 BEAT = 5.0  # seconds between two signs of life of a helper
 STOPPED = 130  # exit code
 _exit = os._exit
+_asked = threading.Event()  # since `hear`
 
 
 def one_line_from_now() -> None:
@@ -41,7 +44,36 @@ def hear() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in ASKING:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.default_int_handler)
+                signal.signal(number, _interrupt)
+        sys.unraisablehook = _ask_again
+        _asked.clear()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _asked.set()
+    raise KeyboardInterrupt(number)
+
+
+def asked() -> bool:
+    """Whether somebody asked to stop. Who is about to call an error a failure looks here: a library that was
+    interrupted may say something else, as matplotlib does (ValueError: Invalid affine transformation matrix)."""
+    return _asked.is_set()
+
+
+def stop_if_asked() -> None:
+    """Raises KeyboardInterrupt where somebody asked to stop."""
+    if asked():
+        raise KeyboardInterrupt
+
+
+def _ask_again(unraisable: Any) -> None:
+    """A signal may come while a weak reference's callback or a C library's is at work. Nothing can be raised from
+    there: Python says so, goes on, and the wish to stop is lost. So it is told a little later."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        [number] = unraisable.exc_value.args or [signal.SIGINT]
+        threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 @contextmanager
@@ -50,10 +82,12 @@ def restored() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in ASKING}
+    before, hook = {number: signal.getsignal(number) for number in ASKING}, sys.unraisablehook
     try:
         yield
     finally:
+        sys.unraisablehook = hook
+        _asked.clear()
         for number, handler in before.items():
             if handler is not None:  # one of a C library
                 signal.signal(number, handler)
@@ -67,7 +101,7 @@ def stop_asked() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         if asked.is_set():
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         asked.set()
         if PARENT not in os.environ:  # `print` cannot be used here, it may be what was interrupted
             os.write(2, b"stopping: what is at work is written down first (ask again to stop at once)\n")

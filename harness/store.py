@@ -27,6 +27,7 @@ from harness.seals import FORMAT as FORMAT
 from harness.seals import SEAL, broken_seal, sealed, wrong_key
 from harness.seals import canonical as canonical
 from harness.seals import key_of as key_of
+from harness.signals import stop_if_asked as stop_if_asked
 from harness.store_checks import holds_losses, wrong_cell, wrong_run, wrong_search, wrong_training
 from harness.store_checks import is_search as is_search
 from harness.store_checks import unfit as unfit

@@ -182,6 +182,21 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
     assert len(list((tmp_path / "a b" / "cells").iterdir())) == 2
 
 
+def test_ctrl_c_in_other_commands_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.tools.train_alone.train_alone", stopped)
+    command = "train yarn --recipe plain --model pocket-llama --target-length 1024 --tokens 5"
+    assert cli.answer(command.split()) == 130
+    assert capsys.readouterr().err == f"ropebench: stopped; this command continues: ropebench {command}\n"
+    monkeypatch.setattr("harness.store.Store.open", stopped)
+    assert cli.answer(["status", "x"]) == 130
+    assert capsys.readouterr().err == "ropebench: stopped\n"
+
+
 def test_failed_cells_end_with_exit_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,14 @@
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -320,6 +323,62 @@ def test_a_full_disk_ends_a_search_as_it_ends_cells(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", lambda _: None)
     run(with_search(), tmp_path / "store", Engine(), Quiet())
     assert not [path for path in (tmp_path / "store").rglob("*.partial")]
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes: the system refuses the write in its middle, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [0, 100, 1000, 30_000])
+def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_keeps_the_last_one(tmp_path: Path, size: int) -> None:
+    import torch
+
+    from harness.training.trainer import Checkpoint
+    from harness.training.weights import write_weights
+
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", "key")
+    checkpoint.write({"weights": torch.arange(500.0)})
+    with room_for(size), pytest.raises(CannotWrite, match=f"no room is left on the disk of {tmp_path}") as refusal:
+        checkpoint.write({"weights": torch.zeros(10_000)})
+    assert "\n" not in str(refusal.value)
+    with room_for(size), pytest.raises(CannotWrite, match=f"no room is left on the disk of {tmp_path}"):
+        write_weights(tmp_path, {"weights": torch.zeros(10_000)}, 1.0)
+    state = checkpoint.read()
+    assert state is not None and len(state["weights"]) == 500 and list(tmp_path.iterdir()) == [checkpoint.path]
+
+
+def test_a_disk_that_is_full_at_any_moment_of_a_run_ends_it_and_loses_nothing(tmp_path: Path, monkeypatch: Any) -> None:
+    run(experiment(), tmp_path / "whole", FakeEngine(), Quiet())
+    whole, writes = rows(tmp_path / "whole"), 0
+
+    def fills_up(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fills_up)
+    while True:
+        folder, writes = tmp_path / f"full after {writes}", writes + 3
+        left, progress = writes, Quiet()
+        try:
+            run(experiment(), folder, FakeEngine(), progress)
+            break
+        except CannotWrite as error:
+            assert str(folder) in str(error)
+        left = 10**9
+        done = sum(Store(folder).done(path.stem) for path in (folder / "cells").iterdir())
+        assert len(progress.ended) <= done <= len(progress.ended) + 1
+        assert run(experiment(), folder, FakeEngine(), Quiet()).computed == 12 - done and rows(folder) == whole
+        assert not [path for path in folder.rglob("*.partial")]
+    assert writes > 60 and rows(folder) == whole
 
 
 def test_a_damaged_checkpoint_is_begun_anew(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from test_cli import fake_run
 
-from harness import signals
+from harness import cli, signals
 from harness.runner import helper
 from harness.runner.helper import Helper
 
@@ -101,6 +104,62 @@ def test_sigterm_is_ctrl_c_and_what_is_ignored_stays_so(number: signal.Signals) 
         signals.hear()
         signal.raise_signal(number)
     assert signal.getsignal(number) == signal.SIG_DFL
+
+
+LOST = """
+import signal, sys, time, weakref
+from harness import signals
+class Thing: pass
+def callback(reference):
+    signal.raise_signal(signal.SIGTERM)
+signals.hear()
+thing = Thing()
+reference = weakref.ref(thing, callback)
+try:
+    del thing
+    for _ in range(500):
+        time.sleep(0.01)
+except KeyboardInterrupt:
+    print("stopped")
+def other(reference):
+    raise ValueError("another error")
+thing = Thing()
+reference = weakref.ref(thing, other)
+del thing
+"""
+
+
+def test_a_signal_that_python_loses_is_told_again() -> None:
+    """In a weak reference's callback nothing can be raised; errors of others are said as before."""
+    said, errors = started(LOST).communicate(timeout=60)
+    assert said == "stopped\n" and "KeyboardInterrupt" not in errors and "another error" in errors
+
+
+@pytest.mark.parametrize("command", ["run", "report"])
+def test_a_library_that_calls_an_interruption_an_error_costs_no_cell_and_no_part_of_a_report(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """matplotlib says "Invalid affine transformation matrix" where a signal came while it read an array."""
+
+    def library(*_: Any, **__: Any) -> Any:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise ValueError("Invalid affine transformation matrix")
+
+    fake_run(monkeypatch)
+    monkeypatch.delenv("ROPEBENCH_STRICT_REPORT")
+    if command == "run":
+        monkeypatch.setattr("harness.runner.measure._rows", library)
+        assert cli.answer(["run", "quick", "--out", str(tmp_path / "store"), "--no-report"]) == 130
+        assert not list((tmp_path / "store" / "cells").iterdir())
+    else:
+        assert cli.answer(["run", "quick", "--out", str(tmp_path / "store"), "--no-report"]) == 0
+        monkeypatch.setattr("reports.page.page.drawings", library)
+        assert cli.answer(["report", str(tmp_path / "store")]) == 130
+        assert not (tmp_path / "store" / "report.html").exists()
+    assert capsys.readouterr().err.splitlines()[-1].startswith("ropebench: stopped")
+    monkeypatch.undo()
+    assert cli.answer(["status", str(tmp_path / "store")]) == 0  # the next command was not asked to stop
 
 
 def test_who_asks_once_waits_for_what_is_at_work_and_who_asks_twice_does_not() -> None:

@@ -10,6 +10,7 @@ from harness.prompts.kept import KeptPrompts
 from harness.records.memory import PeakMemory
 from harness.records.provenance import provenance
 from harness.runner.engine_contract import Session, Sessions
+from harness.signals import stop_if_asked
 from harness.store import CellRecord, Proof, Store, StoredRow
 from tasks.base import Row
 
@@ -36,6 +37,7 @@ def measure(
         proof = {str(cell.length): {"plan_hash": plan_hash, "max_difference": difference}}
         rows = _rows(cell, session, kept)
     except Exception as problem:
+        stop_if_asked()
         error, trace = one_line(problem), traceback.format_exc()
     record: CellRecord = {
         "key": cell.key,

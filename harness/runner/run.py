@@ -7,7 +7,7 @@ computes only what is missing, which includes what failed.
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -26,9 +26,9 @@ from harness.records.provenance import now
 from harness.runner.agenda import Agenda, agenda_of
 from harness.runner.engine_contract import Engine, Sessions
 from harness.runner.measure import measure
-from harness.runner.team import Team
+from harness.runner.team import Team, Unit
 from harness.search import stage as searching
-from harness.search.stage import Search
+from harness.signals import stop_if_asked
 from harness.store import Store
 from harness.training import stage as training_stage
 
@@ -134,7 +134,7 @@ class Steps:
         if not missing:
             return
         session_of = model.sessions()
-        taken = self._here(self.team.take(missing, lambda search: search.key))
+        taken = self._taken(missing, lambda search: search.key)
         experiment, base = self.agenda.experiment, self.agenda.base
         searching.run_all(experiment, taken, base, session_of, self.store.searches, self.progress.say)
         self.agenda = self.agenda.again(self.store)
@@ -142,19 +142,13 @@ class Steps:
             check_repeatable(self.agenda.cells, base.rope)
         self.save()
 
-    def _here(self, searches: Iterable[Search]) -> Iterator[Search]:
-        """Each while the store is where it was: a search makes its folder where there is none."""
-        for search in searches:
-            self.store.check_place()
-            yield search
-
     def train(self, model: "ModelInUse") -> None:
         """The missing trainings, which change neither plans nor keys: the agenda stays."""
         missing = self.agenda.missing_trainings
         if not missing:
             return
         model.free()  # what the model held is for the training now
-        for number, job in self.team.take(list(enumerate(missing, start=1)), lambda numbered: numbered[1].key):
+        for number, job in self._taken(list(enumerate(missing, start=1)), lambda numbered: numbered[1].key):
             self.progress.say(f"training {number} of {len(missing)}: {job.budget_words}")
             record = self.engine.train(job, self.store, self.texts())
             self.progress.say(training_stage.outcome_words(job, record))
@@ -166,7 +160,7 @@ class Steps:
         session_of = model.sessions() if missing else None
         self.progress.start(missing, self.agenda.total, self.team.size)
         self.team.expects(missing)
-        for cell in self.team.take(missing, lambda cell: cell.key):
+        for cell in self._taken(missing, lambda cell: cell.key):
             assert session_of is not None
             self._measured(cell, session_of)
             if time.monotonic() - saved_at > SAVED_SECONDS:  # the ledger, should the process be killed
@@ -180,6 +174,13 @@ class Steps:
             self.store.put_prompt(text)
         self.store.put_cell(cell.key, record)
         self.progress.end(cell, record["cost"]["seconds"], record["error"])
+
+    def _taken(self, units: Sequence[Unit], key: Callable[[Unit], str]) -> Iterator[Unit]:
+        """Every unit that this process takes, as long as nobody asked to stop and the store is where it was."""
+        for unit in self.team.take(units, key):
+            stop_if_asked()
+            self.store.check_place()
+            yield unit
 
     def save(self) -> None:
         """Write run.json with its ledger; helpers leave that to the first process."""

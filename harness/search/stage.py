@@ -26,6 +26,7 @@ from harness.search.progress_line import search_progress
 from harness.search.result import loss_in_words
 from harness.search.texts import check_apart, evaluation_passages
 from harness.search.work import Measures, Work
+from harness.signals import stop_if_asked
 from harness.store import Moved, SearchLine, SearchRecord, key_of, read_search, write_record
 
 VERSION = 1  # raised when a search of the same identity would end elsewhere
@@ -198,6 +199,7 @@ def _searched(search: Search, base: Base, session: Measures, work: Work) -> Sear
     except (*ENDS_A_RUN, Moved):
         raise
     except Exception as reason:
+        stop_if_asked()
         error = " ".join(str(reason).split()) if isinstance(reason, ValueError) else repr(reason)
         trace = traceback.format_exc()
     record = _record(search, work, error, trace)

@@ -100,6 +100,8 @@ def _recorded(
     except ENDS_A_RUN:
         raise
     except Exception as problem:
+        if stop():
+            raise KeyboardInterrupt from problem
         if isinstance(problem, ValueError) and not isinstance(problem, Diverged):
             raise  # the user can mend it
         words = str(problem) if isinstance(problem, Diverged) else f"{type(problem).__name__}: {problem}"

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from harness.store import stop_if_asked
+
 Made = TypeVar("Made")
 STRICT = "ROPEBENCH_STRICT_REPORT"  # set by our tests: there a part that fails is an error
 
@@ -20,6 +22,7 @@ class Attempts:
         try:
             return function()
         except Exception as error:
+            stop_if_asked()
             if os.environ.get(STRICT):
                 raise
             self.problems.append(f"{what}: {reason(error)}")
