@@ -10,6 +10,7 @@ from functools import cached_property
 import pandas as pd
 
 from harness.store import Store
+from reports.numbers.across_lengths import across_lengths
 from reports.numbers.audit import Audit, audit
 from reports.numbers.beyond_window import WindowLosses, window_losses
 from reports.numbers.by_test import by_test_at_all_lengths
@@ -98,6 +99,11 @@ class Results:
     @cached_property
     def effective_lengths(self) -> list[RuleLengths]:
         return effective_lengths(self.scores, self.summary)
+
+    @cached_property
+    def across_lengths(self) -> list[Grid]:
+        table = across_lengths(self.scores, self.summary)
+        return [table] if table else []
 
     @property
     def over_lengths(self) -> str:
