@@ -32,6 +32,7 @@ class PlannedCell(TypedDict):
     seed: int
     samples: int
     seeded: NotRequired[bool]  # absent in old stores: True
+    chance: NotRequired[float]  # the score of guessing, where it is not 0
     new_tokens: NotRequired[int]  # budget of an answer; absent in old stores
     key: str
 

@@ -54,6 +54,7 @@ class Cell:
     def planned(self) -> PlannedCell:
         """The line of run.json."""
         task = self.test.task
+        chance: dict[str, float] = {"chance": task.chance} if task.chance else {}
         return {
             "label": self.method.label,
             "task": self.test.label,
@@ -65,6 +66,7 @@ class Cell:
             "seeded": task.seeded,
             "new_tokens": task.new_tokens,
             "key": self.key,
+            **chance,  # type: ignore[typeddict-item]
         }
 
     @property

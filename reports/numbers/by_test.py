@@ -7,6 +7,7 @@ from reports.numbers.frame import CONTROL, Test
 from reports.numbers.grid import Grid, Line, tokens
 from reports.numbers.ruler_profiles import ROWS, by_profile
 from reports.numbers.scores import Scores
+from reports.numbers.summary import floor_notes
 
 GROUPS = {
     "retrieval": "Retrieval",
@@ -38,7 +39,11 @@ def by_test(scores: Scores, length: int) -> Grid:
         "Test",
         tuple(labels),
         made,
-        notes=(MANY_NOTE, *([SUBSTRINGS] if any(line.label.startswith("ruler-") for line in made) else [])),
+        notes=(
+            MANY_NOTE,
+            *floor_notes(scores),
+            *([SUBSTRINGS] if any(line.label.startswith("ruler-") for line in made) else []),
+        ),
         lines_are="tests",
         at_length=length,
     )

@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. `unit` says how numbers are shown: percent, nats, points."""
+    """A table. `unit` says how numbers are shown: percent, nats, points, samples."""
 
     name: str  # file name
     title: str
@@ -36,7 +36,8 @@ class Grid:
     column_notes: tuple[str, ...] = ()
     column_units: tuple[str, ...] = ()  # where columns differ in unit
     notes: tuple[str, ...] = ()
-    lines_are: str = "methods"  # or "tests", and columns are methods; or "tests over lengths"
+    # or "tests", and columns are methods; or "tests over lengths"; or "judged tests", whose group is the judgement
+    lines_are: str = "methods"
     lengths: tuple[int, ...] = ()  # of the columns, in tokens, where they are lengths; 0 for one that is not
     at_length: int = 0  # in tokens, where all of the table is at one
     shows_n: bool = False  # the page prints the number of samples
@@ -71,6 +72,8 @@ def shown(value: float, unit: str) -> str:
         return f"{100 * value:+.1f}".replace("-", "−")
     if unit == "nats difference":
         return f"{value:+.3f}".replace("-", "−")
+    if unit == "samples":
+        return f"{value:,.0f}"
     return f"{value:.3f}"
 
 

@@ -29,6 +29,7 @@ from reports.numbers.retention import retention
 from reports.numbers.scores import Scores
 from reports.numbers.searches import SearchHistory, searches
 from reports.numbers.summary import Summary, summary
+from reports.numbers.telling_apart import telling_apart
 from reports.numbers.trainings import TrainingHistory, trainings
 from reports.numbers.true_lengths import true_lengths
 from reports.numbers.verdict import Verdict, verdict
@@ -103,6 +104,11 @@ class Results:
     @cached_property
     def across_lengths(self) -> list[Grid]:
         table = across_lengths(self.scores, self.summary)
+        return [table] if table else []
+
+    @cached_property
+    def telling_apart(self) -> list[Grid]:
+        table = telling_apart(self.scores)
         return [table] if table else []
 
     @property

@@ -52,6 +52,14 @@ class Scores:
     def _units(self) -> dict[str, str]:
         return dict(zip(self.frames.cells["task"], self.frames.cells["unit"], strict=True))
 
+    def chance(self, task: str) -> float:
+        """The score of guessing, 0 where the store does not say it."""
+        return self._chances.get(task, 0.0)
+
+    @cached_property
+    def _chances(self) -> dict[str, float]:
+        return {cell["task"]: float(cell.get("chance", 0.0)) for cell in self.frames.run["cells"]}
+
     @cached_property
     def _numbers(self) -> dict[tuple[str, Test], Number]:
         return {}

@@ -11,6 +11,7 @@ from reports.numbers.best import MARKS_NOTE, Ranked, rank
 from reports.numbers.frame import Test
 from reports.numbers.grid import Grid, Line, tokens
 from reports.numbers.scores import Scores
+from reports.numbers.telling_apart import at_the_floor
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ def _at_length(scores: Scores, tests: Sequence[Test], length: int) -> Column:
     note = f"{len(common)} test{'s' * (len(common) != 1)}"
     if len(common) != len(tests):
         note = f"{len(common)} of {len(tests)} tests"
+    floor = at_the_floor(scores)
+    low = sum(task in floor for task, _ in common or tests)
+    note += f", {low} at the floor" if low else ""
     return Column(tokens(length), note, common or tuple(tests), length)
 
 
@@ -70,6 +74,7 @@ def summary(scores: Scores) -> Summary:
         notes=(
             MARKS_NOTE,
             "Every test has equal weight; all methods are averaged over the same tests.",
+            *floor_notes(scores),
             *_luck_notes(scores, [column.tests for column in listed]),
         ),
         lengths=tuple(column.length for column in listed),
@@ -79,6 +84,14 @@ def summary(scores: Scores) -> Summary:
     return Summary(
         grid, tuple(column.length for column in of_lengths), tuple(column.tests for column in of_lengths), ranked
     )
+
+
+def floor_notes(scores: Scores) -> list[str]:
+    """Which tests say nothing about methods, though averages hold them."""
+    low = at_the_floor(scores)
+    if not low:
+        return []
+    return [f"At the floor, no better than chance inside the window, and part of the averages: {', '.join(low)}."]
 
 
 def _luck_notes(scores: Scores, columns: Sequence[Sequence[Test]]) -> list[str]:

@@ -38,6 +38,12 @@ RESULTS = (
     Section("differences", "Which differences are real"),
     Section("needles", "Needles by depth", only_with=lambda results: results.depth_maps),
     Section("tests", "Test by test", lambda results: results.by_test, only_with=lambda results: results.by_test),
+    Section(
+        "telling",
+        "Which tests can tell methods apart",
+        lambda results: results.telling_apart,
+        only_with=lambda results: results.telling_apart,
+    ),
     Section("effective", "Effective length and ranks", lambda results: results.across_lengths),
     Section("loss", "Perplexity", _losses, only_with=lambda results: results.losses),
     Section("short", "Short context", lambda results: [results.retention] if results.retention else []),

@@ -81,7 +81,8 @@ def to_markdown(grid: Grid) -> str:
     lines = [f"**{markdown(grid.title)}**", "", "| " + " | ".join(map(markdown, heads)) + " |"]
     lines.append("|" + "|".join([":--", *["--:"] * len(grid.columns)]) + "|")
     for line in grid.lines:
-        label = f"{line.label} ({line.group})" if line.group == "Averages" else line.label
+        said = line.group == "Averages" or grid.lines_are == "judged tests"
+        label = f"{line.label} ({line.group.partition(':')[0]})" if said else line.label
         numbers = [_markdown_number(number, grid.unit_of(i)) for i, number in enumerate(line.numbers)]
         lines.append("| " + " | ".join([markdown(label), *numbers]) + " |")
     lines += ["", *(markdown(note) for note in grid.notes)]
@@ -93,7 +94,7 @@ def _markdown_number(number: Number, unit: str) -> str:
         return "failed" if number.status == "failed" else "–"
     value = shown(number.estimate.mean, unit)
     value = f"**{value}**" if number.mark == "best" else f"{value} =" if number.mark == "tie" else value
-    return f"{value} {interval(number.estimate, unit)} n={number.estimate.n}"
+    return f"{value} {interval(number.estimate, unit)} n={number.estimate.n}" if number.estimate.n else value
 
 
 def markdown(text: str) -> str:
