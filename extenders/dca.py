@@ -9,7 +9,7 @@ from the length of this prompt. Across the border of two chunks distances are ex
 import math
 from dataclasses import dataclass
 
-from extenders._windows import check_window, window_of
+from extenders._windows import check_windows, window_of
 from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.pieces import Piece, Positions, Region
 
@@ -23,22 +23,16 @@ class DualChunkAttention(Extender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window("chunk", self.chunk)
-        check_window("local", self.local)
+        check_windows(chunk=self.chunk, local=self.local)
 
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:
         if self.factor(rope) == 1:
             return RopePlan.as_trained(rope)
-        most, local = window_of("chunk", self.chunk, rope, 3 / 4), window_of("local", self.local, rope, 1 / 8)
-        if local >= most:
-            raise ValueError(f"local must be below the chunk of {most} tokens, got {local}")
-        c = most - local
+        most = window_of("chunk", self.chunk, rope, 3 / 4)
+        c = most - window_of("local", self.local, rope, 1 / 8, below=most)
         keys, last = Positions(modulo=c), Positions(times=0, shift=min(2 * c - 1, most))
         before = Positions(modulo=c, shift=c, most=most)
-        pieces = (
-            Piece(Region(0, 1, c), keys, keys),
-            Piece(Region(1, 2, c), before, keys),
-            Piece(Region(2, None, c), last, keys),
-        )
+        places = ((0, 1, keys), (1, 2, before), (2, None, last))
+        pieces = tuple(Piece(Region(start, stop, c), query, keys) for start, stop, query in places)
         factor = 1 + 0.05 * math.log(max(1.0, length / rope.trained_length))
         return RopePlan(rope.inv_freq, rope.attention_factor * factor, pieces=pieces)

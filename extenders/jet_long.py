@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from extenders._check import check_flag
-from extenders._windows import check_window, window_of
+from extenders._windows import check_windows, window_of
 from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.pieces import Positions, near_and_far
 
@@ -25,8 +25,7 @@ class JetLong(Extender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window("reach", self.reach)
-        check_window("window", self.window)
+        check_windows(reach=self.reach, window=self.window)
         check_flag("offset", self.offset)
 
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:

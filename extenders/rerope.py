@@ -7,7 +7,7 @@ keys as ours does, and reading and decoding agree; nothing differs.
 
 from dataclasses import dataclass
 
-from extenders._windows import check_window, window_of
+from extenders._windows import check_windows, window_of
 from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.pieces import Positions, log_n, near_and_far
 
@@ -21,7 +21,7 @@ class ReRope(Extender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window("window", self.window)
+        check_windows(window=self.window)
 
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:
         if self.factor(rope) == 1:

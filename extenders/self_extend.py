@@ -8,7 +8,7 @@ reading and by W - ⌊W/G⌋ in decoding, which differ unless G divides W; ours 
 import math
 from dataclasses import dataclass
 
-from extenders._windows import check_window, window_of
+from extenders._windows import check_windows, window_of
 from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.pieces import Positions, log_n, near_and_far
 
@@ -23,8 +23,7 @@ class SelfExtend(Extender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window("window", self.window)
-        check_window("group", self.group)
+        check_windows(window=self.window, group=self.group)
 
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:
         if self.factor(rope) == 1:

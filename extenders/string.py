@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from extenders._check import check_positive
-from extenders._windows import check_window, window_of
+from extenders._windows import check_windows, window_of
 from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.pieces import Positions, near_and_far
 
@@ -24,8 +24,7 @@ class String(Extender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_window("shift", self.shift)
-        check_window("window", self.window)
+        check_windows(shift=self.shift, window=self.window)
         check_positive("attention_factor", self.attention_factor)
 
     def plan(self, rope: RopeSpec, length: int) -> RopePlan:

@@ -10,7 +10,10 @@ import extenders.base
 from extenders.base import Extender, RopePlan, RopeSpec
 from extenders.composite import Composite
 from extenders.dca import DualChunkAttention
+from extenders.dpe import Dpe
 from extenders.jet_long import JetLong
+from extenders.jet_long_frequency import JetLongFrequency
+from extenders.lampe import Lampe
 from extenders.pieces import LogitScale, Piece, Positions, Region, log_n, near_and_far, relative_position
 from extenders.rerope import ReRope
 from extenders.self_extend import SelfExtend
@@ -18,7 +21,7 @@ from extenders.string import String
 from harness.forms.two_plans import two_plans
 from harness.rope.piece_attention import bounds, phase_of, scales_of
 
-MAPPING = ("dca", "jet_long", "rerope", "self_extend", "string")
+MAPPING = ("dca", "dpe", "jet_long", "jet_long_frequency", "lampe", "rerope", "self_extend", "string")
 
 
 def textbook(dims: int, theta: float, trained: int) -> RopeSpec:
@@ -90,6 +93,43 @@ def test_jet_long_at_its_anchors() -> None:
     assert distances(moved, rope, 131072, pairs) == [2048, 2048, 34303]
 
 
+def test_jet_long_in_frequencies_at_its_anchors() -> None:
+    rope = textbook(128, 1e6, 32768)
+    plan = JetLongFrequency(target_length=131072).plan(rope, 131072)
+    far = plan.pieces[1]
+    assert far.inv_freq is not None
+    kept = [far.inv_freq[p] / rope.inv_freq[p] for p in (24, 31, 39, 63)]
+    assert kept == pytest.approx([0.955182, 0.641457, 0.282913, 0.238095], abs=1e-6)
+    for pair in (0, 30, 63):  # the phase goes on: one step beyond the window it has moved by one slower step
+        phase = relative_position(plan.pieces, 5049, 3000, pair) * far.inv_freq[pair]
+        assert phase == pytest.approx(2048 * rope.inv_freq[pair] + far.inv_freq[pair], rel=1e-9)
+    assert relative_position(plan.pieces, 131072, 0, 63) * far.inv_freq[63] == pytest.approx(32768 * rope.inv_freq[63])
+    assert far.logit_scale is not None and far.logit_scale.at(9) == pytest.approx(1 + 0.1 * math.log(4.2))
+    assert plan.pieces[0].logit_scale is None
+
+
+def test_lampe_at_its_anchors() -> None:
+    rope = textbook(128, 5e5, 8192)
+    method = Lampe(target_length=131072, tail=200)
+    lengths = (8192, 16384, 32768, 65536, 131072)
+    sizes = [method.plan(rope, n).pieces[2].query.at(0) + n for n in lengths]
+    assert sizes == pytest.approx([1036, 1993, 4501, 6129, 6204], abs=1)
+    found = distances(method, rope, 16384, [(d, 0) for d in (512, 513, 1024, 8192, 16183, 16184, 16383)])
+    assert found == [512, 512, 553, 1140, 1793, 1794, 1993]
+    assert method.plan(rope, 1024) == RopePlan.as_trained(rope)
+
+
+def test_dpe_groups_pairs() -> None:
+    rope = textbook(128, 5e5, 8192)
+    pieces = Dpe(target_length=131072).plan(rope, 9).pieces
+    found = [relative_position(pieces, 1031, 0, pair) for pair in (0, 7, 8, 24, 32, 63)]
+    assert found == [1027, 1027, 1024, 1024, 1024, 1025]
+    alike = Dpe(target_length=131072, groups=(8,)).plan(rope, 9).pieces
+    same = SelfExtend(target_length=131072, window=1024, group=8).plan(rope, 9).pieces
+    for i, j in ((1023, 0), (1024, 0), (1031, 6), (9999, 77)):
+        assert relative_position(alike, i, j, 5) == relative_position(same, i, j)
+
+
 def test_rerope_stands_still_beyond_its_window() -> None:
     rope = textbook(128, 1e4, 4096)
     method = ReRope(target_length=32768)
@@ -155,7 +195,10 @@ def test_pieces_are_hashed_and_plans_without_them_keep_their_keys() -> None:
         ),
         (lambda: ReRope(target_length=512, window=65).plan(SMALL, 9), "within the trained length of 64 tokens, got 65"),
         (lambda: String(target_length=512, shift=20, window=21).plan(SMALL, 9), "at most the shift of 20 tokens"),
-        (lambda: DualChunkAttention(target_length=512, chunk=8, local=8).plan(SMALL, 9), "local must be below"),
+        (
+            lambda: DualChunkAttention(target_length=512, chunk=8, local=8).plan(SMALL, 9),
+            "local must be below 8 tokens, got 8",
+        ),
         (lambda: JetLong(target_length=512, reach=65).plan(SMALL, 9), "within the trained length of 64 tokens"),
         (lambda: Positions(divide=0), "divide must be a whole number from 1 on, got 0"),
         (lambda: Positions(shift=math.inf), "shift must be a finite number"),
