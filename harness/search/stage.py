@@ -25,7 +25,7 @@ from harness.records.provenance import now, provenance
 from harness.search.progress_line import search_progress
 from harness.search.result import loss_in_words
 from harness.search.texts import check_apart, evaluation_passages
-from harness.search.work import Measures, Work
+from harness.search.work import MadeTexts, Measures, Work
 from harness.signals import stop_if_asked
 from harness.store import Moved, SearchLine, SearchRecord, key_of, read_search, write_record
 
@@ -168,18 +168,20 @@ def run_search(
     avoid: Callable[[], frozenset[int]] = frozenset,
     progress: Callable[[Report, bool], None] = lambda report, measured: None,
     tune: Callable[[SearchedExtender], Measures] | None = None,
+    made: MadeTexts | None = None,
 ) -> SearchRecord:
     """Search, or go on with it, and write the result. What the user can mend is a failed search with one line. Raises
     ValueError while another process is at this search.
 
     `avoid` gives the passages of evaluation text (see `harness.search.texts`), and is asked when a text is needed.
     `tune(method)` trains the model with the method's plan and gives it: what a progressive search does half-way.
+    `made` are texts that searches on the same model have made before; what is made is added.
     """
     extender = search.method.extender
     assert isinstance(extender, SearchedExtender)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder / f"{search.key}.lock", f"the search of {search.method.label} in {folder}", GIVEN_UP):
-        work = Work(extender, search.key, base, session, folder, avoid, progress, tune)
+        work = Work(extender, search.key, base, session, folder, avoid, progress, tune, made=made)
         record = _searched(search, base, session, work)
         write_record(folder / f"{search.key}.json", "search", record, indent=1)
     return record

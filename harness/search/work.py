@@ -21,6 +21,8 @@ from harness.search.texts import SearchText, SearchTexts
 from harness.store import is_losses_line, moved
 from tasks.base import LM
 
+MadeTexts = dict[tuple[Any, ...], SearchTexts]  # by all that they depend on beside the tokenizer
+
 
 class Measures(Protocol):
     """What a search asks of a loaded model."""
@@ -61,6 +63,7 @@ class Work:
         progress: Callable[[Report, bool], None],
         tune: Callable[[SearchedExtender], Measures] | None = None,
         suffix: str = "",
+        made: MadeTexts | None = None,
     ) -> None:
         self._key, self._folder = key, folder
         self._extender, self._base, self._session = extender, base, session
@@ -69,6 +72,7 @@ class Work:
         self._trajectory_path = folder / f"{key}{suffix}.jsonl"
         self._tuned: Work | None = None
         self._texts: dict[int, SearchTexts] = {}
+        self._made: MadeTexts = {} if made is None else made
         self._problems: list[Problem] = []
         self._measured = False  # since the last report
         self.avoided: int | None = None  # passages of evaluation text that search texts were compared with
@@ -188,16 +192,12 @@ class Work:
         if length not in self._texts:
             extender, avoid = self._extender, self._avoid()
             self.avoided = len(avoid)
-            self._texts[length] = SearchTexts(
-                self._session.lm,
-                length,
-                extender.fitness,
-                extender.search_seed,
-                extender.documents,
-                self._session.start_ids,
-                extender.needles,
-                avoid,
-            )
+            what = length, extender.fitness, extender.search_seed, extender.documents
+            key = *what, extender.needles, avoid
+            if key not in self._made:
+                start = self._session.start_ids
+                self._made[key] = SearchTexts(self._session.lm, *what, start, extender.needles, avoid)
+            self._texts[length] = self._made[key]
         return self._texts[length]
 
     def _report(self, report: Report) -> None:

@@ -16,7 +16,7 @@ CHANGES = (
     "late=0", "late=0.25", "late=0.75",
     "radians=0", "radians=1", "radians=6",
     "weight=0",
-    "excess=0.5", "excess=4",
+    "excess=1", "excess=4",
     "smooth=0.1", "smooth=1",
     "check=0,weight=0,excess=2.5",
 )  # fmt: skip

@@ -32,7 +32,7 @@ from harness.search import stage as searching
 from harness.search.progress_line import search_progress
 from harness.search.result import loss_in_words
 from harness.search.texts import SearchTexts, wording_of
-from harness.search.work import Measures
+from harness.search.work import MadeTexts, Measures
 from harness.store import Study, StudyRow, StudyWinner, canonical, read_search
 from harness.tools.procedures import ABLATION, StudyEntry, procedures
 
@@ -136,10 +136,12 @@ def _losses_name(base: Base, target_length: int, documents: str) -> str:
 
 def _search(methods: Sequence[Method], base: Base, session_of: Sessions, place: Path, progress: Progress) -> None:
     """The searches of these methods that are not finished."""
+    made: MadeTexts = {}
     for search in searching.planned(methods, base):
         if not searching.finished(place, search.key):
             with search_progress(search.method.label) as shown:
-                record = searching.run_search(search, base, session_of(search.method), place, progress=shown)
+                session = session_of(search.method)
+                record = searching.run_search(search, base, session, place, progress=shown, made=made)
             progress.say(f"{search.method.label}: {record['error'] or loss_in_words(record)}")
 
 
