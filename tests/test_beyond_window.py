@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synthetic_store as made
 from test_reports import Page
@@ -10,7 +11,7 @@ from test_reports import Page
 from harness.store import Store
 from reports.numbers.beyond_window import window_losses
 from reports.numbers.frame import read
-from reports.numbers.loss_curve import curve_of, mean_between
+from reports.numbers.loss_curve import Blocks, blocks_of, curve_of, mean_between
 from reports.numbers.results import Results
 from reports.numbers.scores import Scores
 
@@ -36,6 +37,68 @@ def test_the_mean_counts_every_token_alike() -> None:
 )
 def test_a_curve_that_cannot_be_trusted_is_none(broken: object) -> None:
     assert curve_of(broken) is None and mean_between(broken, 0, 512) is None
+
+
+def blocks(loss: Sequence[float], size: int = 32, start: int = 0, end: int = 0) -> dict[str, object]:
+    return {"blocks": {"start": start, "end": end or start + size * len(loss), "size": size, "loss": list(loss)}}
+
+
+def test_the_mean_of_blocks_where_the_curve_has_no_edge() -> None:
+    of_row = {**extra(3.0, 1.0, 2.0, 5.0), **blocks([1.0] * 16 + [2.0, 4.0] + [3.0] * 14, end=1023)}
+    assert mean_between(of_row, 512, 576) == pytest.approx(3.0)
+    assert mean_between(of_row, 0, 512) == pytest.approx(2.0), "the curve has six digits, blocks five"
+    assert mean_between(of_row, 512, 560) is None and mean_between(blocks([1.0]), 32, 32) is None
+    assert blocks_of(blocks([1.0, 2.0], start=10, end=50)) == Blocks((10, 42, 50), (1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"blocks": 3},
+        blocks([]),
+        blocks([1.0], end=33),
+        blocks([1.0], size=0, end=5),
+        blocks([float("nan")]),
+        blocks([1.0], start=-5),
+        blocks([1.0], size=1, end=2**40),
+        {"blocks": {"start": 0.0, "end": 32, "size": 32, "loss": [1.0]}},
+        {"blocks": {"start": 0, "end": 32, "size": 32, "loss": ["1"]}},
+    ],
+    ids=str,
+)
+def test_blocks_that_cannot_be_trusted_are_none(broken: dict[str, object]) -> None:
+    assert blocks_of(broken) is None and mean_between(broken, 0, 32) is None
+
+
+def test_a_cliff_shows_by_position_and_these_documents_decide_more(tmp_path: Path) -> None:
+    """Beyond the window `pi` is 0.1 above `yarn` in every block of two documents, give or take; over two documents that
+    decides nothing, in these two it does. `none` falls off at the window."""
+    length, window = 8192, 512
+    labels = ("none", "yarn", "pi")
+    cells = made.planned(labels, (length,), {"perplexity": "perplexity"}, 2, unit="nats")
+    store = made.write(tmp_path, cells, {}, labels=labels)
+    rng = np.random.default_rng(0)
+    for cell in cells:
+        rows = []
+        for i, gap in enumerate((0.05, 0.15)):
+            above = {"none": 4.0, "yarn": 0.0, "pi": gap}[cell["label"]]
+            loss = [3.0] * 16 + [round(3.0 + above + 0.05 * float(x), 5) for x in rng.normal(size=240)]
+            of_row = {**blocks(loss, end=8191), **extra(3.0, float(np.mean(loss[16:])), edges=[0, window, 8191])}
+            rows.append(made.row(i, 3.0 + above, extra=of_row))
+        store.put_cell(cell["key"], made.content(rows))
+    [losses] = window_losses(Scores(read(store)))
+    lines = {line.label: line.numbers for line in losses.grid.lines}
+    over, here = lines["pi"][2].estimate, lines["pi"][3].estimate
+    assert over is not None and over.low is not None and over.low < 0 < over.mean == pytest.approx(0.1, abs=0.01)
+    assert here is not None and here.low is not None and here.high is not None and here.n == 2
+    assert here.mean == pytest.approx(over.mean, abs=1e-4) and 0.08 < here.low < here.high < 0.12
+    cliff = losses.cliff
+    assert cliff is not None and cliff.columns[:3] == ("480 to 512", "512 to 544", "544 to 576")
+    assert cliff.columns[-1] == "4,608 to 8,192"
+    of_none = [round(e.mean, 1) for number in cliff.lines[0].numbers if (e := number.estimate)]
+    assert of_none == [3.0, *[7.0] * (len(cliff.columns) - 1)]
+    assert "by position: loss" in Page.of(store).text
 
 
 def store_of(folder: Path, beyond: dict[str, Sequence[float]]) -> Store:

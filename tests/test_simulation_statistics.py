@@ -14,9 +14,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from scipy.stats import binom
 
 from reports.statistics import intervals, multiplicity, paired
+from reports.statistics.blocks import within
 from reports.statistics.effective_length import RULES, effective_length
 from reports.statistics.intervals import estimate
 from reports.statistics.paired import difference_interval
@@ -314,3 +316,21 @@ def test_effective_length_intervals(runs: int, rule: str, n: int, middle: float,
 
     held(f"length {rule} {n}", covered, runs, 0.95, 0.015)
     assert np.mean(on_grid) >= accepted(runs, 0.95, 0.015)[0]
+
+
+# ---- differences within documents ----
+
+
+@both(400, 4000)
+@pytest.mark.parametrize(("documents", "blocks", "alike"), [(7, 256, 0.3), (2, 256, 0.0)])
+def test_intervals_within_documents_hold_the_truth(documents: int, blocks: int, alike: float, runs: int) -> None:
+    """Seven documents as in the study of a real model; a block hangs together with the one before it."""
+
+    def holds(rng: np.random.Generator, _: int) -> bool:
+        noise = rng.normal(size=(documents, blocks + 50)) * math.sqrt(1 - alike**2)
+        losses = lfilter([1.0], [1.0, -alike], noise)[:, 50:]
+        found = within(list(losses), [np.full(blocks, 32.0)] * documents)
+        assert found.low is not None and found.high is not None
+        return found.low <= 0 <= found.high
+
+    held(f"within {documents} {blocks} {alike}", holds, runs, 0.95, 0.015)

@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
 
 from reports.numbers.best import MARKS_NOTE, Ranked, rank
 from reports.numbers.frame import Test
 from reports.numbers.grid import Grid, Line, Number, tokens
-from reports.numbers.loss_curve import curve_of, mean_between
+from reports.numbers.loss_curve import Blocks, blocks_of, curve_of, mean_between
 from reports.numbers.scores import Scores
+from reports.statistics.blocks import within
 from reports.statistics.intervals import Estimate
 
 INSIDE, BEYOND = "up to the window", "beyond it"
+STRETCHES = 16  # of the window; the first behind it shows a cliff that a mean over all positions hides
+WITHIN_NOTE = (
+    "In these documents: the interval is of runs of neighbouring tokens and speaks of these very documents; the one "
+    "before it is over documents and speaks of more of their kind."
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,7 @@ class WindowLosses:
     beyond: Scores
     ranked: Ranked  # line 0 of it is `beyond`
     grid: Grid
+    cliff: Grid | None  # loss in stretches before and behind the window, where rows say it
 
     @property
     def order(self) -> list[str]:
@@ -55,16 +65,18 @@ def _of_test(scores: Scores, test: Test) -> WindowLosses | None:
         key=lambda label: _mean(ranked.numbers[0, label]),
         default="",
     )
-    lines = [
-        Line(
-            label,
-            (inside.number(label, test), ranked.numbers[0, label], _against(beyond, label, lowest, test)),
-        )
-        for label in scores.frames.labels
+    columns = [
+        lambda label: inside.number(label, test),
+        lambda label: ranked.numbers[0, label],
+        lambda label: _against(beyond, label, lowest, test),
+        lambda label: _within(beyond, label, lowest, test),
     ]
-    return WindowLosses(
-        test, inside, beyond, ranked, _grid(test, scores.frames.file_names[test[0]], trained, lowest, lines)
-    )
+    has_blocks = any(_blocks(beyond, label, test) for label in scores.frames.labels)
+    columns = columns if has_blocks else columns[:3]
+    lines = [Line(label, tuple(column(label) for column in columns)) for label in scores.frames.labels]
+    file_name = scores.frames.file_names[test[0]]
+    grid = _grid(test, file_name, trained, lowest, lines)
+    return WindowLosses(test, inside, beyond, ranked, grid, _cliff(scores, test, file_name))
 
 
 def _mean(number: Number) -> float:
@@ -101,18 +113,72 @@ def _against(beyond: Scores, label: str, lowest: str, test: Test) -> Number:
     return Number(Estimate(gap.difference, gap.low, gap.high, gap.n), "done")
 
 
+def _blocks(beyond: Scores, label: str, test: Test) -> dict[tuple[int, int], Blocks]:
+    """The blocks beyond the window of each document of a method, by seed and sample; those that have none are left
+    out."""
+    rows = beyond.frames.rows
+    rows = rows[(rows["label"] == label) & (rows["task"] == test[0]) & (rows["length"] == test[1])]
+    found = {}
+    for seed, sample, extra in zip(rows["seed"], rows["sample"], rows["extra"], strict=True):
+        blocks = blocks_of(extra)
+        part = blocks.between(beyond.frames.trained_length, blocks.edges[-1]) if blocks else None
+        if part is not None:
+            found[int(seed), int(sample)] = part
+    return found
+
+
+def _within(beyond: Scores, label: str, lowest: str, test: Test) -> Number:
+    """The same difference with an interval for these very documents, from blocks."""
+    if label == lowest:
+        return Number(None, "done", "the lowest loss itself")
+    mine, theirs = (_blocks(beyond, one, test) for one in (label, lowest))
+    both = [place for place in mine if place in theirs and mine[place].edges == theirs[place].edges]
+    if not both:
+        return Number(None, "missing", "the rows of one of the two hold no blocks")
+    gaps = [np.array(mine[place].loss) - np.array(theirs[place].loss) for place in both]
+    gap = within(gaps, [np.array(mine[place].sizes, dtype=np.float64) for place in both])
+    return Number(replace(gap, n=len(both)), "done")
+
+
+def _cliff(scores: Scores, test: Test, file_name: str) -> Grid | None:
+    """Loss in the last sixteenth of the window, in the first one behind it, and in stretches that double from there."""
+    trained, step = scores.frames.trained_length, scores.frames.trained_length // STRETCHES
+    bounds = [trained - step, trained]
+    while bounds[-1] < test[1]:
+        bounds.append(min(test[1], trained + max(step, 2 * (bounds[-1] - trained))))
+    parts = [(low, high, _between(scores, test, low, high)) for low, high in pairwise(bounds)]
+    known = [(low, high, part) for low, high, part in parts if part is not None]
+    if len(known) < len(parts) or step < 1:
+        return None
+    lines = [Line(label, tuple(part.number(label, test) for _, _, part in known)) for label in scores.frames.labels]
+    task, length = test
+    return Grid(
+        f"cliff-{file_name}",
+        f"{task} at {tokens(length)} tokens, by position: loss, nats per token; the window ends at {tokens(trained)}",
+        "Method",
+        tuple(f"{tokens(low)} to {tokens(high)}" for low, high, _ in known),
+        tuple(lines),
+        unit="nats",
+        notes=("Positions in tokens. The same documents in every column; brackets: 95 % interval over documents.",),
+        at_length=length,
+        shows_n=True,
+    )
+
+
 def _grid(test: Test, file_name: str, trained: int, lowest: str, lines: Sequence[Line]) -> Grid:
     task, length = test
+    columns = len(lines[0].numbers) if lines else 3
     return Grid(
         f"window-{file_name}",
         f"{task} at {tokens(length)} tokens, on both sides of the window of {tokens(trained)}: loss, nats per token",
         "Method",
-        (INSIDE, BEYOND, f"beyond it, minus {lowest or 'the lowest'}"),
+        (INSIDE, BEYOND, f"beyond it, minus {lowest or 'the lowest'}", "the same, in these documents")[:columns],
         tuple(lines),
-        column_units=("nats", "nats", "nats difference"),
+        column_units=("nats", "nats", "nats difference", "nats difference")[:columns],
         notes=(
             MARKS_NOTE.replace("below the highest", "above the lowest") + " Marks are for the loss beyond the window.",
             "The same documents on both sides; a document is a sample.",
+            *([WITHIN_NOTE] if columns > 3 else []),
         ),
         at_length=length,
         shows_n=True,

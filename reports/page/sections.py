@@ -18,7 +18,8 @@ from reports.page.attempts import Attempts
 
 
 def _losses(results: Results) -> Sequence[Grid]:
-    return [*results.losses, *(part.grid for part in results.window_losses)]
+    parts = results.window_losses
+    return [*results.losses, *(part.grid for part in parts), *(part.cliff for part in parts if part.cliff)]
 
 
 def _none(results: Results) -> Sequence[Grid]:
