@@ -10,39 +10,59 @@ from rich.progress import Progress as RichProgress
 
 from harness.experiment.cells import Cell
 
+# In tokens. A model of 135 million weights: 2,700 by 1,024 and 2,048 tokens on one CPU, 4,600 by 8,192 and 16,384 on
+# another. Larger models cross later, so of them this says too much until two lengths are measured.
+CROSSING = 4096
+
 
 class TimeLeft:
-    """Estimates the seconds left. A cell's work is taken as samples × length; each test has its own measured speed.
+    """Estimates the seconds left: each test has its own measured speed, which falls with the length.
 
-    `at_once`: cells that are at work together.
+    `at_once`: cells that are at work together. `known`: cells that were measured before on this machine, in seconds.
     """
 
-    def __init__(self, cells: Sequence[Cell], at_once: int = 1) -> None:
+    def __init__(self, cells: Sequence[Cell], at_once: int = 1, known: Sequence[tuple[Cell, float]] = ()) -> None:
         self._at_once = at_once
         self._waiting = {cell.key: cell for cell in cells}
-        self._spent: dict[str, tuple[float, float]] = {}  # test → (seconds, work)
+        self._measured: dict[str, list[tuple[Cell, float]]] = {}  # by test
+        for cell, seconds in known:
+            self.finished(cell, seconds)
 
     def finished(self, cell: Cell, seconds: float) -> None:
         self._waiting.pop(cell.key, None)
-        before = self._spent.get(cell.test.label, (0.0, 0.0))
-        self._spent[cell.test.label] = (before[0] + seconds, before[1] + work(cell))
+        self._measured.setdefault(cell.test.label, []).append((cell, seconds))
 
     def seconds(self) -> float | None:
         """None while nothing has been measured."""
-        measured, done = (
-            (sum(values) for values in zip(*self._spent.values(), strict=True)) if self._spent else (0.0, 0.0)
-        )
-        if not done:
+        every = [pair for pairs in self._measured.values() for pair in pairs]
+        if not every:
             return None
         left = 0.0
         for cell in self._waiting.values():
-            own_seconds, own_work = self._spent.get(cell.test.label, (measured, done))
-            left += work(cell) * own_seconds / own_work
+            first, growth = pace(self._measured.get(cell.test.label, every))
+            left += cell.samples * cell.length * (first + growth * cell.length)
         return left / self._at_once
 
 
-def work(cell: Cell) -> float:
-    return float(cell.samples * cell.length)
+def pace(measured: Sequence[tuple[Cell, float]]) -> tuple[float, float]:
+    """(a, b): a token of a prompt of n tokens takes a + b·n seconds, as attention over all tokens before it makes it.
+
+    A least-squares line over the measured cells, each with the weight of its samples, none of the two below 0. Where
+    all have one length it cannot be told how much grows with it: half of the time at `CROSSING` tokens then.
+    """
+    weights = [cell.samples for cell, _ in measured]
+    lengths = [cell.length for cell, _ in measured]
+    tokens = [seconds / (cell.samples * cell.length) for cell, seconds in measured]
+    total = sum(weights)
+    length = sum(w * n for w, n in zip(weights, lengths, strict=True)) / total
+    token = sum(w * t for w, t in zip(weights, tokens, strict=True)) / total
+    spread = sum(w * (n - length) ** 2 for w, n in zip(weights, lengths, strict=True))
+    if not spread:
+        growth = token / (CROSSING + length)
+        return growth * CROSSING, growth
+    slope = sum(w * (n - length) * (t - token) for w, n, t in zip(weights, lengths, tokens, strict=True)) / spread
+    growth = min(max(slope, 0.0), token / length)
+    return token - growth * length, growth
 
 
 def spoken(seconds: float | None) -> str:
@@ -61,8 +81,11 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """One line that stays."""
 
-    def start(self, missing: Sequence[Cell], total: int, at_once: int = 1) -> None:
-        """Before the first cell: what is to be computed, out of how many, and how many cells together."""
+    def start(
+        self, missing: Sequence[Cell], total: int, at_once: int = 1, known: Sequence[tuple[Cell, float]] = ()
+    ) -> None:
+        """Before the first cell: what is to be computed, out of how many, how many cells together, and what cells took
+        that were measured before on this machine."""
 
     def begin(self, cell: Cell) -> None: ...
 
@@ -83,8 +106,12 @@ class Lines:
     def say(self, line: str) -> None:
         print(line, file=self._out, flush=True)
 
-    def start(self, missing: Sequence[Cell], total: int, at_once: int = 1) -> None:
-        self._left, self._total, self._done = TimeLeft(missing, at_once), total, total - len(missing)
+    def start(
+        self, missing: Sequence[Cell], total: int, at_once: int = 1, known: Sequence[tuple[Cell, float]] = ()
+    ) -> None:
+        self._left, self._total, self._done = TimeLeft(missing, at_once, known), total, total - len(missing)
+        if missing and known:
+            self.say(f"{len(missing)} of {total} cells to do, {spoken(self._left.seconds())}")
 
     def begin(self, cell: Cell) -> None:
         pass
@@ -114,9 +141,11 @@ class Bar:
     def say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
 
-    def start(self, missing: Sequence[Cell], total: int, at_once: int = 1) -> None:
-        self._left, self._base = TimeLeft(missing, at_once), float(total - len(missing))
-        self._bar.update(self._task, total=total, completed=self._base, left=spoken(None))
+    def start(
+        self, missing: Sequence[Cell], total: int, at_once: int = 1, known: Sequence[tuple[Cell, float]] = ()
+    ) -> None:
+        self._left, self._base = TimeLeft(missing, at_once, known), float(total - len(missing))
+        self._bar.update(self._task, total=total, completed=self._base, left=spoken(self._left.seconds()))
         self._bar.start()
 
     def begin(self, cell: Cell) -> None:

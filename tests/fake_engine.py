@@ -58,7 +58,7 @@ class Quiet:
     def say(self, line: str) -> None:
         self.said.append(line)
 
-    def start(self, missing: Any, total: int, at_once: int = 1) -> None:
+    def start(self, missing: Any, total: int, at_once: int = 1, known: Any = ()) -> None:
         self.missing, self.total = len(missing), total
 
     def begin(self, cell: Any) -> None:

@@ -1,6 +1,7 @@
 """Runs on a fake engine: what is computed, what is kept, what is recorded."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from test_store import files, rows
 
 from harness.experiment.cells import cells_of
 from harness.experiment.file import Test
-from harness.progress import Lines, TimeLeft, spoken
+from harness.progress import CROSSING, Lines, TimeLeft, pace, spoken
+from harness.records.provenance import machine
 from harness.runner.run import run
 from harness.store import Store
 
@@ -202,17 +204,54 @@ def test_time_left_is_measured_per_test() -> None:
     left = TimeLeft(cells)
     assert left.seconds() is None
     by = {(cell.test.label, cell.length): cell for cell in cells}
+    grown = [n * (CROSSING + n) / (CROSSING + 64) / 64 for n in (128, 256)]  # what one length says of others
     left.finished(by["quick", 64], 1.0)
-    assert left.seconds() == pytest.approx(2 + 4 + 1 + 2 + 4)  # nothing is known of the slow test yet
+    assert left.seconds() == pytest.approx(sum(grown) + 1 + sum(grown))  # nothing is known of the slow test yet
     left.finished(by["quick", 128], 2.0)
     left.finished(by["slow", 64], 10.0)
-    assert left.seconds() == pytest.approx(4 + (20 + 40))
+    assert left.seconds() == pytest.approx(4 + 10 * sum(grown))
     assert (spoken(45), spoken(600), spoken(7200), spoken(None)) == (
         "about 45 s left",
         "about 10 min left",
         "about 2.0 h left",
         "time left unknown yet",
     )
+
+
+def test_time_left_grows_with_the_square_of_the_length() -> None:
+    """9 minutes where 3 were said: two measured lengths tell how much of the time is attention. What this machine
+    measured before counts."""
+    cells = cells_of(experiment(seeds=(0,), methods=methods("none", "pi")), FakeEngine().base())
+    by = {(cell.method.label, cell.length): cell for cell in cells}
+
+    def took(cell: Any) -> float:
+        return cell.samples * (1e-3 * cell.length + 1e-5 * cell.length**2)
+
+    known = [(by["none", length], took(by["none", length])) for length in (64, 128)]
+    assert pace(known) == pytest.approx((1e-3, 1e-5))
+    waiting = [cell for cell in cells if cell not in [one for one, _ in known]]
+    left = TimeLeft(waiting, at_once=2, known=known)
+    assert left.seconds() == pytest.approx(sum(map(took, waiting)) / 2)
+    falling = [(by["none", 64], 4.0), (by["none", 256], 1.0)]
+    assert pace(falling)[1] == 0 and pace(falling)[0] > 0, "noise is no negative time"
+    steep = [(by["none", 64], 0.001), (by["none", 256], 400.0)]
+    assert pace(steep)[0] == pytest.approx(0, abs=1e-12) and pace(steep)[1] > 0
+
+
+def test_what_this_machine_measured_before_says_the_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = run(experiment(), tmp_path, FakeEngine(), Quiet()).store
+    for cell in [cell for cell, _ in store.cells() if cell["label"] == "pi"]:
+        (store.folder / "cells" / f"{cell['key']}.json").unlink()
+    for planned, record in store.cells():
+        if record is not None:
+            record["cost"]["seconds"] = 200.0 * planned["length"]  # no fake takes that long
+            store.put_cell(planned["key"], record)
+    run(experiment(), tmp_path, FakeEngine(), Lines())
+    assert re.search(r"cells to do, about [0-9.]+ h left", capsys.readouterr().err)
+    assert machine({"gpus": ["a"], "cpu": "x"}) == machine({"gpus": ["a"], "cpu": "y"}) == ("a",)
+    assert machine({"gpus": [], "cpu": "x", "threads": 1}) != machine({"gpus": [], "cpu": "x", "threads": 2})
 
 
 def test_lines_say_each_cell_and_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

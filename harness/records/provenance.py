@@ -4,10 +4,12 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from harness.store import Provenance
 
@@ -78,6 +80,11 @@ def cores() -> int:
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def machine(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the speed of a recorded cell depends on most, of a `Provenance` or a part of one."""
+    return tuple(record.get("gpus") or (record.get("cpu"), record.get("threads")))
 
 
 def provenance() -> Provenance:

@@ -5,6 +5,7 @@ an interrupted run has whole columns to compare. Stopping at any moment loses on
 computes only what is missing, which includes what failed.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from harness.prompts.cache import PromptCache
 from harness.prompts.kept import KeptPrompts
 from harness.records import damage
 from harness.records.ledger import ledger
-from harness.records.provenance import now
+from harness.records.provenance import machine, now, provenance
 from harness.runner.agenda import Agenda, agenda_of
 from harness.runner.engine_contract import Engine, Sessions
 from harness.runner.measure import measure
@@ -158,7 +159,8 @@ class Steps:
         """The missing cells."""
         missing, saved_at = self.agenda.missing_cells, time.monotonic()
         session_of = model.sessions() if missing else None
-        self.progress.start(missing, self.agenda.total, self.team.size)
+        known = _measured_here(self.agenda.cells, self.store) if missing and self.team.first else []
+        self.progress.start(missing, self.agenda.total, self.team.size, known)
         self.team.expects(missing)
         for cell in self._taken(missing, lambda cell: cell.key):
             assert session_of is not None
@@ -229,6 +231,18 @@ class ModelInUse:
     def __exit__(self, *error: object) -> None:
         self._sessions = None
         self._opened.__exit__(*error)  # type: ignore[arg-type]
+
+
+def _measured_here(cells: Sequence[Cell], store: Store) -> list[tuple[Cell, float]]:
+    """The finished ones of these cells with their seconds, where a machine like this one took them."""
+    here, found = machine(provenance()), []
+    for cell in {cell.key: cell for cell in cells}.values():
+        record = store.cell(cell.key)
+        if record is not None and record["status"] == "done" and machine(record.get("provenance") or {}) == here:
+            seconds = (record.get("cost") or {}).get("seconds")
+            if isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0:
+                found.append((cell, float(seconds)))
+    return found
 
 
 def _failed(cells: Sequence[Cell], store: Store) -> tuple[tuple[Cell, str], ...]:

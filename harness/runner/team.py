@@ -144,7 +144,9 @@ class Relay:
     def say(self, line: str) -> None:
         self._send(say=line)
 
-    def start(self, missing: Sequence[Cell], total: int, at_once: int = 1) -> None: ...
+    def start(
+        self, missing: Sequence[Cell], total: int, at_once: int = 1, known: Sequence[tuple[Cell, float]] = ()
+    ) -> None: ...
 
     def begin(self, cell: Cell) -> None: ...
 
