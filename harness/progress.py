@@ -15,6 +15,9 @@ from harness.experiment.cells import Cell
 CROSSING = 4096
 
 
+Measured = tuple[int, int, float]  # prompts, tokens of each, and the seconds that they took together
+
+
 class TimeLeft:
     """Estimates the seconds left: each test has its own measured speed, which falls with the length.
 
@@ -24,17 +27,17 @@ class TimeLeft:
     def __init__(self, cells: Sequence[Cell], at_once: int = 1, known: Sequence[tuple[Cell, float]] = ()) -> None:
         self._at_once = at_once
         self._waiting = {cell.key: cell for cell in cells}
-        self._measured: dict[str, list[tuple[Cell, float]]] = {}  # by test
+        self._measured: dict[str, list[Measured]] = {}  # by test
         for cell, seconds in known:
             self.finished(cell, seconds)
 
     def finished(self, cell: Cell, seconds: float) -> None:
         self._waiting.pop(cell.key, None)
-        self._measured.setdefault(cell.test.label, []).append((cell, seconds))
+        self._measured.setdefault(cell.test.label, []).append((cell.samples, cell.length, seconds))
 
     def seconds(self) -> float | None:
         """None while nothing has been measured."""
-        every = [pair for pairs in self._measured.values() for pair in pairs]
+        every = [one for measured in self._measured.values() for one in measured]
         if not every:
             return None
         left = 0.0
@@ -44,23 +47,21 @@ class TimeLeft:
         return left / self._at_once
 
 
-def pace(measured: Sequence[tuple[Cell, float]]) -> tuple[float, float]:
+def pace(measured: Sequence[Measured]) -> tuple[float, float]:
     """(a, b): a token of a prompt of n tokens takes a + b·n seconds, as attention over all tokens before it makes it.
 
-    A least-squares line over the measured cells, each with the weight of its samples, none of the two below 0. Where
-    all have one length it cannot be told how much grows with it: half of the time at `CROSSING` tokens then.
+    A least-squares line, every prompt with equal weight, none of the two below 0. Where all have one length it cannot
+    be told how much grows with it: half of the time at `CROSSING` tokens then.
     """
-    weights = [cell.samples for cell, _ in measured]
-    lengths = [cell.length for cell, _ in measured]
-    tokens = [seconds / (cell.samples * cell.length) for cell, seconds in measured]
-    total = sum(weights)
-    length = sum(w * n for w, n in zip(weights, lengths, strict=True)) / total
-    token = sum(w * t for w, t in zip(weights, tokens, strict=True)) / total
-    spread = sum(w * (n - length) ** 2 for w, n in zip(weights, lengths, strict=True))
+    total = sum(prompts for prompts, _, _ in measured)
+    points = [(prompts / total, length, seconds / (prompts * length)) for prompts, length, seconds in measured]
+    length = sum(weight * n for weight, n, _ in points)
+    token = sum(weight * t for weight, _, t in points)
+    spread = sum(weight * (n - length) ** 2 for weight, n, _ in points)
     if not spread:
         growth = token / (CROSSING + length)
         return growth * CROSSING, growth
-    slope = sum(w * (n - length) * (t - token) for w, n, t in zip(weights, lengths, tokens, strict=True)) / spread
+    slope = sum(weight * (n - length) * (t - token) for weight, n, t in points) / spread
     growth = min(max(slope, 0.0), token / length)
     return token - growth * length, growth
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness.experiment.file import Method
 from harness.model.files import shipped_models
 from harness.tools import preflight
 from harness.tools.preflight import Check, Preflight, examine
+from harness.tools.time_budget import TimeBudget
 
 TARGET = 1024
 
@@ -31,12 +33,12 @@ def theta_of_loaded(loaded: Any) -> Callable[..., Check]:
     """The check of rope_theta takes most of the time and reads the model, not the plan: half of its tokens, once."""
     check, made = preflight._theta, []
 
-    def once(fixed: Any, spec: RopeSpec) -> Check:
+    def once(fixed: Any, spec: RopeSpec, budget: Any) -> Check:
         assert spec == loaded.spec
         if not made:
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(preflight, "THETA_TOKENS", 1024)
-                made.append(check(fixed, spec))
+                made.append(check(fixed, spec, budget))
         return made[0]
 
     return once
@@ -187,6 +189,32 @@ def test_passkeys_that_a_model_cannot_do_are_not_judged(tiny_model_folder: Path)
 
     found = examine(load_model(str(tiny_model_folder), trained_length=256), method("yarn", 512))
     assert "not judged: 0 of 8" in found.checks[-1].measured and found.checks[-1].ok
+
+
+def test_a_budget_in_seconds_leaves_out_what_does_not_fit_and_says_so(
+    tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    given = {"trained_length": 64, "seconds": 1e-6, "say": said.append}
+    found = preflight.preflight("yarn", {}, str(tiny_model_folder), 512, **given)
+    assert [check.name for check in found.checks] == list(preflight.ORDER)
+    told = {check.name: check.measured for check in found.checks}
+    for name in ("rope_theta", "passkeys"):
+        assert re.fullmatch(r"not judged: about \d+ s would be needed and 0 s are left", told[name])
+    assert len(found.losses) == 3, "nothing between the window and the target"
+    assert said[0].startswith("loading ") and all("the passage behind" in line for line in said[1:])
+    assert re.fullmatch(r"the passage behind 4\d\d tokens \(512 tokens(, about \d+ s)?\)", said[-1])
+    with pytest.raises(ValueError, match="seconds must be above 0, got 0"):
+        preflight.preflight("yarn", {}, str(tiny_model_folder), 512, seconds=0.0)
+
+
+def test_a_budget_knows_from_what_it_read() -> None:
+    budget = TimeBudget(100.0)
+    assert budget.allows((10**6, 10**6)), "nothing is known yet"
+    budget._measured = [(1, 1000, 2.0), (1, 2000, 6.0)]  # 0.001 n + 0.000001 n²
+    assert budget.needed(2, 4000) == pytest.approx(40.0)
+    assert budget.allows((2, 4000), (2, 4000)) and not budget.allows((2, 4000), (4, 4000))
+    assert budget.short((2, 4000), (4, 4000)) == "not judged: about 120 s would be needed and 100 s are left"
 
 
 def test_wrong_input_is_refused(tiny_model_folder: Path) -> None:

@@ -183,6 +183,23 @@ def test_draws_take_the_same_bits_as_the_originals() -> None:
         assert drawer("words", left)() == word_pairs()[right.randrange(len(word_pairs()))]
 
 
+def test_the_splitters_model_is_found_in_a_package_that_carries_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Known before a run begins, and not at its first essay."""
+    monkeypatch.setattr("nltk.data.path", [])
+    monkeypatch.setattr(data, "_carried_model", lambda: str(tmp_path))
+    data.punkt.cache_clear()
+    row = tasks.base.make("ruler-head/niah_single_2", folder=str(folder))
+    assert "pip install --no-deps llama-index-core" in row.missing
+    with pytest.raises(ValueError, match="splits essays by nltk's punkt_tab, which is not here"):
+        data.punkt()
+    monkeypatch.setattr(data, "_carried_model", lambda: str(folder / "nltk_data"))
+    assert row.missing == "" and data.punkt()("It is one. It is two.") == ["It is one.", "It is two."]
+    assert "nltk_data" not in str(__import__("nltk").data.path)
+    data.punkt.cache_clear()
+
+
 @pytest.mark.slow
 def test_a_cut_essay_has_the_sentences_of_its_own_text(folder: Path) -> None:
     words = re.sub(r"\s+", " ", json.loads((folder / "PaulGrahamEssays.json").read_text())["text"]).split(" ")

@@ -228,13 +228,13 @@ def test_time_left_grows_with_the_square_of_the_length() -> None:
         return cell.samples * (1e-3 * cell.length + 1e-5 * cell.length**2)
 
     known = [(by["none", length], took(by["none", length])) for length in (64, 128)]
-    assert pace(known) == pytest.approx((1e-3, 1e-5))
+    assert pace([(cell.samples, cell.length, seconds) for cell, seconds in known]) == pytest.approx((1e-3, 1e-5))
     waiting = [cell for cell in cells if cell not in [one for one, _ in known]]
     left = TimeLeft(waiting, at_once=2, known=known)
     assert left.seconds() == pytest.approx(sum(map(took, waiting)) / 2)
-    falling = [(by["none", 64], 4.0), (by["none", 256], 1.0)]
+    falling = [(4, 64, 4.0), (4, 256, 1.0)]
     assert pace(falling)[1] == 0 and pace(falling)[0] > 0, "noise is no negative time"
-    steep = [(by["none", 64], 0.001), (by["none", 256], 400.0)]
+    steep = [(4, 64, 0.001), (4, 256, 400.0)]
     assert pace(steep)[0] == pytest.approx(0, abs=1e-12) and pace(steep)[1] > 0
 
 

@@ -8,7 +8,7 @@ import typer
 
 from harness import signals
 from harness.commands import options
-from harness.commands.terminal import clean, clean_lines, command_line, fail, from_here, print_table, values
+from harness.commands.terminal import clean, clean_lines, command_line, fail, from_here, print_table, say, values
 
 
 def plan(
@@ -44,13 +44,16 @@ def preflight(
     trained_length: options.TrainedLength = None,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
+    seconds: Annotated[
+        float, typer.Option(help="Time to take: checks that do not fit are made smaller, or not judged and named.")
+    ] = 60.0,
 ) -> None:
     """Check in a minute whether a plan works on a model, before days of GPU time. Exit code 0 good, 1 failed."""
     options.check_method("preflight", extender)
     from harness.tools.preflight import preflight as check
 
     given = values(parameter or [], "-p")
-    outcome = check(extender, given, from_here(model), target_length, trained_length, dtype, device)
+    outcome = check(extender, given, from_here(model), target_length, trained_length, dtype, device, seconds, say)
     for note in outcome.notes:
         print(clean(f"note: {note}"))
     print_table(["tokens before", "unextended, nats", f"{extender}, nats"], outcome.rows)

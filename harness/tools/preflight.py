@@ -16,11 +16,9 @@ that finds no passkey even inside its window) it says so and lets pass.
 """
 
 import math
-import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from extenders.base import Extender, RopePlan, RopeSpec
@@ -31,8 +29,9 @@ from harness.model.load import LoadedModel, load_model
 from harness.model.spec import load_config, spec_from_config
 from harness.rope.applied import applied
 from harness.rope.proof import NotApplied
+from harness.tools.passage import SEED, filler, passage_loss, passage_tokens
+from harness.tools.time_budget import TimeBudget
 from tasks.base import make
-from tasks.corpora.world import story
 
 # Nats per token. On pocket-llama to 2,048 tokens yarn costs 0.06 more inside the window and 0.12 beyond it, and pi,
 # which needs training, 1.2 (docs/gate.md has the numbers).
@@ -43,12 +42,14 @@ SURE = 3.0
 THETAS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 2.0, 4.0, 8.0, 16.0)  # factors of the configured rope_theta
 THETA_TOKENS = 2048  # read for each of them, in documents of at most THETA_LENGTH tokens
 THETA_LENGTH = 8192
+SHORTEST_THETA_LENGTH = 1024  # where time is short
 # Rescale factors, the upper one times the extension factor. Published ones lie inside: LCEG's tuned NTK reaches 3.6
 # times the extension factor, LongRoPE's lists 2 times.
 SMALLEST, LARGEST = 0.8, 4.0
-KEYS = 8
-KEYS_KNOWN = 4  # fewer inside the window say that the model cannot do passkeys
-SEED = 20_000_001  # of passkeys and filler; no experiment uses it by default
+KEYS = 8  # half of them where time is short; a model that finds fewer than half inside its window cannot do passkeys
+ORDER = (
+    "plan", "rope_theta", "loss inside the window", "loss beyond the window", "plan runs", "plan matters", "passkeys",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,21 +103,32 @@ def preflight(
     trained_length: int | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    seconds: float = math.inf,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Preflight:
-    """Load a model and check a method on it. Raises ValueError for an unknown method, parameter or model, or a target
-    not above the trained length."""
+    """Load a model and check a method on it in about so many seconds (`examine`).
+
+    Raises ValueError for an unknown method, parameter or model, or a target not above the trained length.
+    """
     method = named_method("preflight", extender, given, target_length)
     spec = spec_from_config(load_config(model, local_files_only=False), trained_length=trained_length)
     if target_length <= spec.trained_length:
         raise ValueError(f"target length {target_length} must be above the trained length {spec.trained_length}")
     plan_of(method, spec, target_length)
-    return examine(
-        load_model(model, dtype, device=device, local_files_only=False, trained_length=trained_length), method
-    )
+    if not seconds > 0:
+        raise ValueError(f"seconds must be above 0, got {seconds:g}")
+    say(f"loading {model}")
+    loaded = load_model(model, dtype, device=device, local_files_only=False, trained_length=trained_length)
+    return examine(loaded, method, TimeBudget(seconds, say))
 
 
-def examine(loaded: LoadedModel, method: Method) -> Preflight:
-    """All checks of a method on a loaded model, at the method's own target length."""
+def examine(loaded: LoadedModel, method: Method, budget: TimeBudget | None = None) -> Preflight:
+    """All checks of a method on a loaded model, at the method's own target length.
+
+    The passage is always read inside the window and at the target. What else does not fit into the budget is made
+    smaller, or else not judged, which its line says.
+    """
+    budget = budget or TimeBudget()
     spec, target = loaded.spec, method.extender.target_length
     trained = RopePlan.as_trained(spec)
     plan = plan_of(method, spec, target)
@@ -140,7 +152,7 @@ def examine(loaded: LoadedModel, method: Method) -> Preflight:
         extended, plain = under(method.extender), fixed(trained)
 
         def by_position() -> Check:
-            losses.update(_by_position(plain, extended, target))
+            losses.update(_by_position(plain, extended, target, budget))
             return _inside(losses, spec.trained_length)
 
         def read_back() -> Check:
@@ -156,13 +168,15 @@ def examine(loaded: LoadedModel, method: Method) -> Preflight:
             layers = rotary.mapped_layers
             return "" if layers is None else f"; positions mapped in layers {ranges(layers)}"
 
-        guarded("rope_theta", lambda: _theta(fixed, spec))
         guarded("loss inside the window", by_position)
         if losses:
             guarded("loss beyond the window", lambda: _beyond(losses, spec.trained_length))
             guarded("plan runs", read_back)  # at once: every other prompt pins another plan
             guarded("plan matters", lambda: _matters(losses, target))
-        guarded("passkeys", lambda: _passkeys(plain, extended, target))
+        guarded("rope_theta", lambda: _theta(fixed, spec, budget))
+        guarded("passkeys", lambda: _passkeys(plain, extended, target, budget))
+    order = {name: place for place, name in enumerate(ORDER)}
+    checks.sort(key=lambda check: order[check.name])
     return Preflight(losses, tuple(checks), loaded.spec.notes)
 
 
@@ -193,23 +207,33 @@ def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
     return Check("plan", measured, reason)
 
 
-def _theta(fixed: Callable[[RopePlan], ExtendedLM], spec: RopeSpec) -> Check:
-    """Compares token by token, so that few documents are enough."""
+def _theta(fixed: Callable[[RopePlan], ExtendedLM], spec: RopeSpec, budget: TimeBudget) -> Check:
+    """Compares token by token, so that few documents are enough; shorter ones where time is short."""
     pairs, length = len(spec.inv_freq), min(spec.trained_length, THETA_LENGTH)
+
+    def pieces() -> tuple[int, int]:
+        return (1 + len(THETAS)) * math.ceil(THETA_TOKENS / length), length
+
+    while not budget.allows(pieces()) and length > SHORTEST_THETA_LENGTH:
+        length = max(length // 2, SHORTEST_THETA_LENGTH)
+    if not budget.allows(pieces()):
+        return Check("rope_theta", budget.short(pieces()))
 
     def losses(factor: float) -> list[float]:
         scaled = RopePlan.rescaled(spec, [factor ** (i / pairs) for i in range(pairs)])
         lm = fixed(scaled)
         size = length - lm.added_tokens
-        ids = _filler(lm, size * math.ceil(THETA_TOKENS / size))
+        ids = filler(lm, size * math.ceil(THETA_TOKENS / size))
         return [loss for i in range(0, len(ids), size) for loss in lm.losses(ids[i : i + size])]
 
-    configured = losses(1.0)
+    with budget.reading("documents with nine values of rope_theta", *pieces()):
+        every = {factor: losses(factor) for factor in (1.0, *THETAS)}
+    configured = every[1.0]
     mean = statistics.fmean(configured)
     measured, better = f"{mean:.3f} nats as configured ({spec.rope_theta:g})", ""
     best = mean
     for factor in THETAS:
-        gains = [a - b for a, b in zip(configured, losses(factor), strict=True)]
+        gains = [a - b for a, b in zip(configured, every[factor], strict=True)]
         gain, error = statistics.fmean(gains), statistics.stdev(gains) / math.sqrt(len(gains))
         if gain > THETA and gain > SURE * error and mean - gain < best:
             best, better = mean - gain, f"{mean - gain:.3f} with {factor:g} times that"
@@ -221,9 +245,12 @@ def _theta(fixed: Callable[[RopePlan], ExtendedLM], spec: RopeSpec) -> Check:
     return Check("rope_theta", f"{measured}, not better with {THETAS[0]:g} to {THETAS[-1]:g} times that")
 
 
-def _by_position(plain: ExtendedLM, extended: ExtendedLM, target: int) -> dict[int, tuple[float | None, float]]:
+def _by_position(
+    plain: ExtendedLM, extended: ExtendedLM, target: int, budget: TimeBudget
+) -> dict[int, tuple[float | None, float]]:
     """Loss of the passage behind more and more text, unextended inside the window and at the target. The method at the
-    target comes last, so its plan is the one left pinned."""
+    target comes last, so its plan is the one left pinned. Places between window and target are left out where the
+    budget is short."""
     size, window = passage_tokens(plain), plain.spec.trained_length
     end = target - size - plain.added_tokens
     starts = {0, window - size - plain.added_tokens, end}
@@ -231,10 +258,18 @@ def _by_position(plain: ExtendedLM, extended: ExtendedLM, target: int) -> dict[i
     while step < end:
         starts.add(step)
         step *= 2
-    losses = {}
+    losses: dict[int, tuple[float | None, float]] = {}
     for start in sorted(starts):
-        compared = start == end or start + size + plain.added_tokens <= window
-        losses[start] = (passage_loss(plain, start) if compared else None, passage_loss(extended, start))
+        tokens = start + size + plain.added_tokens
+        compared = start == end or tokens <= window
+        if not compared and not budget.allows((1, tokens), (2, target)):
+            continue
+        unextended = None
+        if compared:
+            with budget.reading(f"the passage behind {start:,} tokens, unextended", 1, tokens):
+                unextended = passage_loss(plain, start)
+        with budget.reading(f"the passage behind {start:,} tokens", 1, tokens):
+            losses[start] = unextended, passage_loss(extended, start)
     return losses
 
 
@@ -287,47 +322,26 @@ def _matters(losses: Mapping[int, tuple[float | None, float]], target: int) -> C
     return Check("plan matters", measured)
 
 
-def _passkeys(plain: ExtendedLM, extended: ExtendedLM, target: int) -> Check:
+def _passkeys(plain: ExtendedLM, extended: ExtendedLM, target: int, budget: TimeBudget) -> Check:
+    window = plain.spec.trained_length
+    keys = next((few for few in (KEYS, KEYS // 2) if budget.allows((few, window), (few, target))), 0)
+    if not keys:
+        return Check("passkeys", budget.short((KEYS // 2, window), (KEYS // 2, target)))
+
     def right(lm: ExtendedLM, length: int) -> int:
-        return round(sum(row.score for row in make("passkey").run(lm, length, SEED, KEYS)))
+        with budget.reading(f"{keys} passkeys in {length:,} tokens", keys, length):
+            return round(sum(row.score for row in make("passkey").run(lm, length, SEED, keys)))
 
     try:
-        known = right(plain, plain.spec.trained_length)
+        known = right(plain, window)
     except BrokenModel:
         raise
     except ValueError as error:  # a window too short for the question
         return Check("passkeys", f"not judged: {error}")
-    if known < KEYS_KNOWN:
-        return Check("passkeys", f"not judged: {known} of {KEYS} found even inside the window, unextended")
+    if 2 * known < keys:
+        return Check("passkeys", f"not judged: {known} of {keys} found even inside the window, unextended")
     right_extended = right(extended, target)
-    words = f"{right_extended} of {KEYS} at {target:,} tokens ({known} unextended inside the window)"
+    words = f"{right_extended} of {keys} at {target:,} tokens ({known} unextended inside the window)"
     if 2 * right_extended < known:
         return Check("passkeys", words, f"{words}: half as many are wanted")
     return Check("passkeys", words)
-
-
-def passage() -> str:
-    """The fixed text: our own, and in no test and no training."""
-    return resources.files("harness.tools").joinpath("preflight.txt").read_text(encoding="utf-8")
-
-
-def passage_tokens(lm: ExtendedLM) -> int:
-    """How much of the passage is read: half of a short window, all of it in a long one."""
-    return min(len(lm.encode(passage())), lm.spec.trained_length // 2)
-
-
-def passage_loss(lm: ExtendedLM, start: int) -> float:
-    """Mean loss of the passage behind `start` tokens of stories; the first token, which may have nothing before it,
-    never counts."""
-    ids = lm.encode(passage())[: passage_tokens(lm)]
-    losses = lm.losses(_filler(lm, start) + ids)[-(len(ids) - 1) :]
-    return sum(losses) / len(losses)
-
-
-def _filler(lm: ExtendedLM, tokens: int) -> list[int]:
-    """Exactly so many tokens of stories, always the same ones; the last ones stay next to the passage."""
-    rng = random.Random(f"preflight {SEED}")
-    ids: list[int] = []
-    while len(ids) < tokens:
-        ids += lm.encode(story(rng) + "\n")
-    return ids[len(ids) - tokens :]

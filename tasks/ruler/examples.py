@@ -74,7 +74,8 @@ and qa: they are not 500 independent positions.
 | rows | file | from |
 |---|---|---|
 | niah_single_2, niah_single_3, niah_multikey_1, niah_multivalue, niah_multiquery | `PaulGrahamEssays.json` | \
-RULER's download script; nltk's punkt_tab splits it |
+RULER's download script; nltk's punkt_tab splits it (from nltk's own download, or from the package llama-index-core, \
+which carries a copy: `pip install --no-deps llama-index-core`) |
 | qa_1 | `squad.json` | SQuAD dev-v2.0 |
 | qa_2 | `hotpotqa.json` | HotpotQA dev distractor |
 | cwe above 8,166 words (about 128k tokens) | `english_words.json` | RULER's checkout (git lfs pull) |

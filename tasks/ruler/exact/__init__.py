@@ -128,8 +128,10 @@ class RulerExact(PromptTask):
     def missing(self) -> str:  # type: ignore[override]
         """What the row lacks on this machine, with the remedy; "" when it can run."""
         kind = ROWS[self.row].file
-        if self.standin or kind in ("", "cwe") or self.file:
+        if self.standin or kind in ("", "cwe"):
             return ""
+        if self.file:
+            return data.no_punkt() if kind == "essay" else ""
         return (
             f"{self.name} needs RULER's {data.FILES[kind]}: name the folder that has it (folder: …, or "
             f"$ROPEBENCH_RULER), write it with python -m tasks.ruler.fetch, or take {self.profile}{STANDIN}/{self.row}"

