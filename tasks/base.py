@@ -127,6 +127,11 @@ class Task:
         """The name in an experiment file; part of every score's name."""
         return type(self).__module__.partition(".")[2]
 
+    @property
+    def title(self) -> str:
+        """What tables call it where its name would mislead, unless the experiment gives a label; "" for its name."""
+        return ""
+
     def version_at(self, length: int) -> int:
         """The version at a length in tokens, for a test whose prompts changed at some lengths only."""
         return self.version

@@ -3,14 +3,15 @@
     git clone https://github.com/NVIDIA/RULER head && git -C head checkout c3f5e3b
     git clone https://github.com/NVIDIA/RULER paper && git -C paper checkout e40fae1
     python tests/ruler_goldens.py head/ paper/ [--lengths 4096 32768 131072] [--rows vt cwe] [--samples 12]
-        [--tokenizers own smollm2 mistral anthropic deepseek]
+        [--tokenizers own smollm2 mistral anthropic deepseek] [--settings num_chains=2 num_hops=3]
 
 This runs the scripts of both checkouts on the data and the tokenizers below and rewrites tests/goldens/ruler.json; at
 128k that takes NVIDIA's generator the better part of an hour. The data are invented here, in the shapes of the real
 files; Punkt gets a model of four abbreviations. The checkouts' own `json` folders are not touched. The scripts need
 the package tenacity.
 
-A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own. Tokenizers that
+A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own, and settings of
+how hard the row is as NAME=VALUE. Tokenizers that
 others made are not part of this repository: they are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS.
 """
 
@@ -24,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -165,7 +167,14 @@ def _synthetic(checkout: Path) -> Path:
 
 
 def official(
-    row: str, length: int, samples: int, checkout: Path, folder: Path, seed: int = 42, name: str = OWN
+    row: str,
+    length: int,
+    samples: int,
+    checkout: Path,
+    folder: Path,
+    seed: int = 42,
+    name: str = OWN,
+    settings: Sequence[str] = (),
 ) -> list[str]:
     """The prompts that a checkout's own script makes, with the data in `folder` and the tokenizer of that name."""
     script, _, new_tokens = SCRIPTS[row]
@@ -194,6 +203,9 @@ def official(
         command += ["--num_needle_k", str(k), "--num_needle_v", str(v), "--num_needle_q", str(q)]
     elif script == "qa":
         command += ["--dataset", "squad" if row == "qa_1" else "hotpotqa"]
+    for setting in settings:
+        option, _, value = setting.partition("=")
+        command += [f"--{option}", value]
     paths = [str(copy / "stub"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
     environment["NLTK_DATA"] = str(folder / "json" / "nltk_data")
@@ -212,6 +224,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, help="of every row; unless given 20 at 4k, 6 at 32k, 3 at 128k")
     parser.add_argument("--versions", nargs="+", default=["head", "paper"], choices=["head", "paper"])
     parser.add_argument("--tokenizers", nargs="+", default=list(TOKENIZERS), choices=list(TOKENIZERS))
+    parser.add_argument("--settings", nargs="+", default=[], help="NAME=VALUE of RULER's settings of the rows")
     given = parser.parse_args()
     goldens = json.loads(GOLDENS.read_text()) if GOLDENS.exists() else {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -222,8 +235,8 @@ def main() -> None:
                 for row, name in itertools.product(given.rows, given.tokenizers):
                     checkout = given.head if version == "head" else given.paper
                     samples = given.samples or SAMPLES.get(length, 3)
-                    prompts = official(row, length, samples, checkout.resolve(), folder, name=name)
-                    key = " ".join([version, row, str(length), *([] if name == OWN else [name])])
+                    prompts = official(row, length, samples, checkout.resolve(), folder, 42, name, given.settings)
+                    key = " ".join([version, row, str(length), *([] if name == OWN else [name]), *given.settings])
                     goldens[key] = [digest(prompt) for prompt in prompts]
                     print(key, len(prompts), flush=True)
                     GOLDENS.write_text(json.dumps(goldens, indent=0, sort_keys=True) + "\n")

@@ -1,9 +1,10 @@
 """RULER's exact profiles: NVIDIA's own prompts by digest, the naive rule beside every shortcut, and wrong input."""
 
+import hashlib
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -18,10 +19,11 @@ from hypothesis import strategies as st
 import tasks.base
 from harness.experiment.cells import Base, cells_of
 from harness.experiment.file import Test
+from reports.numbers import ruler_profiles
 from tasks import ruler
 from tasks.corpora import words as corpora_words
 from tasks.ruler import exact, examples, fetch, scoring, timing, wording
-from tasks.ruler.exact import data, fitting, tracking
+from tasks.ruler.exact import data, fitting, templates, tracking
 from tasks.ruler.exact.essays import Essay
 from tasks.ruler.exact.keys import WordPairs, drawer, word_pairs
 from tasks.token_counts import TokenCounts, counts_of
@@ -57,8 +59,9 @@ def lm_of(name: str = goldens.OWN) -> goldens.GoldenLM:
         pytest.skip(f"the tokenizer {name} is not here ({goldens.TOKENIZERS[name][1]}; folder ${goldens.FOLDER})")
 
 
-def task_of(version: str, row: str, folder: Path) -> exact.RulerExact:
-    return exact.make(f"ruler-{version}/{row}", folder=str(folder) if exact.ROWS[row].file else "")
+def task_of(version: str, row: str, folder: Path, hard: Sequence[str] = ()) -> exact.RulerExact:
+    settings = {name: json.loads(value) for name, _, value in (one.partition("=") for one in hard)}
+    return exact.make(f"ruler-{version}/{row}", folder=str(folder) if exact.ROWS[row].file else "", **settings)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +70,10 @@ def task_of(version: str, row: str, folder: Path) -> exact.RulerExact:
 )
 def test_prompts_are_nvidias_to_the_byte(key: str, folder: Path) -> None:
     """And the length of every one, which was only added up, is the tokenizer's."""
-    version, row, length, *name = key.split()
-    lm = lm_of(*name)
-    drafts = list(islice(task_of(version, row, folder).drafts(lm, int(length), 0), len(GOLDENS[key])))
+    version, row, length, *more = key.split()
+    lm = lm_of(*(one for one in more if "=" not in one))
+    task = task_of(version, row, folder, [one for one in more if "=" in one])
+    drafts = list(islice(task.drafts(lm, int(length), 0), len(GOLDENS[key])))
     prompts = [draft.build() for draft in drafts]
     assert [goldens.digest(prompt) for prompt in prompts] == GOLDENS[key]
     assert [draft.tokens for draft in drafts] == [len(lm.encode(prompt)) for prompt in prompts]
@@ -83,6 +87,44 @@ def test_goldens_cover_the_rows() -> None:
     }
     wanted |= {f"paper {row} 4096" for row in (*local[:1], *local[2:], "qa_1", "qa_2")}
     assert not wanted - set(GOLDENS)
+
+
+HARD = [
+    ("vt", {"num_chains": 2, "num_hops": 3}),
+    ("cwe", {"freq_cw": 12, "freq_ucw": 2, "num_cw": 5}),
+    ("fwe", {"alpha": 3.5}),
+    ("niah_single_1", {"num_needle_k": 4, "num_needle_v": 2, "num_needle_q": 2}),
+]
+
+
+def test_rows_with_other_settings_are_no_rows_of_the_13() -> None:
+    for row, settings in HARD:
+        task = ruler.make(f"ruler-head/{row}", **settings)
+        assert task.parameters() == {**exact.make(f"ruler-head/{row}").parameters(), **settings}
+        assert task.title == f"ruler-head{''.join(f'+{name}={value}' for name, value in settings.items())}/{row}"
+        assert not ruler_profiles.by_profile([(task.title, 4096)])
+    same = ruler.make("ruler-head/vt", num_chains=1, num_hops=4)
+    assert same == ruler.make("ruler-head/vt") and not same.title
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "words"),
+    [
+        ("vt", {"num_hops": 5}, "num_hops must be a whole number in 1 … 4, got 5; NVIDIA's script"),
+        ("vt", {"num_chains": 0}, "num_chains must be a whole number in 1"),
+        ("vt", {"alpha": 2.0}, "no setting of ruler-head/vt is named 'alpha'; there are num_chains, num_hops"),
+        ("vt", {"hops": 2}, "no parameter of ruler-head/vt is named 'hops'"),
+        ("fwe", {"alpha": 1}, "alpha must be in 1.01"),
+        ("cwe", {"freq_cw": 3}, "common words come more often"),
+        ("qa_1", {"num_cw": 3}, "no setting of ruler-head/qa_1"),
+        ("niah_single_2", {"num_needle_v": 41}, "hides at most 40 needles"),
+        ("niah_single_1", {"num_needle_q": 1.5}, "num_needle_q must be a whole number"),
+        ("niah_single_1", {"num_needle_q": True}, "num_needle_q must be a whole number"),
+    ],
+)
+def test_wrong_settings_are_one_line(row: str, settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        ruler.make(f"ruler-head/{row}", **settings)
 
 
 class Merging:
@@ -337,6 +379,20 @@ def test_a_chat_template_goes_round_the_task_and_before_the_prefix(lm: goldens.G
         assert ending.startswith(prefix)
     own = exact.make("ruler-head/fwe", template="Q: {task_template} A:")
     assert re.search(r" A: Answer: .+ are:$", next(own.drafts(lm, 4096, 0)).build())
+
+
+def test_templates_with_sentences_are_read_from_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(wording.CHECKOUT, raising=False)
+    with pytest.raises(ValueError, match="template RWKV is read from a checkout of RULER; set ROPEBENCH_RULER"):
+        exact.make("ruler-head/vt", template="RWKV")
+    (tmp_path / "scripts" / "data").mkdir(parents=True)
+    (tmp_path / "scripts" / "data" / "template.py").write_text("Templates = {'RWKV': 'User: {task_template}'}\n")
+    monkeypatch.setenv(wording.CHECKOUT, str(tmp_path))
+    with pytest.raises(ValueError, match="is not the known one; check out c3f5e3b"):
+        exact.make("ruler-head/vt", template="RWKV")
+    digest = hashlib.sha256(b"User: {task_template}").hexdigest()[:16]
+    monkeypatch.setitem(templates.OF_THE_CHECKOUT, "RWKV", digest)
+    assert templates.with_template("RWKV", "x") == "User: x"
 
 
 def test_the_wording_of_a_checkout_is_read_and_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

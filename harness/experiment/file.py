@@ -237,9 +237,9 @@ def _tests(fields: Fields, target: int, folder: Path) -> Iterator[Test]:
         if labelled and len(rows) != 1:
             raise ValueError(f"{given.where}: a label needs a single test, and {name!r} stands for {len(rows)}")
         for row in rows:
-            label = given.text("label") if labelled else row
-            _new_label(f"{fields.where}: tests: two tests are", label, labels)
             task = _located(given.where, tasks.base.make, row, **settings)
+            label = given.text("label") if labelled else task.title or row
+            _new_label(f"{fields.where}: tests: two tests are", label, labels)
             if task.missing:  # now, and not after an hour of other tests
                 raise ValueError(f"{given.where}: {task.missing}")
             yield Test(label, task, test_samples or task.default_samples or DEFAULT_SAMPLES, lengths)

@@ -58,9 +58,13 @@ pieces cross spaces (there every prompt is tokenised), `--remove_newline_tab`, a
 
 `ruler-head` stands for main, which has not changed a prompt since 10 July 2025. NVIDIA's README calls this pipeline
 deprecated and sends to two branches, `rulerv1-ns` and `rulerv2-ns`, which run in NeMo-Skills; RULERv2 is another test.
-What RULER has and these profiles lack: settings of a task's complexity (needles, chains, hops, frequencies; the 13 rows
-have RULER's own), its averages weighted by length (wAvg), stop words, and all but four of its templates by name (a
-template can be given as a text).
+
+How hard a row is can be set, by the names of RULER's own `synthetic.yaml`: `num_needle_k`, `num_needle_v` and
+`num_needle_q` of the needle rows, `num_chains` and `num_hops` of vt (up to 4 hops: NVIDIA's script ends with an error
+above), `freq_cw`, `freq_ucw` and `num_cw` of cwe (from 4,096 tokens on; its question asks for 10 words all the same),
+`alpha` of fwe. Such a row is none of the 13: tables call it `ruler-head+num_hops=2/vt`, and no average under RULER's
+name holds it. Goldens hold these settings to the scripts too. RULER's averages weighted by length (wAvg) stand in the
+report. Its stop words are empty by default, and these profiles have none.
 
 A right value counts wherever it stands in the answer, inside other words and numbers too, case ignored: 12345678 holds
 1234567, and nothing holds no. That is RULER's rule, and the report says it beside the rows.
@@ -85,8 +89,9 @@ wording is read too then). `python -m tasks.ruler.fetch FOLDER` writes what the 
 `ruler-head+standin` and `ruler-paper+standin` take their data from the invented world of the pocket models; their
 scores are no scores of RULER's and belong in no mean of its 13 tasks.
 
-A chat model takes `template: meta-llama3` (or meta-chat, Phi3, or a text with `{{task_template}}`); the answer prefix
-stands in the model's own turn then. Prompts that are too long are refused, never cut.
+A chat model takes `template: meta-llama3`, or another of RULER's names, or a text with `{{task_template}}`; the answer
+prefix stands in the model's own turn then. vicuna-chat, lwm-chat and RWKV are read from the checkout. Prompts that
+are too long are refused, never cut.
 
 ## Samples
 

@@ -20,9 +20,9 @@ from typing import Any
 
 from tasks import text
 from tasks.answers import PromptTask
-from tasks.base import LM, Row, Tokenizer
+from tasks.base import LM, Row, Tokenizer, later
 from tasks.ruler import scoring
-from tasks.ruler.exact import common, data, documents, frequent, niah, standins, tracking
+from tasks.ruler.exact import common, data, documents, frequent, niah, settings, standins, tracking
 from tasks.ruler.exact.fitting import Draft, NotAdditive, Setting
 from tasks.ruler.exact.templates import with_template
 from tasks.ruler.niah import Niah
@@ -33,7 +33,7 @@ FIRST_SEED = 42
 DEFAULT_SAMPLES = 500
 VERSIONS = {"ruler-head": "head", "ruler-paper": "paper"}
 STANDIN = "+standin"
-PARAMETERS = ("folder", "template", "file")
+PARAMETERS = ("folder", "template", "file", *settings.NAMES)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,13 @@ class ExactRow:
     task: Niah | None = None
     file: str = ""  # the kind of file that it needs (or, for cwe, may need)
     score: Any = scoring.match_all
+
+    @property
+    def settings(self) -> dict[str, settings.Setting]:
+        """How hard it is, by RULER's names."""
+        if self.task is not None:
+            return settings.own_of_needles(self.task.keys_hidden, self.task.values_per_key, self.task.keys_asked)
+        return {name: own for name, (own, _, _) in settings.SETTINGS[self.said].items()}
 
 
 ROWS: dict[str, ExactRow] = {
@@ -70,16 +77,39 @@ OVERHANG = {("paper", "fwe"): 50, ("paper", "vt"): 8}
 
 @dataclass(frozen=True, kw_only=True)
 class RulerExact(PromptTask):
-    """One row of a profile. `file` is the row's own data, `template` the name or the text of a chat template."""
+    """One row of a profile. `file` is the row's own data, `template` the name or the text of a chat template.
+
+    The others are RULER's settings of how hard a row is, each for the rows that have it, and 0 for the row's own.
+    """
 
     profile: str = "ruler-head"
     row: str = "niah_single_1"
     template: str = "base"
     file: str = ""
+    num_needle_k: int = later(0)
+    num_needle_v: int = later(0)
+    num_needle_q: int = later(0)
+    num_chains: int = later(0)
+    num_hops: int = later(0)
+    freq_cw: int = later(0)
+    freq_ucw: int = later(0)
+    num_cw: int = later(0)
+    alpha: float = later(0.0)
 
     @property
     def name(self) -> str:
         return f"{self.profile}/{self.row}"
+
+    @property
+    def changed(self) -> dict[str, settings.Setting]:
+        """The settings that are not the row's own."""
+        return {name: value for name in settings.NAMES if (value := getattr(self, name))}
+
+    @property
+    def title(self) -> str:
+        """With other settings it is no row of RULER's 13, and its name in tables says so."""
+        said = "".join(f"+{name}={value}" for name, value in self.changed.items())
+        return f"{self.profile}{said}/{self.row}" if said else ""
 
     @property
     def version(self) -> int:  # type: ignore[override]
@@ -188,18 +218,21 @@ class RulerExact(PromptTask):
         head = self.version_of == "head"
         counts = counts_of(lm, self.special)
         setting = Setting(self.version_of, length, row.new_tokens, FIRST_SEED + seed, template, counts, additive)
+        hard: dict[str, Any] = {**row.settings, **self.changed}
         if row.task is not None:
             essay = None
             if row.file:
                 essay = standins.essay(repeats=head) if self.standin else data.essay(self.file, repeats=head)
-            return niah.stream(row.task, setting, essay)
+            keys, values, asked = (hard[name] for name in settings.OF_NEEDLES)
+            task = replace(row.task, keys_hidden=keys, values_per_key=values, keys_asked=asked)
+            return niah.stream(task, setting, essay)
         if self.row == "vt":
-            return tracking.stream(setting)
+            return tracking.stream(setting, hard["num_chains"], hard["num_hops"])
         if self.row == "fwe":
-            return frequent.stream(setting)
+            return frequent.stream(setting, hard["alpha"])
         if self.row == "cwe":
             more = standins.more_words() if self.standin else data.more_words(self.file) if self.file else []
-            return common.stream(setting, more)
+            return common.stream(setting, more, (hard["freq_cw"], hard["freq_ucw"]), hard["num_cw"])
         library = standins.library(self.row) if self.standin else data.library(self.file, self.row)
         return documents.stream(setting, library)
 
@@ -228,12 +261,19 @@ def names() -> list[str]:
     return own + [f"{profile}{STANDIN}/{row}" for profile in VERSIONS for row in ROWS if ROWS[row].file]
 
 
-def make(name: str, *, folder: str = "", template: str = "base", file: str = "") -> RulerExact:
-    """The test of that name. `folder` is a checkout of RULER or a folder with its files; `file` is this row's own.
+def make(name: str, *, folder: str = "", template: str = "base", file: str = "", **hard: Any) -> RulerExact:
+    """The test of that name. `folder` is a checkout of RULER or a folder with its files; `file` is this row's own;
+    `hard` are RULER's settings of the row.
 
     Raises ValueError in one line.
     """
     profile, _, row = name.partition("/")
+    changed = settings.checked(name, ROWS[row].said, ROWS[row].settings, hard)
+    if ROWS[row].task is not None and ROWS[row].task.haystack == "essay":
+        keys, values, asked = ({**ROWS[row].settings, **changed}[one] for one in settings.OF_NEEDLES)
+        if max(keys, asked) * values > settings.DEPTHS_OF_AN_ESSAY:
+            most, wanted = settings.DEPTHS_OF_AN_ESSAY, f"{max(keys, asked)} keys with {values} values each"
+            raise ValueError(f"{name} hides at most {most} needles, got {wanted}")
     for parameter, value in (("folder", folder), ("template", template), ("file", file)):
         if not isinstance(value, str):
             raise ValueError(f"{name}: {parameter} must be a text, got {value!r}")
@@ -244,10 +284,10 @@ def make(name: str, *, folder: str = "", template: str = "base", file: str = "")
     if profile.endswith(STANDIN):
         if folder or file:
             raise ValueError(f"{name} takes no data from elsewhere; for yours take {name.replace(STANDIN, '')}")
-        return RulerExact(profile=profile, row=row, template=template)
+        return RulerExact(profile=profile, row=row, template=template, **changed)  # type: ignore[arg-type]
     if file and not kind:
         raise ValueError(f"{name} needs no file, got {file!r}")
     place = data.found(kind, folder) if kind and not file else file
     if folder and kind not in ("", "cwe") and not place:
         raise ValueError(f"folder {folder!r} has no {data.FILES[kind]} for {name}; write it with tasks.ruler.fetch")
-    return RulerExact(profile=profile, row=row, template=template, file=place)
+    return RulerExact(profile=profile, row=row, template=template, file=place, **changed)  # type: ignore[arg-type]

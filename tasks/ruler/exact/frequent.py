@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import zeta
 
 from tasks.ruler.exact.fitting import Draft, Setting, order, shuffled, too_long
 
@@ -22,16 +23,16 @@ EDGE = 3  # words that the short form shows
 
 
 @lru_cache(maxsize=256)
-def frequencies(words: int, vocabulary: int) -> tuple[int, ...]:
+def frequencies(words: int, vocabulary: int, alpha: float = ALPHA) -> tuple[int, ...]:
     """How often the word of every rank stands in a text of about so many words; ranks that come are first."""
     ranks = np.arange(1, vocabulary + 1)
-    counts = (words * (ranks**-ALPHA) / ZETA_2).astype(int)
+    counts = (words * (ranks**-alpha) / (ZETA_2 if alpha == ALPHA else zeta(alpha))).astype(int)
     return tuple(int(count) for count in counts if count > 0)
 
 
 class FrequentWords:
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
+    def __init__(self, setting: Setting, alpha: float = ALPHA) -> None:
+        self.setting, self.alpha = setting, alpha
         self.rng = random.Random(setting.random_seed)
         self.room = setting.length - (setting.new_tokens if setting.version == "head" else 0)  # prompt tokens
         self.step = self.room // 32  # words
@@ -49,7 +50,7 @@ class FrequentWords:
 
     def draft(self, words: int, vocabulary: list[str]) -> Draft:
         template, counts = self.setting.template, self.setting.counts
-        times = dict(zip(vocabulary, frequencies(words, len(vocabulary)), strict=False))
+        times = dict(zip(vocabulary, frequencies(words, len(vocabulary), self.alpha), strict=False))
         total = sum(times.values())
 
         def build() -> str:
@@ -76,9 +77,9 @@ class FrequentWords:
         raise AssertionError("the order is longer than the text")
 
 
-def stream(setting: Setting) -> Iterator[Draft]:
+def stream(setting: Setting, alpha: float = ALPHA) -> Iterator[Draft]:
     """The samples, in order and without end."""
-    words = FrequentWords(setting)
+    words = FrequentWords(setting, alpha)
     first, size = words.vocabulary(), words.room // LETTERS
     while words.draft(size, first).tokens < words.room:
         size += words.step

@@ -12,6 +12,7 @@ import random
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,8 +28,8 @@ SHOWN = 2  # noise lines of a run that the short form keeps
 class Chains:
     """Chains of assignments in noise; names come from one generator, values from numpy's, as in the original."""
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
+    def __init__(self, setting: Setting, chains: int = 1, hops: int = HOPS) -> None:
+        self.setting, self.chains, self.hops = setting, chains, hops
         self.said = wording(setting.version)
         self.head = setting.version == "head"
         self.rng = random.Random(setting.random_seed)
@@ -41,45 +42,61 @@ class Chains:
     def value(self) -> str:
         return str(self.values.randint(10000, 99999))
 
-    def chain(self, letters: int, value: str | None) -> tuple[list[str], str, list[str]]:
-        names = [self.name(letters) for _ in range(HOPS + 1)]
-        while len(set(names)) < HOPS + 1:
+    def drawn(self, letters: int, value: str | None) -> tuple[list[str], str, list[list[str]]]:
+        """(names of the first chain, its value, the lines of all chains)."""
+        size = self.hops + 1
+        names = [self.name(letters) for _ in range(size * self.chains)]
+        while len(set(names)) < size * self.chains:
             names.append(self.name(letters))
-        start = value or self.value()
-        if len(names) > HOPS + 1:  # the original then begins a second chain, draws its value and fails
-            value or self.value()
-            raise ValueError("two names of the chain are alike, where RULER's generator fails; use another seed")
-        hops = [f"VAR {names[j + 1]} = VAR {names[j]} " for j in range(HOPS)]
-        return names, start, [f"VAR {names[0]} = {start}", *hops]
+        chains, starts = [], []
+        for i in range(0, len(names), size):
+            own = names[i : i + size]
+            starts.append(value or self.value())
+            if len(own) < size:  # the original then begins one more chain, draws its value and fails
+                raise ValueError("two names of the chain are alike, where RULER's generator fails; use another seed")
+            links = [f"VAR {after} = VAR {before} " for before, after in pairwise(own)]
+            chains.append([f"VAR {own[0]} = {starts[-1]}", *links])
+        return names[:size], starts[0], chains
 
     def draft(self, size: int, template: str, example: bool = False, ending: bool = False) -> Draft:
-        """One chain in `size` noise lines, without a worked example. `ending` counts the answers too."""
-        names, value, chain = self.chain(3 if example else 5, "12345" if example and self.head else None)
+        """The chains in `size` noise lines, without a worked example. `ending` counts the answers too."""
+        names, value, chains = self.drawn(3 if example else 5, "12345" if example and self.head else None)
         units = [self.noise] * size
-        if not self.head and size <= len(chain):
+        if not self.head and size <= len(chains[0]):
             pieces = [piece for noise in units for piece in noise.split(".")]
             units = [piece + "." if piece.strip() else piece for piece in pieces]
-            chain = chain[: len(units) - 1] if len(units) <= len(chain) else chain
-        places = sorted(self.rng.sample(range(len(units)), len(chain)))
-        shown, left_out = places, 0
+            chains = [chain[: len(units) - 1] if len(units) <= len(chains[0]) else chain for chain in chains]
+        links = self._placed(len(units), chains)
+        order = [at - i for i, (at, _) in enumerate(links)]  # noise lines before each link
+        shown, left_out = order, 0
         if size >= SHORTEN_FROM and self.setting.additive:
-            shown, left_out = self._shortened(places, size)
+            shown, left_out = self._shortened(order, size)
 
         def filled(places: list[int], units: list[str]) -> str:
             parts: list[str] = []
             done = 0
-            for place, link in zip(places, chain, strict=True):
+            for place, (_, link) in zip(places, links, strict=True):
                 parts += [*units[done:place], link]
                 done = place
             context = ("\n" if self.head else " ").join([*parts, *units[done:]]).replace(". \n", ".\n")
-            return template.format(context=context, query=value, num_v=HOPS + 1)
+            return template.format(context=context, query=value, num_v=self.hops + 1)
 
         few = [self.noise] * (size - left_out) if left_out else units
         more = left_out * self._noise_tokens() if left_out else 0
         answers = f" {names}" if ending else ""
-        tokens = self.setting.tokens(filled(shown, few), more, lambda: filled(places, units), answers)
+        tokens = self.setting.tokens(filled(shown, few), more, lambda: filled(order, units), answers)
         target = f"= {value}\n" if self.head else f"= {value} "
-        return Draft(tokens, tokens, lambda: filled(places, units), tuple(names), (target, *chain[1:]))
+        return Draft(tokens, tokens, lambda: filled(order, units), tuple(names), (target, *chains[0][1:]))
+
+    def _placed(self, noise: int, chains: list[list[str]]) -> list[tuple[int, str]]:
+        """Every link with its number among all lines, in their order. Chains go in one after the other, each at places
+        drawn among the lines that are there by then."""
+        links: list[tuple[int, str]] = []
+        for chain in chains:
+            places = sorted(self.rng.sample(range(noise + len(links)), len(chain)))
+            for j, (place, link) in enumerate(zip(places, chain, strict=True)):
+                links = [(at + (at >= place + j), other) for at, other in links] + [(place + j, link)]
+        return sorted(links)
 
     def _shortened(self, places: list[int], size: int) -> tuple[list[int], int]:
         """Places with runs of noise cut to a few lines, and how many lines that leaves out."""
@@ -97,14 +114,15 @@ class Chains:
 
     def redrawn(self, example: str) -> str:
         """The worked example with new names and a new value, replaced as strings wherever they stand (HEAD)."""
-        for name in example.strip().split()[-HOPS - 1 :]:
+        for name in example.strip().split()[-self.hops - 1 :]:
             example = example.replace(name, self.name(len(name)))
         return example.replace("12345", self.value())
 
 
-def stream(setting: Setting) -> Iterator[Draft]:
+def stream(setting: Setting, chains: int = 1, hops: int = HOPS) -> Iterator[Draft]:
     """The samples, in order and without end."""
-    return _head(setting) if setting.version == "head" else _paper(setting)
+    drawn = Chains(setting, chains, hops)
+    return _head(setting, drawn) if setting.version == "head" else _paper(setting, drawn)
 
 
 def _placed(draft: Draft, start: str, example: Callable[[], str], tokens: int, checked: int) -> Draft:
@@ -118,8 +136,7 @@ def _placed(draft: Draft, start: str, example: Callable[[], str], tokens: int, c
     return replace(draft, build=build, tokens=tokens, checked=checked)
 
 
-def _head(setting: Setting) -> Iterator[Draft]:
-    chains = Chains(setting)
+def _head(setting: Setting, chains: Chains) -> Iterator[Draft]:
     bare = chains.said.vt_template + chains.said.vt_prefix
     opening, counts = chains.said.vt_template[:20], setting.counts
 
@@ -149,8 +166,7 @@ def _head(setting: Setting) -> Iterator[Draft]:
     yield from samples(drawn, size, step, limit)
 
 
-def _paper(setting: Setting) -> Iterator[Draft]:
-    chains = Chains(setting)
+def _paper(setting: Setting, chains: Chains) -> Iterator[Draft]:
     said, counts = chains.said, setting.counts
     start, answer = setting.template.index(said.vt_template[:20]), setting.template.index(said.vt_prefix[:10])
     squeezed = " ".join(setting.template[start:answer].split()[:-1]) + setting.template[answer:]
