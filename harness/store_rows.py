@@ -294,6 +294,7 @@ class Run(TypedDict):
     model: StoredModel
     target_length: int
     crossing: NotRequired[str]
+    chat: NotRequired[str]  # hash of the chat template that prompts stand in
     seeds: NotRequired[list[int]]
     methods: list[StoredMethod]
     cells: list[PlannedCell]

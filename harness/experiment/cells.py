@@ -17,7 +17,9 @@ from typing import Any
 from extenders.base import Extender, RopePlan, RopeSpec
 from harness.experiment.file import PATHS, Experiment, Method, Test
 from harness.experiment.method_code import code_of
+from harness.model.asking import Asking, Template
 from harness.store import PlannedCell, StoredRope, canonical, key_of
+from tasks.answers import PromptTask
 from tasks.base import Task
 from tasks.documents import path_of
 
@@ -36,6 +38,7 @@ class Base:
     parameters: int = 0  # number of weights
     tokenizer_hash: str = ""  # over its files; "" where they are unknown, and prompts are not kept
     origin: str = ""  # file, hash and licence of a model that was converted
+    template: Template | None = None  # of chat, where the experiment asks for it
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Cell:
     identity: Mapping[str, Any]
     key: str
     training: str = ""  # key of the training that made its weights; "": the model's own
+    asking: Asking | None = None  # how prompts are put, where that is more than the prompt
 
     def planned(self) -> PlannedCell:
         """The line of run.json."""
@@ -64,7 +68,7 @@ class Cell:
             "seed": self.seed,
             "samples": self.samples,
             "seeded": task.seeded,
-            "new_tokens": task.new_tokens,
+            "new_tokens": self.asking.new_tokens if self.asking else task.new_tokens,
             "key": self.key,
             **chance,  # type: ignore[typeddict-item]
         }
@@ -244,7 +248,7 @@ def cells_of(
     for method in experiment.methods:
         signatures: dict[int, str] = {}
         for test in experiment.tests:
-            task = task_identity(test.task)
+            task, asking = task_identity(test.task), asking_of(test, base.template)
             for length in lengths_of(test, experiment, base.rope):
                 # A short-context prompt may be longer than the window: then all that the method can do counts.
                 reach = max(length, experiment.target_length) if _in_window(test) else length
@@ -264,5 +268,16 @@ def cells_of(
                     }
                     if method.extender.cuts_context and reach > base.rope.trained_length:
                         identity["context"] = "cut"
-                    cells.append(Cell(method, test, length, seed, test.samples, identity, key_of(identity), training))
+                    if asking is not None:
+                        identity["asking"] = asking.identity
+                    key = key_of(identity)
+                    cells.append(Cell(method, test, length, seed, test.samples, identity, key, training, asking))
     return cells
+
+
+def asking_of(test: Test, template: Template | None) -> Asking | None:
+    """How a test's prompts are put; None where it is by the prompt alone, with the test's own budget."""
+    budget = test.new_tokens or test.task.new_tokens
+    if not isinstance(test.task, PromptTask) or test.task.unit != "score":
+        return None
+    return Asking(template, budget) if template is not None or budget != test.task.new_tokens else None

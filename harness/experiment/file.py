@@ -29,6 +29,7 @@ from harness.experiment.naming import label_of, load_method, user_folders, users
 from harness.experiment.trainings import Training, parse_trainings
 from harness.model.files import shipped_models
 from harness.model.options import ATTENTION, DTYPES
+from tasks.answers import PromptTask
 from tasks.base import Task
 
 Made = TypeVar("Made")
@@ -47,9 +48,12 @@ OPTIONAL = (
     "training",
     "training_settings",
     "crossing",
+    "chat",
+    "new_tokens",
 )
 DEFAULT_SAMPLES = 20
 CROSSING = ("fixed", "recompute")  # the plan of prompt plus new tokens from the start, or a new cache at the window
+CHAT = ("none", "model")  # prompts as they are, or as the user's turn in the model's own template
 PATHS = ("folder", "file", "documents")  # parameters that name files; their content counts, not their place
 
 
@@ -72,6 +76,7 @@ class Test:
     task: Task
     samples: int
     lengths: tuple[int, ...] | None = None  # tokens
+    new_tokens: int | None = None  # budget of an answer; None: the test's own
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Experiment:
     folder: Path = Path()  # of the experiment file
     trainings: tuple[Training | None, ...] = ()  # every method is given each; None: no training
     crossing: str = "fixed"
+    chat: str = "none"
     notes: tuple[str, ...] = ()  # what was added without being asked, in words for the user
 
     @property
@@ -185,6 +191,7 @@ def _parse(content: Mapping[str, Any], where: str, folder: Path, name: str, code
         trained_length=trained_length,
         trainings=trainings,
         crossing=fields.choice("crossing", CROSSING, "fixed"),
+        chat=fields.choice("chat", CHAT, "none"),
         folder=folder,
         notes=notes,
     )
@@ -227,22 +234,49 @@ def _with_reference(methods: tuple[Method, ...], target: int) -> tuple[tuple[Met
 
 def _tests(fields: Fields, target: int, folder: Path) -> Iterator[Test]:
     samples = fields.whole("samples", 1) if "samples" in fields else None
+    room = fields.whole("new_tokens", 1) if "new_tokens" in fields else None
+    chat = fields.choice("chat", CHAT, "none") == "model"
     labels: set[str] = set()
     for name, given in fields.entries("tests"):
         test_samples = given.whole("samples", 1) if "samples" in given else samples
         lengths = None if given.content.get("lengths") is None else given.lengths("lengths", target)
         rows = _located(f"{fields.where}: tests", tasks.base.expand, name)
-        settings = _parameters(given, ("label", "samples", "lengths"), folder)
+        own_room = given.whole("new_tokens", 1) if "new_tokens" in given else None
+        settings = _parameters(given, ("label", "samples", "lengths", "new_tokens"), folder)
         labelled = given.content.get("label") is not None
         if labelled and len(rows) != 1:
             raise ValueError(f"{given.where}: a label needs a single test, and {name!r} stands for {len(rows)}")
         for row in rows:
             task = _located(given.where, tasks.base.make, row, **settings)
-            label = given.text("label") if labelled else task.title or row
+            label = given.text("label") if labelled else _in_chat(task.title or row, chat)
             _new_label(f"{fields.where}: tests: two tests are", label, labels)
             if task.missing:  # now, and not after an hour of other tests
                 raise ValueError(f"{given.where}: {task.missing}")
-            yield Test(label, task, test_samples or task.default_samples or DEFAULT_SAMPLES, lengths)
+            asked = _budget(given.where, task, own_room, room, chat)
+            yield Test(label, task, test_samples or task.default_samples or DEFAULT_SAMPLES, lengths, asked)
+
+
+def _in_chat(name: str, chat: bool) -> str:
+    """A row of RULER in a chat template is none of the 13, and its name says so."""
+    profile, slash, row = name.partition("/")
+    return f"{profile}+chat/{row}" if chat and slash and profile.startswith("ruler") else name
+
+
+def _budget(where: str, task: Task, own: int | None, shared: int | None, chat: bool) -> int | None:
+    """The new tokens of an answer where the file says how many; of a test that asks for answers."""
+    answers = isinstance(task, PromptTask) and task.new_tokens > 0
+    if own is not None and not answers:
+        raise ValueError(f"{where}: {task.name} has no answers with a budget of new tokens")
+    budget = own if own is not None else shared if answers else None
+    if budget is not None and budget < task.new_tokens:
+        if own is None:
+            return None  # the shared budget is for tests that ask for less
+        raise ValueError(
+            f"{where}: new_tokens must be at least the {task.new_tokens} that {task.name} asks for, got {own}"
+        )
+    if chat and getattr(task, "template", "base") != "base":
+        raise ValueError(f"{where}: {task.name} has a template of its own; take it or chat: model, not both")
+    return budget
 
 
 def _seeds_without_use(tests: Sequence[Test], seeds: Sequence[int]) -> tuple[str, ...]:

@@ -76,11 +76,18 @@ class ExtendedLM(Tokens):
         return self.plan(length).hash
 
     def generate(
-        self, prompts: Sequence[str], new_tokens: int, longest: int | None = None, special: bool = False
+        self,
+        prompts: Sequence[str],
+        new_tokens: int,
+        longest: int | None = None,
+        special: bool = False,
+        around: tuple[Sequence[int], Sequence[int]] = ((), ()),
     ) -> Iterator[Generation]:
+        """As `tasks.base.LM`; `around` are tokens before and behind every prompt."""
         group: list[list[int]] = []
         for prompt in prompts:
-            row = self._seen(self.with_start(self.encode(prompt, special)), new_tokens)
+            whole = [*around[0], *self.encode(prompt, special), *around[1]]
+            row = self._seen(self.with_start(whole), new_tokens)
             tokens = (len(group) + 1) * (max(map(len, [*group, row])) + new_tokens)
             if group and (self._alone or tokens > self.answered_tokens):
                 yield from self._greedy(group, new_tokens, longest)

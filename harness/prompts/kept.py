@@ -1,11 +1,13 @@
 """Prompts are made once: a run takes them from the cache, and what it lacks is made and kept for the next."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from harness.prompts.cache import PromptCache, prompts_key, sound_lines
 from harness.prompts.record import as_line, recorded, sample_of
+from harness.store import canonical
 from tasks.answers import PromptTask
 from tasks.base import LM, Row, Task, Tokenizer
 from tasks.text import Sample
@@ -17,6 +19,10 @@ class KeptPrompts:
 
     cache: PromptCache
     tokenizer: str  # hash of its files
+
+    def asked(self, how: Mapping[str, Any]) -> "KeptPrompts":
+        """Of prompts that are put to the model in this way, which leaves them less room."""
+        return replace(self, tokenizer=f"{self.tokenizer} {canonical(how)}")
 
     def rows(self, task: Task, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
         """What `task.run` gives. A test that is no part of this package may change unseen and is never kept."""

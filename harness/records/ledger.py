@@ -13,7 +13,7 @@ from typing import Any
 from harness.records.condition import Observation, required, shown
 from harness.records.search_budgets import Searches, search_budgets, tuning_remark
 from harness.records.training_budgets import Trainings, training_budgets, training_remark
-from harness.store import CellRecord, Ledger, PlannedCell, Run, TrainingRecord, canonical
+from harness.store import CellRecord, Ledger, PlannedCell, Remark, Run, TrainingRecord, canonical
 
 DoneCell = tuple[PlannedCell, CellRecord]
 
@@ -44,12 +44,23 @@ def ledger(
         *_costs(done),
         *(budget for budget in budgets if not budget.must_be_equal),
     ]
-    remarks = (training_remark(trainings), tuning_remark(searches))
+    remarks = (training_remark(trainings), tuning_remark(searches), chat_remark(run))
     return {
         "conditions": [observation.judged(labels) for observation in observations],
         "remarks": [remark for remark in remarks if remark is not None],
         "environment": environment([content for cells in done.values() for _, content in cells]),
     }
+
+
+def chat_remark(run: Run) -> Remark | None:
+    """That prompts stand in a chat template, where they do."""
+    if not run.get("chat"):
+        return None
+    text = (
+        f"Every prompt that asks for an answer was the user's turn in the model's own chat template (sha256 "
+        f"{run['chat']}); what the model thought between <think> and </think> is no part of its answer."
+    )
+    return {"tag": "chat template", "text": text}
 
 
 def environment(done: Sequence[CellRecord]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from extenders.base import RopePlan, RopeSpec
 from harness.experiment.cells import Base, Cell, plain, plan_of, rope_fields
 from harness.experiment.file import Experiment, Method
 from harness.experiment.parameters import summary
+from harness.model.asking import template_hash
 from harness.store import Run, StoredMethod, StoredPlan, StoredRope
 
 
@@ -32,6 +33,8 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
     }
     if base.origin:
         described["model"]["origin"] = base.origin
+    if base.template is not None:
+        described["chat"] = template_hash(base.template)
     return described
 
 

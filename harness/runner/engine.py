@@ -12,6 +12,7 @@ from extenders.base import RopePlan, RopeSpec
 from extenders.search.problem import Slope
 from harness.experiment.cells import Base, plan_of
 from harness.experiment.file import Experiment, Method
+from harness.model.asking import template_of
 from harness.model.files import check_weights, tokenizer_hash, weight_files, weights_hash
 from harness.model.gguf import origin_line
 from harness.model.lm import ExtendedLM
@@ -19,6 +20,7 @@ from harness.model.load import LoadedModel, load_model, place_of, resolved
 from harness.model.locate import model_folder
 from harness.model.run_as import run_as, run_unquantised
 from harness.model.spec import load_config, spec_from_config
+from harness.model.tokens import load_tokenizer
 from harness.progress import Progress
 from harness.rope.applied import applied
 from harness.runner.engine_contract import Sessions
@@ -91,7 +93,8 @@ class LocalEngine:
             _, words = run_unquantised(folder, config)
             rope = replace(rope, notes=(*rope.notes, *words))
             weights, tokenizer = weights_hash(folder) + run_as(config, dtype), tokenizer_hash(folder)
-            self._base = Base(weights, rope, dtype, attention, parameters, tokenizer, origin_line(folder))
+            template = template_of(load_tokenizer(folder)) if asked.chat == "model" else None
+            self._base = Base(weights, rope, dtype, attention, parameters, tokenizer, origin_line(folder), template)
         return self._base
 
     @contextmanager

@@ -6,6 +6,7 @@ import time
 import traceback
 
 from harness.experiment.cells import VARIES, Cell, plain
+from harness.model.asking import AskedLM
 from harness.prompts.kept import KeptPrompts
 from harness.records.memory import PeakMemory
 from harness.records.provenance import provenance
@@ -59,7 +60,12 @@ def measure(
 
 def _rows(cell: Cell, session: Session, kept: KeptPrompts | None) -> list[Row]:
     """The test's rows, checked one by one as they come."""
-    asked = (session.lm, cell.length, cell.seed, cell.samples)
+    lm, length = session.lm, cell.length
+    if cell.asking is not None:
+        lm = AskedLM(lm, cell.asking, cell.test.task.new_tokens)  # type: ignore[arg-type]  # an engine's own model
+        length -= lm.spare
+        kept = kept.asked(cell.asking.identity) if kept else None
+    asked = (lm, length, cell.seed, cell.samples)
     given = kept.rows(cell.test.task, *asked) if kept else cell.test.task.run(*asked)
     rows = [checked(row, cell) for row in given]
     if not rows:

@@ -269,7 +269,8 @@ def make(name: str, *, folder: str = "", template: str = "base", file: str = "",
     """
     profile, _, row = name.partition("/")
     changed = settings.checked(name, ROWS[row].said, ROWS[row].settings, hard)
-    if ROWS[row].task is not None and ROWS[row].task.haystack == "essay":
+    needles = ROWS[row].task
+    if needles is not None and needles.haystack == "essay":
         keys, values, asked = ({**ROWS[row].settings, **changed}[one] for one in settings.OF_NEEDLES)
         if max(keys, asked) * values > settings.DEPTHS_OF_AN_ESSAY:
             most, wanted = settings.DEPTHS_OF_AN_ESSAY, f"{max(keys, asked)} keys with {values} values each"
