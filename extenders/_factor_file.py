@@ -41,6 +41,15 @@ def read_factors(path: Path, keys: Sequence[str] = ("long_factor", "factors", "r
     return tuple(rows[0])
 
 
+def configured(path: Path) -> dict[str, Any] | None:
+    """The RoPE dictionary of a configuration with lists in it, which divide θ^(-2i/d) and not what a checkpoint was
+    trained with; None for any other file that `read_factors` reads."""
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text) if text.lstrip()[:1] == "{" else {}
+    named = (place for place in _places(content) if isinstance(place, dict))
+    return next((place for place in named if place.get("long_factor") or place.get("short_factor")), None)
+
+
 def _json_rows(path: Path, text: str, keys: Sequence[str]) -> list[list[float]]:
     try:
         content = json.loads(text)

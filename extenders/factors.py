@@ -4,22 +4,24 @@ inv_freq_i = trained inv_freq_i / λ_i (LongRoPE, arXiv:2402.13753, eq. 3, where
 between a short and a long list (arXiv:2502.20082, §3.3 and Fig. 10) by the length of the prompt. Equal to
 transformers' `longrope` with both lists given.
 
-Published sets are absolute, so they divide θ^(-2i/d); other lists are relative to the checkpoint as trained. The
-two differ only for a checkpoint that is already scaled.
+Published sets are absolute, so they divide θ^(-2i/d); so do lists of a configuration (`relative_to: base`), whose
+attention factor counts where none is given; other lists are relative to the checkpoint as trained. The two differ only
+for a checkpoint that is already scaled.
 
 Deviations: without `short_factors` a prompt within the trained length runs exactly as trained, without an attention
 factor; LongRoPE's released code applies the attention factor there too (give a short list, also one of all ones, to
 get that). The switch uses prompt plus new tokens, fixed before prefill, so it never happens in the middle of a prompt.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from extenders._check import check_positive, check_whole
-from extenders._factor_file import STOPPED, read_factors
+from extenders._check import check_choice, check_positive, check_whole
+from extenders._factor_file import STOPPED, configured, read_factors
 from extenders._formulas import longrope_attention_factor, yarn_attention_factor
 from extenders._published import PublishedFactors, published
 from extenders.base import Extender, RopePlan, RopeSpec
@@ -41,12 +43,24 @@ class Factors(Extender):
     switch: Literal["by_length", "always"] = "by_length"  # "always": `factors` at every length
     attention_factor: float | Literal["longrope", "yarn"] | None = None
     keep_first: int = 0  # LongRoPE's n̂: tokens at the start that keep the trained frequencies
+    relative_to: Literal["trained", "base"] = "trained"  # "base": θ^(-2i/d); set by a file that is a configuration
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "factors", _resolved("factors", self.factors))
-        if self.short_factors is not None:
-            object.__setattr__(self, "short_factors", _resolved("short_factors", self.short_factors))
+        check_choice("relative_to", self.relative_to, ("trained", "base"))
+        blocks = []
+        for name in ("factors", "short_factors"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, _resolved(name, given))
+                blocks.append(_configured(given))
+        if any(blocks) and not all(blocks):
+            raise ValueError("factors and short_factors must both come from configurations, or neither of them")
+        if any(blocks):
+            object.__setattr__(self, "relative_to", "base")
+            stated = blocks[0].get("long_mscale") or blocks[0].get("attention_factor")
+            if self.attention_factor is None and stated is not None:
+                object.__setattr__(self, "attention_factor", stated)
         if self.switch not in ("by_length", "always"):
             raise ValueError(f"switch must be 'by_length' or 'always', got {self.switch!r}")
         if self.switch == "always" and self.short_factors is not None:
@@ -70,8 +84,11 @@ class Factors(Extender):
         if source is None:
             return RopePlan.as_trained(rope)
         if not isinstance(source, str):
+            under = rope
+            if self.relative_to == "base":
+                under = dataclasses.replace(rope, inv_freq=rope.base_inv_freq, attention_factor=1.0)
             source = [math.inf if factor >= STOPPED else factor for factor in source]
-            return RopePlan.rescaled(rope, source, self._attention_factor(rope), self.keep_first)
+            return RopePlan.rescaled(under, source, self._attention_factor(rope), self.keep_first)
         entry = published(source.removeprefix(PREFIX))
         entry.fit(rope)
         factors = entry.short if within and entry.short else entry.long
@@ -88,10 +105,20 @@ class Factors(Extender):
             return yarn_attention_factor(self.factor(rope))
         return longrope_attention_factor(self.factor(rope), rope.trained_length)
 
+    def plan_parameters(self) -> dict[str, Any]:
+        """Without `relative_to` where it is what it was before there was one: stored cells keep their keys."""
+        return {name: value for name, value in self.parameters().items() if (name, value) != ("relative_to", "trained")}
+
     @classmethod
     def example(cls, rope: RopeSpec) -> dict[str, Any]:
         pairs = len(rope.inv_freq)
         return {"factors": [1 + i / pairs for i in range(pairs)]}
+
+
+def _configured(value: Any) -> dict[str, Any] | None:
+    """The RoPE dictionary of the configuration that a parameter names; None for anything else."""
+    file = isinstance(value, str | Path) and not str(value).startswith(PREFIX)
+    return configured(Path(value).expanduser()) if file else None
 
 
 def _resolved(name: str, value: Sequence[float] | str | Path) -> tuple[float, ...] | str:

@@ -439,3 +439,27 @@ def test_policies_choose_among_the_same_numbers(tmp_path: Path, capsys: pytest.C
     assert chosen(1, "long") and chosen(1, "long", 64)
     with pytest.raises(ValueError, match="policy must be one of"):
         Pinned(target_length=256, file=str(out), policy="vllm")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["llama", "llama 3.1", "llama linear", "phi3", "olmo3"])
+def test_lists_of_a_configuration_are_not_put_on_top_of_a_scaling(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They divide θ^(-2i/d): on a checkpoint that is scaled already they were applied twice."""
+    folder, out = folder_of(name, tmp_path), tmp_path / "out.json"
+    target = ["--model", str(folder), "--target-length", "1024"]
+    lists = ["factors", "-p", f"factors={[1 + i / 8 for i in range(16)]}", "-p", "switch=always"]
+    lists += ["-p", "attention_factor=1.05"]
+    assert cli.answer(["export", *lists, *target, "--always-long", "--out", str(out)]) == 0
+    capsys.readouterr()
+    plans = []
+    for words in (lists, ["factors", "-p", f"factors={out}", "-p", "switch=always"]):
+        assert cli.answer(["plan", *words, *target, "--json"]) == 0
+        plans.append(json.loads(capsys.readouterr().out)["planned"])
+    assert plans[1]["inv_freq"] == pytest.approx(plans[0]["inv_freq"], rel=1e-9)
+    assert plans[1]["attention_factor"] == pytest.approx(plans[0]["attention_factor"], rel=1e-9)
+    out.write_text("[1, 2]")
+    words = ["-p", f"factors={out}", "-p", f"short_factors={folder}/config.json"]
+    if name == "phi3":
+        assert cli.answer(["plan", "factors", *words, *target]) == 2
+        assert "must both come from configurations" in capsys.readouterr().err
