@@ -54,11 +54,12 @@ class Factors(Extender):
             if given is not None:
                 object.__setattr__(self, name, _resolved(name, given))
                 blocks.append(_configured(given))
-        if any(blocks) and not all(blocks):
+        known = [block for block in blocks if block is not None]
+        if known and len(known) < len(blocks):
             raise ValueError("factors and short_factors must both come from configurations, or neither of them")
-        if any(blocks):
+        if known:
             object.__setattr__(self, "relative_to", "base")
-            stated = blocks[0].get("long_mscale") or blocks[0].get("attention_factor")
+            stated = known[0].get("long_mscale") or known[0].get("attention_factor")
             if self.attention_factor is None and stated is not None:
                 object.__setattr__(self, "attention_factor", stated)
         if self.switch not in ("by_length", "always"):

@@ -4,8 +4,9 @@ YaRN (arXiv:2309.00071, §3.4) divides logits by a temperature and gets there by
 the head rotates (DeepSeek's latent attention, Phi-2, Pythia, StableLM, GLM) that reaches the rotated part of a logit
 alone. Here the queries are multiplied instead, by the square of what the method would multiply cos and sin with.
 
-Where all dimensions rotate the logits are the same, to rounding. Limits: only layers that rotate are scaled; a cap on
-logits and an attention sink (GPT-OSS) are not scaled along.
+Where all dimensions rotate the logits are the same, to rounding, unless a norm after rotation (HunYuan, Llama 4,
+NanoChat) undoes the factor on cos and sin: there only this form has an effect. Limits: only layers that rotate are
+scaled; a cap on logits and an attention sink (GPT-OSS) are not scaled along.
 """
 
 import dataclasses

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from extenders.base import RopePlan
 from harness.model.run_as import FLOAT32_ROTATION
 from harness.model.spec import spec_from_config
+from harness.rope.applied import applied
 from harness.rope.modules import rotary_modules
 from harness.tools.families import families, row_of, tiny_model
 
@@ -52,6 +54,21 @@ def test_all_families(name: str) -> None:
 def test_the_table_has_at_least_a_hundred_rows() -> None:
     assert PAGE.splitlines()[-len(EVERY) :] == [line for line in PAGE.splitlines() if line.startswith("| ")][1:]
     assert len(EVERY) >= 100 and len(SLICE) == 30 and set(SLICE) | set(REFUSED) <= set(EVERY)
+
+
+@pytest.mark.parametrize(
+    "name", ["hunyuan-7b", "auto-hunyuan_v1_moe", "auto-nanochat", "llama4-scout-text", "qwen3-yarn-readme", "olmo2-7b"]
+)
+def test_where_a_norm_undoes_an_attention_factor_it_is_said(name: str) -> None:
+    content = EVERY[name]["config"]
+    model, spec = tiny_model(content), spec_from_config(json.loads(json.dumps(content)))
+    logits = []
+    for factor in (1.0, 3.0):
+        with applied(model, spec) as rotary, torch.no_grad():
+            rotary.use(RopePlan(spec.inv_freq, factor))
+            logits.append(model(torch.arange(3, 20)[None], use_cache=False).logits)
+    undone = float((logits[0] - logits[1]).abs().max()) < 1e-2 * float(logits[0].abs().max())
+    assert undone == any("undoes an attention_factor" in note for note in spec.notes) == (name[0] in "hal")
 
 
 @pytest.mark.parametrize("name", ["olmo2-7b", "auto-ernie4_5_moe", "auto-flex_olmo", "llama2-7b", "auto-olmo_hybrid"])

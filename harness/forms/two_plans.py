@@ -40,7 +40,7 @@ class TwoPlans:
         return (self.short.query_factor, self.long.query_factor) != (1.0, 1.0)
 
     def on_cos_and_sin(self) -> "TwoPlans":
-        """The same logits where all dimensions of a head rotate: the root of a factor on queries is on cos and sin."""
+        """The same logits where cos and sin reach all of them: the root of a factor on queries is on cos and sin."""
         short, long = (
             replace(plan, attention_factor=plan.attention_factor * math.sqrt(plan.query_factor), query_factor=1.0)
             for plan in (self.short, self.long)

@@ -111,8 +111,8 @@ class Applied:
             forward.rotations[self.spec.layer_type].pin(rows, self.spec, each_row)
 
     def _turn(self, factor: float) -> None:
-        """As trained, with cos and sin times a factor."""
-        self._pin([RopePlan(self.spec.inv_freq, self.spec.attention_factor * factor)], each_row=False)
+        """As trained, with frequencies times a factor."""
+        self._pin([RopePlan(tuple(factor * value for value in self.spec.inv_freq))], each_row=False)
 
     def _map(self, rows: Sequence[RopePlan], each_row: bool) -> None:
         if self._mapping is None:

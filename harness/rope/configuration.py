@@ -17,7 +17,7 @@ from typing import Any
 
 from extenders.base import LengthRule, RopeSpec
 from harness.rope.inference_scaling import base_parameters, taken_off
-from harness.rope.notes import head_dimensions, notes_of
+from harness.rope.notes import head_dimensions, notes_of, undoes_factors
 from harness.rope.numbers import check_numbers
 from harness.rope.rope_types import SWITCHING, beyond_window, trained_frequencies
 
@@ -132,9 +132,10 @@ def _trained_length(
     return int(length)
 
 
-def whole_head_rotates(config: Any, rope: RopeSpec) -> bool:
-    """Whether all dimensions of the heads that a plan covers rotate, in a configuration of transformers."""
-    return head_dimensions(_reader(_of_layer_type(config.get_text_config(), rope.layer_type))) == rope.rotary_dims
+def factor_reaches_whole_logit(config: Any, rope: RopeSpec) -> bool:
+    """Whether what multiplies cos and sin multiplies attention logits whole, in a configuration of transformers."""
+    get = _reader(_of_layer_type(config.get_text_config(), rope.layer_type))
+    return head_dimensions(get) == rope.rotary_dims and not undoes_factors(get)
 
 
 def _reader(config: Any) -> Callable[[str], Any]:

@@ -16,6 +16,8 @@ ROTATE_WHERE_THEY_SLIDE = (
     "flint",
     "kolibri1",
 )
+# A norm after rotation divides what multiplies cos and sin out again (tests/test_families.py checks).
+NORM_AFTER_ROTATION = ("hunyuan_v1_dense", "hunyuan_v1_moe", "hunyuan_vl_text", "nanochat")
 NO_ATTENTION = ("linear_attention", "conv", "mamba", "recurrent")
 
 
@@ -38,11 +40,16 @@ def notes_of(
         what = "dynamic NTK" if kind == "dynamic" else "its long list of factors"
         lines.append(f"beyond {length:,} tokens the checkpoint runs {what} by itself, and none follows that rule")
     whole = head_dimensions(get)
-    if whole and dims < whole:
+    if whole and dims < whole and not undoes_factors(get):
         lines.append(
             f"{dims} of the {whole} dimensions of a head rotate: an attention_factor reaches their part of a logit "
             "alone, where a temperature (as in DeepSeek's own YaRN) is on the whole of it; the method whole_logit puts "
             "another's there"
+        )
+    if undoes_factors(get):
+        lines.append(
+            "queries and keys are normalised after they are rotated, which undoes an attention_factor: it has no "
+            "effect; the method whole_logit puts a temperature on the whole logit"
         )
     sight = None if layer_type else rotating_sight(get)
     if sight is not None and sight <= length:
@@ -51,6 +58,12 @@ def notes_of(
             "no method can help it to longer prompts"
         )
     return lines
+
+
+def undoes_factors(get: Callable[[str], Any]) -> bool:
+    """Whether a factor on cos and sin has no effect."""
+    kind = get("model_type")
+    return kind in NORM_AFTER_ROTATION or (kind == "llama4_text" and get("use_qk_norm") is not False)
 
 
 def head_dimensions(get: Callable[[str], Any]) -> int:

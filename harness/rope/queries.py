@@ -3,7 +3,7 @@
 transformers' models ask `AttentionInterface.get_interface` for the function that compares queries with keys. From the
 first plan with a factor on, what they get multiplies the queries of modules that carry a `Queries` and hands all others
 on untouched. Which modules rotate is found by asking: with one token attention has one key, so hidden states know
-nothing of cos and sin, and only the queries of a layer that rotates follow a factor on them.
+nothing of cos and sin, and only the queries of a layer that rotates follow other frequencies.
 
 Not multiplied along: a sink beside the keys (GPT-OSS), and a cap comes after the product (Gemma 2).
 """
@@ -67,7 +67,7 @@ def install() -> None:
 def queries_of(model: torch.nn.Module, turn: Callable[[float], None]) -> tuple[Queries, list[torch.nn.Module]]:
     """A `Queries` on every attention module that rotates, and those modules.
 
-    `turn(f)` multiplies cos and sin of the covered layers by f from now on. Raises ValueError, by name, for a model
+    `turn(f)` multiplies the frequencies of the covered layers by f from now on. Raises ValueError, by name, for a model
     whose attention is code of its own.
     """
     install()
@@ -76,7 +76,7 @@ def queries_of(model: torch.nn.Module, turn: Callable[[float], None]) -> tuple[Q
         module.__dict__[PLACE] = queries
     seen: list[dict[torch.nn.Module, Tensor]] = []
     try:
-        for factor in (1.0, 2.0):
+        for factor in (1.0, 1.5):
             turn(factor)
             seen.append({module: query for module, query, _ in _watched(model, queries)})
     finally:
@@ -123,7 +123,7 @@ def _watched(model: Any, queries: Queries) -> list[tuple[torch.nn.Module, Tensor
     try:
         model.eval()  # dropout would change queries too
         token = torch.zeros((queries.rows, 1), dtype=torch.long, device=next(model.parameters()).device)
-        model(input_ids=token, use_cache=False)
+        model(input_ids=token, position_ids=token + 5, use_cache=False)
     finally:
         queries.watcher = None
         for module, mode in modes:

@@ -25,7 +25,7 @@ from harness.forms.proof import NotThePlan, prove
 from harness.forms.two_plans import TwoPlans, alike, two_plans
 from harness.model.locate import config_file
 from harness.model.spec import load_config, spec_from_config
-from harness.rope.configuration import whole_head_rotates
+from harness.rope.configuration import factor_reaches_whole_logit
 from harness.rope.inference_scaling import without_inference_scaling
 from harness.search import result
 
@@ -145,7 +145,7 @@ def _as_trained(raw: Mapping[str, Any], config: Any, rope: RopeSpec) -> tuple[Ma
 
 def _sayable(plans: TwoPlans, config: Any) -> TwoPlans:
     """Plans as a configuration can say them. Raises ValueError where the family has no key for the whole logit."""
-    if plans.multiplies and whole_head_rotates(config, plans.rope):
+    if plans.multiplies and factor_reaches_whole_logit(config, plans.rope):
         return plans.on_cos_and_sin()
     text = config.get_text_config()
     if plans.multiplies and not configuration.latent(text):
