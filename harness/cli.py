@@ -31,7 +31,14 @@ COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --hel
     "What there is": (catalogue.list_, catalogue.published, catalogue.doctor),
 }
 READS_ONLY = {"list", "published", "doctor", "status", "plan", "--help"}  # a closed pager has seen what it wanted
-GOES_ON = {"train", "search", "search-study", "compare", "generate"}  # what was stopped continues when asked again
+GOES_ON = {
+    "run",
+    "train",
+    "search",
+    "search-study",
+    "compare",
+    "generate",
+}  # what was stopped continues when asked again
 
 
 def interruptible(command: Callable[..., None]) -> Callable[..., None]:

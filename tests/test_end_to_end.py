@@ -39,6 +39,7 @@ def write(folder: Path, model: Path, more: str = "") -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("users_methods_here")
 def test_from_a_file_to_a_report(place: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.answer(["run", "mine.yaml", "--date", "2026-01-01"]) == 0
     report = Path(capsys.readouterr().out.splitlines()[-1])
@@ -87,6 +88,7 @@ class Stopped(Extender):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("users_methods_here")
 def test_a_method_that_stops_pairs_gets_a_report(place: Path, tiny_model_folder: Path) -> None:
     """Infinity as a rescale factor: cells, proof, store and report hold, for one pair as for all four."""
     Path("stopped.py").write_text(STOPPED)

@@ -1,14 +1,17 @@
 """Neither the gate nor a run is ended from inside: a user's method that ends its process answers nothing."""
 
 import json
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine, Quiet, experiment
 
 from extenders.base import RopePlan, load
-from harness import cli
+from harness import cli, signals
 from harness.experiment.file import Method
+from harness.runner.apart import run_apart
 from harness.runner.run import run
 
 pytestmark = pytest.mark.slow  # seconds each, or many
@@ -57,6 +60,7 @@ ENDS = {
 }
 
 
+@pytest.mark.usefixtures("users_methods_here")
 @pytest.mark.parametrize("words", ENDS)
 def test_a_method_that_ends_the_program_is_refused(
     tmp_path: Path, tiny_model_folder: Path, words: str, capsys: pytest.CaptureFixture[str]
@@ -73,30 +77,72 @@ def test_a_method_that_ends_the_program_is_refused(
 
 # What no exception shows: it can only be noticed from another process.
 FATAL = {
+    "by a thread": {"line": "worker = threading.Thread(target=os._exit, args=(0,)); worker.start(); worker.join()"},
+    "by its parent": {"line": "os.kill(os.getppid(), 15); time.sleep(60)"},
     "by the C library": {"line": "ctypes.CDLL(None)._exit(0)"},
     "by another program": {"after": "os.execv('/bin/true', ['true'])"},
     "after the work": {"before": "import atexit\natexit.register(os._exit, 0)\nsys.exit(0)"},
 }
 
 
-SLOW = ("by the C library", "in its plan")  # these load the engine first
+GATE = "by the C library", "by another program", "at its end"
+RUN = "by a thread", "by its parent", "after the work", "in its plan"
+
+
+@pytest.mark.parametrize(("command", "words"), [*[("compare", words) for words in GATE], *[("run", w) for w in RUN]])
+def test_the_gate_and_a_run_answer_only_for_themselves(
+    tmp_path: Path, tiny_model_folder: Path, command: str, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = method(tmp_path, **(FATAL | ENDS)[words])
+    lines = f"target_length: 128\nlengths: [64]\nextenders: [{file}]\ntests: [needle]\nmodel: {tiny_model_folder}\n"
+    (tmp_path / "ends.yaml").write_text(lines)
+    gate = ["compare", "yarn", file, "--preset", "ci", "--model", str(tiny_model_folder)]
+    code = cli.answer(gate if command == "compare" else ["run", "ends.yaml"])
+    told = capfd.readouterr()
+    assert told.out == "" and told.err.splitlines()[-1].startswith("ropebench: ")
+    if words == "by its parent":
+        assert code == 130 and "stopped; this command continues: ropebench run ends.yaml" in told.err
+    else:
+        assert code == 2
+        assert "exit code 0 before it was done" in told.err or "to end the program" in told.err
+
+
+APART = """
+import os, sys, time
+from harness.runner.apart import answer_apart
+if os.fork() == 0:  # what a method leaves behind holds all that it inherited
+    time.sleep(60)
+    os._exit(0)
+def work():
+    {line}
+code = answer_apart(work)
+{end}
+sys.exit(code)
+"""
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("line", "end", "answer"),
     [
-        pytest.param(words, marks=[pytest.mark.slow] * (words in SLOW))
-        for words in (*FATAL, "in its plan", "at its end")
+        ("return 0", "", 0),
+        ("return 1", "", 1),
+        ("return 1", "os._exit(0)", "exit code 0 before it was done"),
+        ("return 0", "os._exit(3)", "exit code 3 before it was done"),
+        ("os._exit(0)", "", "exit code 0 before it was done"),
+        ("os.kill(os.getpid(), 9)", "", "exit code -9 before it was done"),
+        ("raise ValueError('x' * 10**6)", "", "^x+$"),
     ],
 )
-def test_the_gate_answers_only_for_itself(
-    tmp_path: Path, tiny_model_folder: Path, words: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    file = method(tmp_path, **(FATAL | ENDS)[words])
-    assert cli.answer(["compare", "yarn", file, "--preset", "ci", "--model", str(tiny_model_folder)]) == 2
-    told = capfd.readouterr()
-    assert told.out == "" and told.err.startswith("ropebench: ")
-    assert "exit code 0 before it was done" in told.err or "to end the program" in told.err
+def test_work_apart_is_believed_when_it_says_how_it_ended(line: str, end: str, answer: int | str) -> None:
+    started = time.monotonic()
+    with signals.restored():
+        command = [sys.executable, "-c", APART.format(line=line, end=end)]
+        if isinstance(answer, int):
+            assert run_apart(command) == answer
+        else:
+            with pytest.raises(ValueError, match=answer):
+                run_apart(command)
+    assert time.monotonic() - started < 50
 
 
 def test_what_a_method_prints_is_not_in_the_answer(

@@ -337,6 +337,7 @@ class Mine(Extender):
 """
 
 
+@pytest.mark.usefixtures("users_methods_here")
 @pytest.mark.parametrize("name", ["mine", "mine.py", "ideas/mine.py"])
 def test_a_method_that_is_a_file_is_said_to_be_code_and_may_be_refused(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

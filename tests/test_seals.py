@@ -165,10 +165,12 @@ def test_the_command_check_says_what_is_damaged_and_foreign(
     path = next((folder / "cells").iterdir())
     path.write_text(path.read_text().replace('"error": ""', '"error": "x"', 1))
     (folder / "cells" / "notes.txt").write_text("mine")
-    (folder / "cells" / f"{path.name}.0000-999999999-00000000.partial").write_text("of a machine that is not ours")
+    for place in (folder, folder / "cells"):
+        (place / f"{path.name}.0000-999999999-00000000.partial").write_text("of a machine that is not ours")
     assert cli.answer(["check", str(folder), "--no-repair"]) == 1 and path.exists()
     assert cli.answer(["check", str(folder)]) == 1 and not path.exists()
     told = capsys.readouterr().out
+    assert told.count("foreign: ") == 2
     assert (
         f"damaged: cells/{path.name}: it does not say what was written" in told and "foreign: cells/notes.txt" in told
     )

@@ -1,6 +1,5 @@
 """Experiments and their results: run, status, report, compare; and the samples of tests as files."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,13 +7,10 @@ import typer
 
 from harness import signals
 from harness.commands import options
-from harness.commands.terminal import ARGUMENTS, clean, command_line, fail, from_here, print_table, say, values
+from harness.commands.terminal import clean, fail, from_here, print_table, say, values
 
 if TYPE_CHECKING:
-    from harness.experiment.file import Experiment
-    from harness.progress import Progress
-    from harness.runner.run import Outcome
-    from harness.store import Store
+    from harness.experiment.file import Code, Experiment
 
 
 def run(
@@ -38,36 +34,18 @@ def run(
     device: options.Device = "auto",
 ) -> None:
     """Run an experiment, or what is missing of it, and write its report."""
+    from harness.commands.work import compute_and_report
     from harness.experiment import file as experiments
-    from harness.runner.team import Relay
 
     overrides = values(set_ or [], "--set")
     overrides |= {"model": from_here(model)} if model else {}
     overrides |= {"seeds": list(seed)} if seed else {}
-    shown = _shown()
-    plan = experiments.read(experiments.find(experiment), overrides, lambda file: _code(file, shown, only_shipped))
-    folder = out or Path("results") / plan.name
-    for note in plan.notes:
-        shown.say(note)
-    try:
-        outcome = _compute(plan, folder, shown, cache, workers, device)
-    except KeyboardInterrupt:
-        shown.close()
-        if isinstance(shown, Relay):
-            raise typer.Exit(130) from None
-        again = command_line()
-        fail(f"stopped; finished cells are kept in {folder}, and this command continues: {again}", 130)
-    for cell, reason in outcome.failed:
-        shown.say(f"failed: {cell.words}: {reason}")
-    for label, reason in outcome.unsearched:
-        shown.say(f"not evaluated, because its search failed: {label}: {reason}")
-    kept = outcome.total - outcome.computed
-    words = f"{outcome.total} cells: {outcome.computed - len(outcome.failed)} computed, {kept} kept from before"
-    shown.say(words + (f", {len(outcome.failed)} FAILED (run again to try them again)" if outcome.failed else ""))
-    if report:
-        _report(outcome.store, None, date)
-    if outcome.failed or outcome.unsearched:
-        raise typer.Exit(1)
+
+    def read(code: "Code") -> tuple["Experiment", Path]:
+        plan = experiments.read(experiments.find(experiment), overrides, code)
+        return plan, out or Path("results") / plan.name
+
+    raise typer.Exit(compute_and_report(read, cache, workers, device, report, date, only_shipped))
 
 
 def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> None:
@@ -144,9 +122,10 @@ def report(
     date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
 ) -> None:
     """Write the report of a result store."""
+    from harness.commands.work import write_report
     from harness.store import Store
 
-    _report(Store.open(folder), out, date)
+    write_report(Store.open(folder), out, date)
 
 
 def rescore(
@@ -160,6 +139,7 @@ def rescore(
     date: Annotated[str | None, typer.Option(help="The date that the report carries.")] = None,
 ) -> None:
     """Score stored answers by another rule, without the model, into a store of their own."""
+    from harness.commands.work import write_report
     from harness.store import Store
     from harness.tools import rescore as rescoring
 
@@ -175,7 +155,7 @@ def rescore(
         for one in lines
     ]
     print_table(head, shown)
-    _report(Store.open(target), None, date)
+    write_report(Store.open(target), None, date)
 
 
 def compare(
@@ -198,6 +178,7 @@ def compare(
     device: options.Device = "auto",
 ) -> None:
     """Is a candidate at most a margin worse than its base? Exit code 0 passed, 1 failed, 2 cannot compare."""
+    from harness.commands.work import run_preset
     from harness.experiment.parameters import hint
     from harness.experiment.preset import is_store, preset_labels, preset_name
     from reports.gate import formats as gate_formats
@@ -209,7 +190,7 @@ def compare(
     if preset and not (is_store(base) or is_store(candidate)):
         folders = (out or Path("results") / preset_name(preset, base, candidate),) * 2
         base_label, candidate_label = preset_labels(base, candidate)
-        _run_preset(preset, (base, candidate), model, folders[0], dtype, device)
+        run_preset(preset, (base, candidate), model, folders[0], dtype, device)
     allowed = gate.PRESETS[preset] if preset and margin is None else gate.MARGIN if margin is None else margin
     try:
         answer = gate.compare(*folders, allowed, base_label, candidate_label, allow or [])
@@ -250,82 +231,3 @@ def generate(
         print(f"run them with: {command(whole, out, model)}")
     if len(whole) < len(made):
         fail(f"{len(made) - len(whole)} of {len(made)} could not be made", 1)
-
-
-def _run_preset(
-    preset: str, methods: tuple[str, str], model: str | None, folder: Path, dtype: str, device: str
-) -> None:
-    """Compute what the store misses; where a method is a user's file, in a process of its own, which cannot end this
-    one. Raises ValueError when a cell failed."""
-    from harness.experiment.preset import foreign, preset_experiment
-    from harness.runner.apart import answer_apart, apart, run_apart
-    from harness.runner.helper import helper_command
-    from harness.runner.team import SESSION
-
-    def work() -> None:
-        plan = preset_experiment(preset, *methods, from_here(model) if model else None, dtype)
-        outcome = _compute(plan, folder, _shown(), device=device)
-        if outcome.failed:
-            cell, reason = outcome.failed[0]
-            raise ValueError(f"{len(outcome.failed)} cells failed, first {cell.words}: {reason}")
-
-    if apart():
-        answer_apart(work)
-        raise typer.Exit(0)
-    if SESSION not in os.environ and any([foreign(name) for name in methods]):
-        run_apart(helper_command(ARGUMENTS))
-    else:
-        work()
-
-
-def _code(file: Path, shown: "Progress", refused: bool) -> None:
-    """Say that a method is somebody's code before it runs, or raise ValueError where such files are refused."""
-    from harness.runner.team import Relay
-
-    if refused:
-        raise ValueError(f"the method {file} is code that would run; --only-shipped refuses it")
-    if not isinstance(shown, Relay):
-        shown.say(clean(f"the method {file} is code, and it runs now with your rights (--only-shipped refuses it)"))
-
-
-def _shown() -> "Progress":
-    """The progress of this process; a helper's goes to the process that started it."""
-    from harness.progress import progress
-    from harness.runner.team import SESSION, Relay
-
-    return Relay() if SESSION in os.environ else progress()
-
-
-def _compute(
-    plan: "Experiment",
-    folder: Path,
-    shown: "Progress",
-    cache: bool = True,
-    workers: int | None = None,
-    device: str = "auto",
-) -> "Outcome":
-    """Compute what the store misses, with helpers where that pays. A helper ends here."""
-    from harness.runner.engine import LocalEngine
-    from harness.runner.helper import helper_command
-    from harness.runner.run import run as run_cells
-    from harness.runner.team import team_for
-
-    signals.hear()
-    team = team_for(plan.model_source, workers, helper_command(ARGUMENTS), device)
-    outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads, device), shown, cache, team)
-    if not team.first:
-        raise typer.Exit(0)
-    return outcome
-
-
-def _report(store: "Store", out: Path | None, date: str | None) -> None:
-    from harness.records import damage
-    from reports.page.page import write_report
-
-    signals.hear()
-    found = damage.look(store, weights=False)
-    if found.damaged:
-        say(f"{damage.words(store.folder, found.damaged)}; they count as missing. See: ropebench check {store.folder}")
-    if found.unsealed:
-        say(f"{found.unsealed} records carry no seal, as before there were seals: an edited number would not be seen")
-    print(clean(str(write_report(store, out, date, say))))

@@ -152,7 +152,7 @@ def _damage_of_weights(store: Store, key: str) -> str:
 def _foreign(store: Store) -> Iterator[str]:
     """Files in the folder that no run and no report writes there."""
     for path in sorted(store.folder.iterdir()):
-        if path.name not in OURS:
+        if path.name not in OURS and path.suffix != ".partial":
             yield path.name
         elif path.name in PLACES and path.is_dir():
             inside = [file for file in sorted(path.iterdir()) if file.suffix != ".partial"]
