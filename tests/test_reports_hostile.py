@@ -243,3 +243,20 @@ def test_results_are_still_read_lazily(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("reports.numbers.results.perplexity", function)
     results = Results(small(tmp_path, ("none", "yarn")))
     assert results.summary.lengths == (512, 1024) and asked == []
+
+
+def test_records_of_days_before_seals_are_said_on_the_page(tmp_path: Path) -> None:
+    """A store that was continued holds both: the page says how many, not the terminal alone."""
+    store = small(tmp_path / "store", ("none", "yarn"))
+    count = len(store.run()["cells"])
+    words = f" of {count} cells carry no seal, as before there were seals"
+    assert words not in write_report(store, tmp_path / "sealed", "2026-01-01").read_text()
+    for path in sorted((store.folder / "cells").iterdir())[:3]:
+        content = json.loads(path.read_text())
+        del content["seal"]
+        path.write_text(json.dumps({**content, "identity": identity_of(store, path.stem)}))
+    assert f"3{words}" in write_report(store, tmp_path / "mixed", "2026-01-01").read_text()
+
+
+def identity_of(store: Store, key: str) -> dict[str, Any]:
+    return next({k: v for k, v in cell.items() if k != "key"} for cell in store.run()["cells"] if cell["key"] == key)

@@ -74,6 +74,7 @@ class Frames:
     run: Run
     cells: pd.DataFrame
     rows: pd.DataFrame
+    unsealed: int = 0  # cells whose record carries no seal, as before there were seals
 
     @property
     def labels(self) -> list[str]:
@@ -139,14 +140,18 @@ def read(store: Store) -> Frames:
         raise store.no_run(error) from None
     cells: list[CellLine] = []
     rows: list[SampleLine] = []
+    unsealed = 0
     for planned in run["cells"]:
-        cell, samples = _read_cell(planned, store.cell_reading(planned["key"]))
+        reading = store.cell_reading(planned["key"])
+        cell, samples = _read_cell(planned, reading)
+        unsealed += reading.record is not None and not reading.sealed
         cells.append(cell)
         rows += samples
     return Frames(
         run,
         pd.DataFrame(cells, columns=list(CellLine.__annotations__)),
         pd.DataFrame(rows, columns=list(SampleLine.__annotations__)),
+        unsealed,
     )
 
 

@@ -4,7 +4,7 @@ What the page, the figures and the paper kit show comes from here, so that all o
 property leads to the file that computes it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
@@ -141,7 +141,15 @@ class Results:
 
     @cached_property
     def audit(self) -> Audit:
-        return audit(self.frames.run.get("ledger"), self.frames.labels)
+        known = audit(self.frames.run.get("ledger"), self.frames.labels)
+        return replace(known, remarks=(*known.remarks, *self._without_seal))
+
+    @property
+    def _without_seal(self) -> tuple[str, ...]:
+        """What has to be known of records of days before seals, which may stand beside sealed ones."""
+        count, cells = self.frames.unsealed, self.planned_cells
+        some = f"{count:,} of {cells:,} cells carry no seal, as before there were seals"
+        return (f"{some}: a number that was edited in them would not be seen.",) if count else ()
 
     @cached_property
     def failures(self) -> Failures:
