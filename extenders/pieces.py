@@ -19,8 +19,12 @@ def _each(value: object) -> tuple[object, ...]:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
 
 
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'} {abs(value):g}"
+
+
 def _list(value: object) -> str:
-    return " ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else f"{value:g}"
+    return f"({' '.join(f'{part:g}' for part in value)})" if isinstance(value, tuple) else f"{value:g}"
 
 
 def _whole(name: str, value: object, least: int | None = None) -> int:
@@ -121,9 +125,12 @@ class Positions:
         if not self.times:
             within = ""
         elif self.times != 1 or self.plus:
-            within = f"({within} · {self.times}{self.plus:+d})"
+            within = f"({within} · {self.times}{f' {_signed(self.plus)}' if self.plus else ''})"
         whole = f"⌊{within}/{_list(self.divide)}⌋" if within and self.divide != 1 else within
-        moved = "" if self.shift == 0.0 and whole else f"{' + ' if whole else ''}{_list(self.shift)}"
+        if isinstance(self.shift, tuple):
+            moved = f"{' + ' if whole else ''}{_list(self.shift)}"
+        else:
+            moved = ("" if self.shift == 0.0 else f" {_signed(self.shift)}") if whole else f"{self.shift:g}"
         return f"{whole}{moved}" + ("" if self.most is None else f", at most {self.most:g}")
 
 

@@ -62,10 +62,12 @@ class CellCost(TypedDict):
 
 
 class Proof(TypedDict):
-    """The plan that the model was found to run with, and by how much cos and sin differed from it."""
+    """The plan that the model was found to run with, and by how much cos and sin (logits, where positions are mapped)
+    differed from it."""
 
     plan_hash: str
     max_difference: float
+    mapped_layers: NotRequired[str]  # as in "0-3, 5"
 
 
 class CellRecord(TypedDict):

@@ -75,6 +75,7 @@ class FakeSession:
     def __init__(self, method: Method, trained: Path | None = None) -> None:
         self.lm = FakeLM()
         self.token_forwards = 0
+        self.mapped_layers = ""
         self._method = method
 
     def prove(self, length: int) -> tuple[str, float]:

@@ -169,7 +169,7 @@ def test_the_plan_covers_prompt_and_new_tokens_and_is_held():
     pinned = []
     with applied(base.model, base.spec) as rotary:
         use = rotary.use
-        rotary.use = lambda plans: (pinned.append(plans), use(plans))[1]
+        rotary.use = lambda plans, mapped=False: (pinned.append(plans), use(plans, mapped))[1]
         tested = ExtendedLM(base, method("dynamic_ntk"), rotary)
         [answer] = tested.generate(["x" * 99], 20)
         assert pinned == [tested.plan(1 + 99 + 20)] and answer.plan_hash == pinned[0].hash

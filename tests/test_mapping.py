@@ -1,8 +1,10 @@
 """Position mapping on live models: against float64, identity, cache, chunks, padding, read back; and refusals."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import fakes
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -10,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import extenders.base
 from extenders.base import RopePlan, RopeSpec
 from extenders.pieces import Piece, Positions, near_and_far
+from harness.model.lm import ExtendedLM
 from harness.model.spec import spec_from_config
 from harness.rope import piece_attention
 from harness.rope.applied import applied
@@ -143,10 +146,10 @@ def test_pieces_that_change_nothing_are_the_model_as_loaded(kind: str, window: i
     with torch.no_grad(), applied(model, spec) as rotary:
         before = model(ids).logits
         rotary.use(identity(spec, window))
-        assert rotary.mapped_layers == (0, 1)
+        assert rotary.mapped_layers == "0-1"
         assert gap(model(ids).logits, before) <= 2e-6
         rotary.use(RopePlan.as_trained(spec))
-        assert rotary.mapped_layers is None
+        assert rotary.mapped_layers == ""
         assert torch.equal(model(ids).logits, before)
         rotary.use(plan_of("rerope", spec))
     assert model.config._attn_implementation == "sdpa"
@@ -213,6 +216,28 @@ def test_padded_rows_answer_as_they_do_alone(name: str) -> None:
             model(rows, attention_mask=mask)
 
 
+@pytest.mark.parametrize("name", ["dca", "jet_long"])
+def test_prompts_are_answered_together_as_they_are_alone(name: str) -> None:
+    """Through the harness: greedy answers and losses, prompts on both sides of the trained window in one batch."""
+    model = fakes.tiny_llama()
+    base: Any = SimpleNamespace(model=model, tokenizer=fakes.byte_tokenizer(True), spec=spec_from_config(model.config))
+    prompts = ["one two three", "a longer prompt that goes on and on " * 4, "ten and one " * 9]
+    with applied(model, base.spec) as rotary:
+        lm = ExtendedLM(base, extenders.base.load(name)(target_length=256), rotary)
+        together = [answer.text for answer in lm.generate(prompts, 8)]
+        alone = [answer.text for prompt in prompts for answer in lm.generate([prompt], 8)]
+        assert together == alone
+        pairs = [(prompt, " and more") for prompt in prompts]
+        both = list(lm.answer_losses(pairs))
+        single = [loss for pair in pairs for loss in lm.answer_losses([pair])]
+        assert [loss for loss, _ in both] == pytest.approx([loss for loss, _ in single], abs=1e-4)
+        assert rotary.mapped_layers == "0-1"
+    plain = ExtendedLM(base, extenders.base.load("none")(target_length=256), rotary)
+    with applied(model, base.spec) as rotary:
+        plain.rotary = rotary
+        assert list(plain.answer_losses(pairs)) != both
+
+
 def test_layers_with_a_window_keep_their_own_attention() -> None:
     types = ["sliding_attention", "full_attention"]
     for kind in ("qwen2", "gemma3_text"):
@@ -222,7 +247,7 @@ def test_layers_with_a_window_keep_their_own_attention() -> None:
         with torch.no_grad(), applied(model, spec) as rotary:
             before = model(ids).logits
             rotary.use(identity(spec, 20))
-            assert rotary.mapped_layers == (1,)
+            assert rotary.mapped_layers == "1"
             assert gap(model(ids).logits, before) <= 2e-6
             rotary.use(plan_of("self_extend", spec))
             full = model(ids).logits

@@ -226,4 +226,9 @@ def test_pieces_in_words() -> None:
     assert same.words == "0 ≤ chunks of 40 apart < 1: query at (x mod 40), key at (x mod 40)"
     assert before.words == "1 ≤ chunks of 40 apart < 2: query at (x mod 40) + 40, at most 48, key at (x mod 40)"
     assert older.words == "2 ≤ chunks of 40 apart: query at 48, key at (x mod 40)"
+    lampe = Lampe(target_length=512).plan(SMALL, 300).pieces
+    assert lampe[1].words == "5 ≤ distance < 299: query at ⌊(x · 35 - 140)/295⌋ + 4, key at ⌊(x · 35)/295⌋"
+    assert lampe[2].words == "299 ≤ distance: query at x - 260, key at x"
+    by_pair = Positions(divide=(2, 8), shift=(1.5, 0.0))
+    assert by_pair.words == "⌊x/(2 8)⌋ + (1.5 0)"
     assert near_and_far(4, Positions(), Positions())[1].words == "4 ≤ distance: query at x, key at x"

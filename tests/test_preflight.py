@@ -150,7 +150,7 @@ def test_an_ignored_plan_fails(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> 
     assert "the plan is ignored" in told["plan matters"]
 
 
-def _as_trained_only(self: Any, plans: Any) -> None:
+def _as_trained_only(self: Any, plans: Any, mapped: bool = False) -> None:
     for _, forward in self._forwards:
         forward.rotations[self.spec.layer_type].pin([RopePlan.as_trained(self.spec)], self.spec, each_row=False)
 

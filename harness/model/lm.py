@@ -171,11 +171,11 @@ class ExtendedLM(Tokens):
             )
         return row, min(start, len(row) - 1)
 
-    def _pin(self, lengths: Sequence[int], again: bool = False) -> list[str]:
-        """Pin one plan per row; returns their hashes."""
+    def _pin(self, lengths: Sequence[int], again: bool = False, mapped: bool = False) -> list[str]:
+        """Pin one plan per row; returns their hashes. `mapped`: rows beside these map positions."""
         plans = {length: self.plan(length) for length in set(lengths)}
         alike = len(set(plans.values())) == 1
-        self.rotary.use(plans[lengths[0]] if alike else [plans[length] for length in lengths])
+        self.rotary.use(plans[lengths[0]] if alike else [plans[length] for length in lengths], mapped)
         hashes = {length: plan.hash for length, plan in plans.items()}
         self.plan_hashes.update(hashes.values())
         self.prompts += 0 if again else len(lengths)
@@ -235,8 +235,9 @@ class ExtendedLM(Tokens):
     ) -> tuple[Any, Tensor, list[str]]:
         """(cache, logits [rows, 1, vocabulary] of the last tokens, plan hashes), every row alone under its own plan."""
         caches, logits, hashes = [], [], []
+        mapped = any(self.plan(length).pieces for length in set(lengths))  # one cache, so keys of all are un-rotated
         for row, length in zip(rows, lengths, strict=True):
-            hashes += self._pin([length], again)
+            hashes += self._pin([length], again, mapped)
             ids = torch.tensor([row], device=self.model.device)
             output = body(self.model)(input_ids=ids, use_cache=True, return_dict=True)
             caches.append(output.past_key_values)

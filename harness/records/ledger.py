@@ -41,6 +41,7 @@ def ledger(
         required("target length (tokens)", dict.fromkeys(labels, run["target_length"])),
         *(budget for budget in budgets if budget.must_be_equal),
         *_plans(run),
+        *_mapped(done),
         *_costs(done),
         *(budget for budget in budgets if not budget.must_be_equal),
     ]
@@ -112,10 +113,7 @@ def _plans(run: Run) -> list[Observation]:
     target = str(run["target_length"])
     plans = {method["label"]: method["plans"][target] for method in run["methods"]}
     queries = {name: plan.get("query_factor", 1.0) for name, plan in plans.items()}
-    mapped = {name: "mapped" if plan.get("pieces") else "own" for name, plan in plans.items()}
-    positions = [shown("positions of queries and keys at the target length", mapped)]
     return [
-        *(positions if "mapped" in mapped.values() else []),
         shown(
             "attention factor at the target length", {name: plan["attention_factor"] for name, plan in plans.items()}
         ),
@@ -123,6 +121,15 @@ def _plans(run: Run) -> list[Observation]:
         shown("first positions kept as trained", {name: plan["keep_first"] for name, plan in plans.items()}),
         shown("plan depends on the prompt's length", {m["label"]: m["varies"] for m in run["methods"]}),
     ]
+
+
+def _mapped(done: Mapping[str, list[DoneCell]]) -> list[Observation]:
+    """In which layers positions were mapped, if any method did."""
+    proofs = {
+        label: [p for _, content in cells for p in content.get("proof", {}).values()] for label, cells in done.items()
+    }
+    layers = {label: _shared([p.get("mapped_layers") for p in each]) or "none" for label, each in proofs.items()}
+    return [shown("layers with mapped positions", layers)] if set(layers.values()) - {"none"} else []
 
 
 def _costs(done: Mapping[str, list[DoneCell]]) -> list[Observation]:

@@ -81,8 +81,11 @@ class Applied:
         """False once the block is left: the model is as loaded, and plans that are pinned here reach it no more."""
         return all(module.__dict__.get("forward") is forward for module, forward in self._forwards)
 
-    def use(self, plans: RopePlan | Sequence[RopePlan]) -> None:
+    def use(self, plans: RopePlan | Sequence[RopePlan], mapped: bool = False) -> None:
         """Pin a plan for all following forward passes; a sequence is one plan for each row of the batch.
+
+        `mapped`: run as if the plans mapped positions, although none does. A cache that is filled so holds keys that
+        are not rotated, and goes on only under plans that are pinned so.
 
         Raises ValueError on a plan for another number of rotary pairs, and on one that maps positions for a model whose
         positions cannot be mapped.
@@ -98,7 +101,7 @@ class Applied:
             self._unmap()
             self._queries, self._rotating = queries.queries_of(self._model, self._turn)
         each_row = not isinstance(plans, RopePlan)
-        if any(plan.pieces for plan in rows):
+        if mapped or any(plan.pieces for plan in rows):
             self._map(rows, each_row)
         else:
             self._unmap()
@@ -132,9 +135,9 @@ class Applied:
         queries.forget(self._rotating)
 
     @property
-    def mapped_layers(self) -> tuple[int, ...] | None:
-        """Numbers of the layers whose positions are mapped now; None where the plans that are pinned map none."""
-        return self._mapping.layers if self._mapping is not None and self._mapping.active else None
+    def mapped_layers(self) -> str:
+        """The layers whose positions are mapped now, as in "0-3, 5"; "" where the plans that are pinned map none."""
+        return _ranges(self._mapping.layers) if self._mapping is not None and self._mapping.active else ""
 
     def loosen(self) -> torch.Tensor:
         """Offsets [plans, pairs + 1], all 0, that the pinned plans depend on from now until the next `use`.
@@ -142,7 +145,7 @@ class Applied:
         They are added to the log of every rescale factor and to the log of the attention factor, so the gradient of a
         loss with respect to them is the one with respect to these numbers. Raises ValueError under mapped positions.
         """
-        if self.mapped_layers is not None:
+        if self.mapped_layers:
             raise ValueError("plans that map positions have no gradient; search their frequencies by losses alone")
         rotations = [forward.rotations[self.spec.layer_type] for _, forward in self._forwards]
         offsets = torch.zeros(rotations[0].plans, len(self.spec.inv_freq) + 1, requires_grad=True)
@@ -167,3 +170,9 @@ class Applied:
         if any(plan.pieces for plan in plans):
             return proved_pieces(self._model, self._mapping, self._forwards, self.spec, plans, length, self._dtype)
         return max(proved(module, forward, self.spec, plans, length, self._dtype) for module, forward in self._forwards)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    firsts = [n for n in numbers if n - 1 not in numbers]
+    lasts = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(firsts, lasts, strict=True))

@@ -133,7 +133,7 @@ class MappedAttention:
         [live] = self._live(RopePlan.as_trained(self.spec))
         turned = []
         for x in (query, key):
-            ends = self._positions[:, -1:] + 1 - x.shape[2]
+            ends = self._positions[:, -1:].to(x.device) + 1 - x.shape[2]
             place = (ends + torch.arange(x.shape[2], device=x.device)).clamp(min=0)
             cos, sin = turn.table(place[..., None].float() * live.inv_freq.to(x.device), live.factor)
             turned.append(turn(x, cos[:, None], sin[:, None]))

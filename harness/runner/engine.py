@@ -58,6 +58,10 @@ class LocalSession:
     ) -> list[Slope]:
         return losses.plan_slopes(self.lm, rows, solved, recompute)
 
+    @property
+    def mapped_layers(self) -> str:
+        return str(self._rotary.mapped_layers)
+
     def prove(self, length: int) -> tuple[str, float]:
         plan = plan_of(self._method, self._rope, length)
         self._rotary.use(plan)

@@ -23,8 +23,12 @@ class Session(Measures, Protocol):
     def token_forwards(self) -> int:
         """Tokens that went through the model so far."""
 
+    @property
+    def mapped_layers(self) -> str:
+        """The layers whose positions are mapped now, as in "0-3, 5"; "" where none are."""
+
     def prove(self, length: int) -> tuple[str, float]:
-        """(plan's hash, greatest difference between the live cos/sin and the plan at this length).
+        """(plan's hash, greatest difference between the live cos/sin, or mapped logits, and the plan at this length).
 
         Raises when they differ by more than rounding.
         """

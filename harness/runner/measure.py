@@ -36,6 +36,8 @@ def measure(
         before = session.token_forwards
         plan_hash, difference = session.prove(cell.length)
         proof = {str(cell.length): {"plan_hash": plan_hash, "max_difference": difference}}
+        if session.mapped_layers:
+            proof[str(cell.length)]["mapped_layers"] = session.mapped_layers
         rows = _rows(cell, session, kept)
     except Exception as problem:
         stop_if_asked()

@@ -17,7 +17,7 @@ that finds no passkey even inside its window) it says so and lets pass.
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,13 +160,11 @@ def examine(loaded: LoadedModel, method: Method, budget: TimeBudget | None = Non
             difference = rotary.prove(target, extended.plan(target))
             factor = extended.plan(target).query_factor
             queries = f", queries are multiplied by {factor:.4g}" if factor != 1 else ""
-            what = "cos and sin" if rotary.mapped_layers is None else "logits"
-            found = f"{what} differ by {difference:.1g} within {target:,} positions{queries}{mapped()}"
-            return Check("plan runs", found)
-
-        def mapped() -> str:
             layers = rotary.mapped_layers
-            return "" if layers is None else f"; positions mapped in layers {ranges(layers)}"
+            mapped = f"; positions are mapped in layers {layers}" if layers else ""
+            what = "logits" if layers else "cos and sin"
+            found = f"{what} differ by {difference:.1g} within {target:,} positions{queries}{mapped}"
+            return Check("plan runs", found)
 
         guarded("loss inside the window", by_position)
         if losses:
@@ -178,13 +176,6 @@ def examine(loaded: LoadedModel, method: Method, budget: TimeBudget | None = Non
     order = {name: place for place, name in enumerate(ORDER)}
     checks.sort(key=lambda check: order[check.name])
     return Preflight(losses, tuple(checks), loaded.spec.notes)
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """0-3, 5 for 0, 1, 2, 3 and 5."""
-    firsts = [n for n in numbers if n - 1 not in numbers]
-    lasts = [n for n in numbers if n + 1 not in numbers]
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(firsts, lasts, strict=True))
 
 
 def _plan(plan: RopePlan, spec: RopeSpec, target: int) -> Check:
