@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness import cli
 from harness.model import gguf, packaged
+from harness.model.files import tokenizer_hash, weights_hash
 from harness.model.load import load_model
 from harness.model.locate import config_file, model_folder, tokenizer_folder
 
@@ -127,6 +128,28 @@ def test_converted_once_and_named_by_content(model: Any, tmp_path: Path, own_cac
     assert origin is not None and origin["licence"] == "mit" and origin["stored_as"] == ["F32"]
     assert re.fullmatch(r"a model from tiny.gguf \(sha256 [0-9a-f]{16}\), licence mit", gguf.origin_line(folder))
     assert not list(own_cache.rglob("*.partial"))
+
+
+def test_a_converted_model_is_its_file_whatever_bytes_a_library_writes(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(model, tmp_path / "tiny.gguf")
+    here = model_folder(str(file))
+    was = weights_hash(here), tokenizer_hash(here)
+    monkeypatch.setenv("ROPEBENCH_CACHE", str(tmp_path / "elsewhere"))
+    write = gguf._write
+
+    def otherwise(*given: Any) -> None:
+        write(*given)
+        config = given[2] / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()), indent=7))
+
+    monkeypatch.setattr(gguf, "_write", otherwise)
+    there = model_folder(str(file))
+    assert there != here and (there / "config.json").read_bytes() != (here / "config.json").read_bytes()
+    assert (weights_hash(there), tokenizer_hash(there)) == was
+    (there / "config.json").write_text((there / "config.json").read_text() + "\n")
+    assert weights_hash(there) != was[0] and tokenizer_hash(there) == was[1], "changed after the conversion"
 
 
 def test_a_run_names_file_and_licence(model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,22 +92,33 @@ def tokenizer_files(folder: Path) -> list[Path]:
 def weights_hash(folder: Path) -> str:
     """16 hex digits over names and contents of weights, configuration and tokenizer, whatever the order on disk.
 
-    generation_config.json counts too: its end tokens decide where an answer stops.
+    generation_config.json counts too: its end tokens decide where an answer stops. A converted model is named by the
+    file that it came from, since other library versions write other bytes for the same numbers.
     """
     extra = [folder / name for name in ("config.json", "generation_config.json") if (folder / name).is_file()]
-    return _hash_of({*weight_files(folder), *tokenizer_files(folder), *extra})
+    return _hash_of(folder, {*weight_files(folder), *tokenizer_files(folder), *extra})
 
 
 def tokenizer_hash(folder: Path) -> str:
-    """16 hex digits over names and contents of the tokenizer's files."""
-    return _hash_of(tokenizer_files(folder))
+    """16 hex digits over names and contents of the tokenizer's files; of a converted model's, over its file."""
+    return _hash_of(folder, tokenizer_files(folder))
 
 
-def _hash_of(files: Iterable[Path]) -> str:
+def digests(files: Iterable[Path]) -> dict[str, str]:
+    """sha256 of every file by its name, names in order."""
     ordered = sorted(files)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        digests = list(pool.map(_digest, ordered))
-    lines = "".join(f"{file.name} {digest}\n" for file, digest in zip(ordered, digests, strict=True))
+        return {file.name: digest for file, digest in zip(ordered, pool.map(_digest, ordered), strict=True)}
+
+
+def _hash_of(folder: Path, files: Iterable[Path]) -> str:
+    found = digests(files)
+    lines = "".join(f"{name} {digest}\n" for name, digest in found.items())
+    origin = folder / "origin.json"
+    if origin.is_file():
+        content = json.loads(origin.read_text(encoding="utf-8"))
+        if found.items() <= content.get("written", {}).items():  # as the conversion left them
+            lines = f"{content['sha256']} converted {content['converted_by']['ropebench']} {' '.join(found)}"
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 

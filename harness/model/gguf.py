@@ -28,7 +28,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-VERSION = 1  # raised when the same file would be converted otherwise
+from harness.model.files import digests
+
+VERSION = 2  # raised when the same file would be converted otherwise
 ARCHITECTURES = ("llama",)  # those whose conversion was compared with llama.cpp
 ROUND_TRIP = "In 2024, 1,234.5 people\n\n1 2\tdidn't – naïve 漢字."  # must survive encoding and decoding
 BYTES_PER_WEIGHT = 4
@@ -185,6 +187,7 @@ def _write_origin(file: Path, reader: Any, digest: str, folder: Path) -> None:
         "licence": _field(reader, "general.license"),
         "organisation": _field(reader, "general.organization"),
         "stored_as": kinds,
+        "written": digests(path for path in folder.iterdir()),  # a file changed afterwards is another model
         "converted_by": {"ropebench": VERSION, "transformers": version("transformers"), "gguf": version("gguf")},
     }
     (folder / "origin.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
