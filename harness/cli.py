@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import __version__, signals
-from harness.commands import catalogue, methods, models, runs
+from harness.commands import catalogue, methods, models, runs, stores
 from harness.commands.terminal import ARGUMENTS, command_line, one_line
 
 app = typer.Typer(
@@ -25,20 +25,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --help
-    "Experiments": (runs.run, runs.status, runs.check, runs.report, runs.rescore, runs.compare, runs.generate),
+    "Experiments": (
+        runs.run,
+        runs.status,
+        runs.check,
+        runs.report,
+        runs.rescore,
+        runs.compare,
+        stores.compare_stores,
+        runs.generate,
+    ),
     "Methods": (methods.plan, methods.preflight, methods.search, methods.search_study, methods.export, methods.import_),
     "Models": (models.train, models.bench),
     "What there is": (catalogue.list_, catalogue.published, catalogue.doctor),
 }
-READS_ONLY = {"list", "published", "doctor", "status", "plan", "--help"}  # a closed pager has seen what it wanted
-GOES_ON = {
-    "run",
-    "train",
-    "search",
-    "search-study",
-    "compare",
-    "generate",
-}  # what was stopped continues when asked again
+# A closed pager has seen what it wanted.
+READS_ONLY = {"list", "published", "doctor", "status", "plan", "compare-stores", "--help"}
+# What was stopped continues when asked again.
+GOES_ON = {"run", "train", "search", "search-study", "compare", "generate"}
 
 
 def interruptible(command: Callable[..., None]) -> Callable[..., None]:

@@ -122,6 +122,10 @@ class Task:
         """Rows of samples 0 … samples-1 at a total length (prompt plus new tokens) of at most `length` tokens."""
         raise NotImplementedError
 
+    def check(self, tokenizer: Tokenizer, length: int, samples: int) -> None:
+        """Asked at every length before a model is loaded. Raises ValueError for data that `run` would break at, as far
+        as the tokenizer alone can tell."""
+
     @property
     def name(self) -> str:
         """The name in an experiment file; part of every score's name."""

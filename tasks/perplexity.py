@@ -32,7 +32,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, ClassVar
 
-from tasks.base import LM, Row, Task, later
+from tasks.base import LM, Row, Task, Tokenizer, later
 from tasks.documents import Source, joined, text_files
 
 MODES = ("truncate", "stride", "last")
@@ -140,6 +140,13 @@ class Perplexity(Task):
                 },
             )
 
+    def check(self, tokenizer: Tokenizer, length: int, samples: int) -> None:
+        """That there are enough documents, and long enough ones. A data set of the hub is first read in the run."""
+        tokens = self._tokens(length, length - tokenizer.added_tokens, tokenizer.added_tokens)
+        if self.folder or self.file:
+            for name, text, ids in self._documents(tokenizer, 0, samples, tokens):
+                round_trip(tokenizer, name, text, ids)
+
     def _tokens(self, length: int, size: int, added: int) -> int:
         """Tokens of every document, BOS not counted."""
         if size < 2:
@@ -156,7 +163,7 @@ class Perplexity(Task):
             )
         return min(tokens, self.most_windows * step) if self.most_windows else tokens
 
-    def _documents(self, lm: LM, seed: int, samples: int, tokens: int) -> Iterator[tuple[str, str, list[int]]]:
+    def _documents(self, lm: Tokenizer, seed: int, samples: int, tokens: int) -> Iterator[tuple[str, str, list[int]]]:
         """(name, text, its first `tokens` ids) of each sample."""
         if not (self.folder or self.file or self.dataset):
             for i in range(samples):
@@ -254,7 +261,7 @@ def blocks(scored: Sequence[float], window: tuple[int, int, int]) -> dict[str, A
     return {"start": start, "end": start + len(losses), "size": size, "loss": means}
 
 
-def round_trip(lm: LM, name: str, text: str, ids: Sequence[int]) -> str:
+def round_trip(lm: Tokenizer, name: str, text: str, ids: Sequence[int]) -> str:
     """'' when the tokens give back the text; else one line for the reader. Raises ValueError when letters are lost.
 
     Spaces and capitals may change: the losses still count, only bytes then have to be counted in the text.
@@ -276,7 +283,7 @@ def round_trip(lm: LM, name: str, text: str, ids: Sequence[int]) -> str:
 _JOINED: list[Any] = []  # (tokenizer, tokens, files) and their documents: every method asks for the same ones
 
 
-def _joined_files(lm: LM, tokens: int, files: tuple[tuple[str, str], ...]) -> Sequence[tuple[str, str]]:
+def _joined_files(lm: Tokenizer, tokens: int, files: tuple[tuple[str, str], ...]) -> Sequence[tuple[str, str]]:
     """The files of a folder, joined; kept, because counting the tokens of all takes seconds. Keeps no model alive."""
     asked = (getattr(lm, "tokenizer", lm), tokens, files)
     if _JOINED[:1] != [asked]:
@@ -284,7 +291,7 @@ def _joined_files(lm: LM, tokens: int, files: tuple[tuple[str, str], ...]) -> Se
     return _JOINED[1]
 
 
-def _joined(lm: LM, tokens: int, documents: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _joined(lm: Tokenizer, tokens: int, documents: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     return joined(documents, lambda text: len(_first_ids(lm, text, tokens)) >= tokens)
 
 
@@ -292,18 +299,18 @@ def _letters(text: str) -> Counter[str]:
     return Counter(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
 
 
-def _bytes(lm: LM, text: str, ids: Sequence[int], in_text: bool) -> int:
+def _bytes(lm: Tokenizer, text: str, ids: Sequence[int], in_text: bool) -> int:
     """UTF-8 bytes of the text's beginning that these ids stand for."""
     start = text[: _characters(lm, text, ids)] if in_text else lm.decode(ids)
     return len(start.encode("utf-8", "replace"))
 
 
-def _characters(lm: LM, text: str, ids: Sequence[int]) -> int:
+def _characters(lm: Tokenizer, text: str, ids: Sequence[int]) -> int:
     """The fewest characters of the text that have as many tokens."""
     return bisect_left(range(len(text)), len(ids), key=lambda size: len(lm.encode(text[:size])))
 
 
-def _first_ids(lm: LM, text: str, tokens: int) -> list[int]:
+def _first_ids(lm: Tokenizer, text: str, tokens: int) -> list[int]:
     """At least the first `tokens` ids of the text, or all; a long book is not read to its end for its beginning."""
     part = 8 * (tokens + SPARE)
     while True:
@@ -315,7 +322,7 @@ def _first_ids(lm: LM, text: str, tokens: int) -> list[int]:
         part *= 2
 
 
-def _world(lm: LM, name: str, tokens: int) -> tuple[str, list[int]]:
+def _world(lm: Tokenizer, name: str, tokens: int) -> tuple[str, list[int]]:
     """(text, its first `tokens` ids): the same ones however much longer the text is."""
     text = ""
     while True:

@@ -93,6 +93,9 @@ class FakeEngine:
     def base(self) -> Base:
         return Base(self.weights, ROPE, "float32", "sdpa", 1234)
 
+    def tokenizer(self) -> Any:
+        return None
+
     @contextmanager
     def open(self) -> Iterator[Any]:
         self.opened += 1

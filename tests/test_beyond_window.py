@@ -1,5 +1,6 @@
 """The loss on both sides of the trained window: hand-worked curves, the table, and the answer that rests on it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,10 +141,42 @@ def test_a_report_of_losses_alone_has_an_answer(tmp_path: Path) -> None:
     assert "yarn wins" in page.text and "on both sides of the window of 512" in page.text
 
 
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        ((3.4, 3.6, 3.3, 3.5), "last window alone has 3.450: text further back helps."),
+        (
+            (3.02, 3.18, 2.93, 3.1),
+            "not significantly more: nothing here shows that yarn uses text further back.",
+        ),
+        ((2.5, 2.7, 2.4, 2.6), "sliding_window reads the last window alone, so no method shows here that text further"),
+    ],
+)
+def test_the_answer_says_whether_far_text_helps(tmp_path: Path, cut: tuple[float, ...], words: str) -> None:
+    verdict = Results(store_of(tmp_path, {**LOSSES, "sliding_window": cut})).verdict
+    assert words in verdict.sentences[0]
+
+
+def test_answers_inside_the_window_do_not_decide_beyond_it(tmp_path: Path) -> None:
+    """Needles that all methods find inside the window say nothing of the cliff behind it."""
+    store = store_of(tmp_path, LOSSES)
+    needles = made.planned(tuple(LOSSES), (512,), {"needle": "retrieval"}, 2)
+    for cell in needles:
+        store.put_cell(cell["key"], made.content([made.row(i, 1.0) for i in range(2)]))
+    content = store.run()
+    content["cells"] += needles
+    store.write_run(content)
+    verdict = Results(store).verdict
+    assert "by perplexity beyond the window of 512, yarn wins" in verdict.sentences[0]
+    assert verdict.sentences[1].startswith("No test of answers has a result beyond the window")
+    assert "yarn wins" in Page.of(store).text
+
+
 def test_losses_that_cannot_be_told_apart_are_a_tie(tmp_path: Path) -> None:
     close = {**LOSSES, "pi": (3.3, 2.9, 3.1, 2.95)}
     verdict = Results(store_of(tmp_path, close)).verdict
     assert verdict.kind == "tie" and "not significantly below pi" in verdict.sentences[0]
+    assert re.search(r"; about [\d,]+ documents would settle a lead of that size\)\.", verdict.sentences[0])
 
 
 def test_no_table_without_curves_or_beyond_no_window(tmp_path: Path) -> None:

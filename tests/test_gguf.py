@@ -238,3 +238,30 @@ def _installed(name: str) -> bool:
         return bool(importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return False
+
+
+def test_float32_on_a_cpu_without_bfloat16_is_said_with_the_time_of_a_prompt(
+    model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr("harness.runner.engine.stored_in_half", lambda *_: True)
+    written(model, tmp_path / "tiny.gguf")
+    (tmp_path / "mine.yaml").write_text(
+        "model: tiny.gguf\ntarget_length: 256\nlengths: [128]\nextenders: [yarn]\ntests: [{perplexity: {samples: 1}}]\n"
+    )
+    words = ["run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out"), "--no-report", "--workers", "1"]
+    assert cli.answer(words) == 0
+    said = capsys.readouterr().err
+    assert re.search(r"runs in float32: a prompt of 128 tokens takes about \d+ s in one process", said)
+
+
+def test_a_conversion_whose_check_fails_is_one_line_and_leaves_nothing(
+    model: Any, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rule that loses spaces: the tokenizer does not give back what it was given."""
+    monkeypatch.setitem(gguf.CUTTING, "smollm", pre_tokenizers.WhitespaceSplit)
+    words = ["plan", "yarn", "--target-length", "256", "--model", str(written(model, tmp_path / "tiny.gguf"))]
+    assert cli.answer(words) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "the tokenizer of tiny.gguf does not give back the text" in line
+    assert not list(own_cache.rglob("config.json"))

@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import fakes
 import pytest
 from fake_engine import ROPE, Count, FakeEngine, FakeSession, Quiet, experiment, methods
 from test_store import files, rows
 
+import tasks.base
 from harness.experiment.cells import cells_of
 from harness.experiment.file import Test
 from harness.progress import CROSSING, Lines, TimeLeft, pace, spoken
@@ -196,6 +198,30 @@ def test_the_ledger_sees_what_differs(tmp_path: Path) -> None:
     run(experiment(), tmp_path, FakeEngine(), Quiet())
     unequal = {name for name, one in conditions(tmp_path).items() if one["must_be_equal"] and not one["equal"]}
     assert {"prompts", "library versions"} <= unequal
+
+
+def test_data_that_would_break_the_run_are_refused_before_it(tmp_path: Path) -> None:
+    """At all lengths, with the tokenizer alone: no model was loaded and nothing written."""
+    (tmp_path / "texts").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "texts" / name).write_text(f"{name} says something. " * 40)
+
+    class Reads(FakeEngine):
+        def tokenizer(self) -> Any:
+            return fakes.FakeLM()
+
+    def asked(samples: int) -> Any:
+        test = Test("texts", tasks.base.make("perplexity", folder=str(tmp_path / "texts")), samples)
+        return experiment(tests=(test,), lengths=(64, 256), target_length=256)
+
+    for samples, wanted in (
+        (3, "texts at 64 tokens: .*3 documents were asked for"),
+        (2, "texts at 256 tokens: a.txt "),
+    ):
+        engine = Reads()
+        with pytest.raises(ValueError, match=wanted):
+            run(asked(samples), tmp_path / "store", engine, Quiet())
+        assert engine.opened == 0 and not (tmp_path / "store").exists()
 
 
 def test_time_left_is_measured_per_test() -> None:

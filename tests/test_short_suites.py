@@ -208,3 +208,33 @@ def test_every_stock_test_without_data_is_one_line_of_its_own(monkeypatch, hub, 
     with pytest.raises(ValueError, match="short/arc_chalenge: lm-eval has no task named 'arc_chalenge'"):
         rows("short/arc_chalenge", fakes.FakeLM())
     assert capfd.readouterr() == ("", "")
+
+
+def test_rows_from_a_folder_need_no_hub(monkeypatch, tmp_path):
+    """Of the files alone, of a group in a folder for each part; what lies in the folder is part of the identity."""
+    import datasets
+
+    original = datasets.load_dataset
+
+    def no_hub(path, *given, **more):
+        if path != "json":
+            raise ConnectionError(f"Couldn't reach '{path}'")
+        return original(path, *given, **more)
+
+    monkeypatch.setattr(datasets, "load_dataset", no_hub)
+    place = tmp_path / "arc"
+    place.mkdir()
+    with pytest.raises(ValueError, match="short/arc_challenge: .*arc holds no .jsonl files"):
+        rows("short/arc_challenge", fakes.FakeLM(), folder=str(place))
+    arc = toy("allenai/ai2_arc")
+    for split in ("train", "validation", "test"):
+        arc[split].to_json(place / f"{split}.jsonl")
+    found = rows("short/arc_challenge", fakes.FakeLM(), num_fewshot=1, folder=str(place))
+    assert len(found) == 3 and "Arc " in found[0].prompt and datasets.load_dataset is no_hub
+    given = tasks.base.make("short/arc_challenge", folder=str(place))
+    before = task_identity(given)["parameters"]["folder"]
+    (place / "test.jsonl").write_text((place / "test.jsonl").read_text().replace("right", "true"))
+    assert task_identity(given)["parameters"]["folder"] != before and before.startswith("content-")
+    assert "folder" not in task_identity(tasks.base.make("short/arc_challenge"))["parameters"]
+    with pytest.raises(ValueError, match="there is no folder"):
+        tasks.base.make("short/arc_challenge", folder=str(tmp_path / "nothing"))

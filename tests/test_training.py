@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import math
 import random
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fakes
@@ -14,6 +16,7 @@ from extenders.base import RopePlan
 from extenders.dynamic_ntk import DynamicNtk
 from extenders.longrope import LongRope
 from extenders.none import NoExtension
+from extenders.sliding_window import SlidingWindow
 from extenders.training import loop, lora
 from extenders.training.batch import Batch
 from extenders.training.loop import Diverged, StepData, train
@@ -39,6 +42,8 @@ from harness.experiment.trainings import Settings, training_of
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
 from harness.training import stage as training_stage
+from harness.training.job import job_of
+from harness.training.memory_forecast import forecast, free_memory, with_checkpointing
 from harness.training.objective import Objective, Plans, attended, document_kernel, training_flops
 
 # recipes
@@ -478,3 +483,39 @@ def test_a_trained_method_runs_inside_the_window_as_its_recipe_trained_it(traini
     [method] = training_stage.factored([Method("longrope", longrope)], [given])
     inside = RopePlan.as_trained(spec) if training == "mixed" else longrope.plan(spec, 256)
     assert method.label == f"longrope + {training}" and method.extender.plan(spec, 32) == inside
+
+
+# memory
+
+
+def test_the_forecast_of_memory_decides_whether_activations_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of 135 million weights: 4.2 GB were measured at 1,024 tokens, 0.54 of them the weights."""
+    config = SimpleNamespace(num_hidden_layers=30, hidden_size=576, intermediate_size=1536)
+    config.get_text_config = lambda: config
+    model, weights = SimpleNamespace(config=config, device=torch.device("cpu")), 134_515_008
+    assert forecast(model, weights, 1024, False) + 4 * weights == pytest.approx(4.2e9, rel=0.1)
+    assert forecast(model, weights, 16_384, True) < 0.3 * forecast(model, weights, 16_384, False)
+    free = {"bytes": 30e9}
+    monkeypatch.setattr("harness.training.memory_forecast.free_memory", lambda device: int(free["bytes"]))
+    assert with_checkpointing(None, model, weights, 16_384)[0] is False
+    free["bytes"] = 8e9
+    again, words = with_checkpointing(None, model, weights, 16_384)
+    assert again and "8.0 GB are free" in words and "activations again" in words and "micro_tokens" not in words
+    assert with_checkpointing(False, model, weights, 16_384)[0] is False
+    free["bytes"] = 1e9
+    assert "lower micro_tokens" in with_checkpointing(None, model, weights, 16_384)[1]
+    free["bytes"] = 0  # a system that does not say
+    assert with_checkpointing(None, model, weights, 16_384) == (False, "about 23.5 GB of memory beside the weights")
+
+
+def test_free_memory_is_some() -> None:
+    if Path("/proc/meminfo").exists():
+        assert 10**7 < free_memory(torch.device("cpu")) < 2**50
+
+
+def test_a_method_that_cuts_the_context_is_not_trained() -> None:
+
+    spec = spec_from_config(fakes.tiny_llama().config)
+    training = training_of("plain", Settings(tokens=100_000, corpus="stories"))
+    with pytest.raises(ValueError, match="sliding_window cuts prompts to the trained window"):
+        job_of(training, "x", SlidingWindow(target_length=128), "w", spec, 0, None)

@@ -27,7 +27,7 @@ class Settings:
     mix: dict[str, float] | None = None  # share of every portion by name
     lora: int = 0  # rank; 0: as the recipe has it
     float32: bool = False  # no bf16 autocast
-    checkpointing: bool = False  # compute activations again instead of storing them
+    checkpointing: bool | None = None  # compute activations again instead of storing them; None: where memory needs it
     micro_tokens: int = 0  # tokens of one forward pass; 0: 16,384
     context_parallel: int = 1  # processes that share every sequence, under torchrun
 

@@ -105,11 +105,20 @@ def resolved(folder: Path, config: Any, dtype: str, attention: str, device: str)
     """
     model_class = _model_class(folder, config)
     if dtype == "auto":
-        stored = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
-        half = stored in ("bfloat16", "float16") and folder not in shipped_models().values()
+        stored = _stored_dtype(config)
+        half = stored_in_half(folder, config)
         on_cpu = "bfloat16" if half and fast_in_bfloat16() else "float32"
         dtype = stored if device == "cuda" and stored in DTYPES else on_cpu
     return dtype, "eager" if attention == "sdpa" and not getattr(model_class, "_supports_sdpa", False) else attention
+
+
+def _stored_dtype(config: Any) -> str:
+    return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+
+
+def stored_in_half(folder: Path, config: Any) -> bool:
+    """Whether a model's weights are in half precision and may run in it; shipped models run in float32."""
+    return _stored_dtype(config) in ("bfloat16", "float16") and folder not in shipped_models().values()
 
 
 def fast_in_bfloat16() -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 # Logits in one piece: 2^26 values are 256 MB in float32, and the loss needs about three such pieces at a time.
 LOGITS_AT_ONCE = 2**26
-ON_GPU = 2**28  # every piece is a pass of one token through the whole model, which on a GPU is most of the time
+ON_GPU = 2**27  # every piece is a pass of one token through the whole model, which on a GPU is most of the time
 
 
 def body(model: Any) -> Any:

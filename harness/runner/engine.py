@@ -1,5 +1,7 @@
 """The engine that runs transformers in this process: one loaded model, methods swapped in place."""
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,20 +18,25 @@ from harness.model.asking import template_of
 from harness.model.files import check_weights, tokenizer_hash, weight_files, weights_hash
 from harness.model.gguf import origin_line
 from harness.model.lm import ExtendedLM
-from harness.model.load import LoadedModel, load_model, place_of, resolved
+from harness.model.load import LoadedModel, load_model, place_of, resolved, stored_in_half
 from harness.model.locate import model_folder
+from harness.model.logits import hidden_states
 from harness.model.run_as import run_as, run_unquantised
 from harness.model.spec import load_config, spec_from_config
-from harness.model.tokens import load_tokenizer
-from harness.progress import Progress
+from harness.model.tokens import load_tokenizer, tokens_of
+from harness.progress import Progress, pace, spoken
 from harness.rope.applied import applied
 from harness.runner.engine_contract import Sessions
+from harness.runner.team import SESSION
 from harness.search import losses
 from harness.search.texts import SearchText
 from harness.store import Store, TrainingRecord
 from harness.training.job import TrainingJob
 from harness.training.trainer import dtype_of, run_job
 from harness.training.weights import TrainedWeights
+from tasks.base import Tokenizer
+
+TIMED_TOKENS = 256  # of the prompt by which the time of a long one is told
 
 
 class LocalSession:
@@ -82,6 +89,7 @@ class LocalEngine:
         self._experiment, self._progress, self._threads = experiment, progress, threads
         self._device = place_of(device)
         self._base: Base | None = None
+        self._fell_back = False  # to float32, on a CPU that does not multiply bfloat16
 
     def base(self) -> Base:
         if self._base is None:
@@ -96,10 +104,14 @@ class LocalEngine:
                 self._progress.say(f"reading {size / 1e9:.0f} GB of weights, whose hash is part of every cell's key")
             _, words = run_unquantised(folder, config)
             rope = replace(rope, notes=(*rope.notes, *words))
+            self._fell_back = (asked.dtype, dtype) == ("auto", "float32") and stored_in_half(folder, config)
             weights, tokenizer = weights_hash(folder) + run_as(config, dtype), tokenizer_hash(folder)
             template = template_of(load_tokenizer(folder)) if asked.chat == "model" else None
             self._base = Base(weights, rope, dtype, attention, parameters, tokenizer, origin_line(folder), template)
         return self._base
+
+    def tokenizer(self) -> Tokenizer:
+        return tokens_of(model_folder(self._experiment.model_source, local_files_only=False))
 
     @contextmanager
     def open(self) -> Iterator[Sessions]:
@@ -114,6 +126,8 @@ class LocalEngine:
             raise ValueError(
                 f"the model changed while it was loaded: planned with {planned[:3]}, loaded {was[:3]}; run again"
             )
+        if self._fell_back and SESSION not in os.environ:
+            self._progress.say(_slow_words(loaded, max(asked.lengths)))
         with applied(loaded.model, loaded.spec) as rotary:
             sessions: dict[Method, LocalSession] = {}  # by label and extender: a search changes the extender
             weights = TrainedWeights(loaded.model)
@@ -144,6 +158,21 @@ class LocalEngine:
             local_files_only=False,
             trained_length=asked.trained_length,
         )
+
+
+@torch.inference_mode()
+def _slow_words(loaded: LoadedModel, length: int) -> str:
+    """That a model runs in float32, and how long a prompt of that many tokens will take, from a short one."""
+    ids = torch.zeros((1, TIMED_TOKENS), dtype=torch.long, device=loaded.model.device)
+    hidden_states(loaded.model, ids[:, :8])  # the first pass prepares
+    started = time.perf_counter()
+    hidden_states(loaded.model, ids)
+    first, growth = pace([(1, TIMED_TOKENS, time.perf_counter() - started)])
+    seconds = length * (first + growth * length)
+    return (
+        f"this CPU does not multiply bfloat16, so the model runs in float32: a prompt of {length:,} tokens takes "
+        f"{spoken(seconds).removesuffix(' left')} in one process"
+    )
 
 
 def _kernel(attention: str) -> str:

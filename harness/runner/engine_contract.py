@@ -10,7 +10,7 @@ from harness.experiment.file import Method
 from harness.search.work import Measures
 from harness.store import Store, TrainingRecord
 from harness.training.job import TrainingJob
-from tasks.base import LM
+from tasks.base import LM, Tokenizer
 
 
 class Session(Measures, Protocol):
@@ -46,6 +46,9 @@ class Engine(Protocol):
 
     def base(self) -> Base:
         """What the model is, as cheaply as can be: its weights are not loaded for this."""
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's, without its weights; None where data cannot be checked before the run."""
 
     def open(self) -> AbstractContextManager[Sessions]:
         """Loads the model; leaving the block restores it."""

@@ -32,6 +32,7 @@ from harness.search import stage as searching
 from harness.signals import stop_if_asked
 from harness.store import Store
 from harness.training import stage as training_stage
+from tasks.base import Task
 
 SAVED_SECONDS = 60.0  # between two writings of run.json
 
@@ -67,6 +68,7 @@ def run(
     searching.check_documents(agenda.searches, texts)
     if team.first:
         check_repeatable(agenda.cells, base.rope)
+        _check_data(agenda.missing_cells, engine)
     kept = _kept_prompts(base, keep_prompts)
     if not team.first:
         return _done(Steps(engine, team, Store(Path(folder)).held(), kept, texts, "", progress, agenda))
@@ -78,6 +80,19 @@ def run(
         _mend(store, progress)
         agenda = agenda.again(store)  # what another run did while this one began, and what is damaged
         return _done(Steps(engine, team, store.held(), kept, texts, created, progress, agenda))
+
+
+def _check_data(cells: Sequence[Cell], engine: Engine) -> None:
+    """Raises ValueError for data of a test that would break the run at one of its lengths, hours from now."""
+    asked = {(cell.test.label, cell.length): cell for cell in cells if type(cell.test.task).check is not Task.check}
+    tokenizer = engine.tokenizer() if asked else None
+    if tokenizer is None:
+        return
+    for cell in asked.values():
+        try:
+            cell.test.task.check(tokenizer, cell.length, cell.samples)
+        except ValueError as error:
+            raise ValueError(f"{cell.test.label} at {cell.length} tokens: {error}") from None
 
 
 def _done(steps: "Steps") -> Outcome:

@@ -53,6 +53,8 @@ def train_alone(
     with world() as here:
         if here.size > 1 and save_model is not None:
             raise ValueError("--save-model works in one process; the weights are in the store in any case")
+        if here.first:
+            say(f"loading {model}, to be trained with {training.label}: {training.settings.tokens:,} tokens")
         loaded = load_model(model, dtype=dtype_of(training), device=device, trained_length=trained_length)
         label = training.labelled(method.label)
         data = identity(training.settings.corpus)

@@ -101,6 +101,8 @@ def plans_of(extender: Extender, rope: RopeSpec, plan: Schedule, stages: Mapping
             plans[sequence.rope] = extender.plan(rope, sequence.target)
         else:
             plans[sequence.rope] = _towards(extender, sequence.target, stages, rope).plan(rope, sequence.target)
+    if extender.cuts_context:
+        raise ValueError(f"{extender.name} cuts prompts to the trained window, so there is nothing to train it for")
     if any(plan.pieces for plan in plans.values()):
         raise ValueError(
             f"{extender.name} maps positions, and nothing is trained under mapped positions yet; compare it untrained, "

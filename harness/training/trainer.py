@@ -36,6 +36,7 @@ from harness.training.context_parallel import split_of
 from harness.training.corpus import Encoder, corpus
 from harness.training.distributed import World, decoder_layers, shard, world
 from harness.training.job import TOKENS_PER_STEP, TrainingJob
+from harness.training.memory_forecast import with_checkpointing
 from harness.training.objective import Objective, Plans, attended, document_kernel, training_flops
 from harness.training.weights import write_weights
 
@@ -146,7 +147,7 @@ def _trained(
     folder = store.training_folder(job.key)
     with world() as here, applied(model, job.rope) as rotary, document_kernel(model):
         batches = _batches(job, tokenizer, tests, here)
-        objective, trainable = _objective(job, model, here)
+        objective, trainable = _objective(job, model, here, say if here.first else _nothing)
         if here.first:  # a disk that is full at the end would have cost the whole training
             need_room(folder, ROOM * trainable.parameters)
         plans = Plans(rotary, job.plans())
@@ -205,7 +206,9 @@ def _batches(job: TrainingJob, tokenizer: Any, tests: Sequence[str], here: World
     return TrainingBatches(job.plan, source, job.rope.trained_length, job.seed, micro, here.rank, here.size, shared)
 
 
-def _objective(job: TrainingJob, model: Any, here: World) -> tuple[Objective, TrainedSizes]:
+def _objective(
+    job: TrainingJob, model: Any, here: World, say: Callable[[str], object]
+) -> tuple[Objective, TrainedSizes]:
     """The model ready to train: adapters attached, layers spread over all processes."""
     recipe, settings = job.training.recipe, job.training.settings
     heads = model.config.get_text_config().num_attention_heads
@@ -214,10 +217,15 @@ def _objective(job: TrainingJob, model: Any, here: World) -> tuple[Objective, Tr
     total = sum(parameter.numel() for parameter in model.parameters())
     if recipe.lora is not None:
         adapters.attach(model, recipe.lora, f"lora {job.seed}")
-    if settings.checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     objective = Objective(model, recipe.group, split)
     sizes = {name: weight.numel() for name, weight in model.named_parameters() if weight.requires_grad}
+    longest = max(sequence.size for step in job.plan for sequence in step)
+    tokens = max(longest, settings.micro_tokens or TOKENS_PER_STEP) // settings.context_parallel
+    asked = settings.checkpointing if here.size == 1 else bool(settings.checkpointing)  # shards are not forecast
+    again, memory = with_checkpointing(asked, model, sum(sizes.values()), tokens)
+    say(f"{job.words}: {memory}")
+    if again:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if here.size > 1:
         shard(objective, decoder_layers(model))
     return objective, TrainedSizes(sizes, total)

@@ -93,6 +93,11 @@ class Frames:
         return next((m["label"] for m in self.run["methods"] if m.get("extender") == "none"), None)
 
     @property
+    def last_window(self) -> str | None:
+        """The label of the unextended model on the last window of the text alone, or None where it was not run."""
+        return next((m["label"] for m in self.run["methods"] if m.get("extender") == "sliding_window"), None)
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({int(seed) for seed in self.cells["seed"]})
 

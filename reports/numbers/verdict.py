@@ -27,12 +27,15 @@ class Verdict:
 def verdict(scores: Scores, summary: Summary, retention: Grid | None, losses: Sequence[WindowLosses] = ()) -> Verdict:
     """Judged at the target length, or else at the longest length with a result.
 
-    Where no long-context test has a score, the first perplexity test is judged by its loss beyond the window.
+    Where no long-context test has a score beyond the window, the first perplexity test is judged by its loss there.
     """
     frames, lengths = scores.frames, summary.lengths
     judged = [i for i in range(len(lengths)) if any(line.numbers[i].estimate for line in summary.grid.lines)]
+    beyond = any(lengths[i] > frames.trained_length for i in judged)
+    if not beyond and losses and len(losses[0].order) > 1:
+        return _by_loss(losses[0])
     if not judged:
-        return _by_loss(losses[0]) if losses and len(losses[0].order) > 1 else Verdict("open", (_nothing(frames),))
+        return Verdict("open", (_nothing(frames),))
     at_target = [i for i in judged if lengths[i] == frames.target_length]
     column = at_target[0] if at_target else judged[-1]
     means = {line.label: e for line in summary.grid.lines if (e := line.numbers[column].estimate) is not None}
@@ -104,16 +107,33 @@ def _by_loss(losses: WindowLosses) -> Verdict:
         behind += f" [{shown(gap.low, 'nats difference')}, {shown(gap.high, 'nats difference')}]"
     p = _p(losses.ranked.p(0, lowest, second))
     if tied:
-        kind = "tie"
+        kind, settled = "tie", would_settle(gap, len(losses.ranked.adjusted)).replace("samples", "documents")
         sentence = f"{where}, there is no winner: {lowest} is lowest, {value}, but not significantly below "
-        sentence += f"{', '.join(tied)} ({second} {behind} nats, corrected p = {p})."
+        sentence += f"{', '.join(tied)} ({second} {behind} nats, corrected p = {p}{'; ' * bool(settled)}{settled})."
     else:
         kind, sentence = "clear", f"{where}, {lowest} wins: {value}; {second} {behind} nats (corrected p = {p})."
     original = losses.beyond.frames.original
     cliff = losses.of(original) if original else None
     if cliff is not None and original not in (lowest, *tied):
         sentence += f" The unextended model has {shown(cliff.mean, 'nats')} there."
-    return Verdict(kind, (sentence, "No test of answers has a result, so this is about loss alone."), 0, lowest)
+    sentence += _use_of_far_text(losses, lowest)
+    return Verdict(
+        kind, (sentence, "No test of answers has a result beyond the window, so this is about loss alone."), 0, lowest
+    )
+
+
+def _use_of_far_text(losses: WindowLosses, lowest: str) -> str:
+    """Whether the lowest loss is below that of the last window alone; "" where that row was not run."""
+    last = losses.beyond.frames.last_window
+    cut = losses.of(last) if last else None
+    if last is None or cut is None:
+        return ""
+    if lowest == last:
+        return f" {last} reads the last window alone, so no method shows here that text further back helps."
+    words = f" The unextended model on the last window alone has {shown(cut.mean, 'nats')}"
+    if losses.ranked.p(0, lowest, last) >= SIGNIFICANT:
+        return f"{words}, which is not significantly more: nothing here shows that {lowest} uses text further back."
+    return f"{words}: text further back helps."
 
 
 def _lead(difference: Comparison) -> str:

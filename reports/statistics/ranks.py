@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.statistics.intervals import RESAMPLES, Array, generator
+from reports.statistics.intervals import LEVEL, RESAMPLES, Array, Estimate, generator
 
 
 @dataclass(frozen=True)
@@ -114,3 +114,37 @@ def bootstrap_ranks(
     inside = (ranks >= better[:, :, None]) & (ranks < (better + alike)[:, :, None])
     chances = (inside / alike[:, :, None]).mean(axis=0)
     return pd.DataFrame(chances, index=list(labels), columns=[int(rank) + 1 for rank in ranks])
+
+
+def kendall(first: Array, second: Array) -> float:
+    """Kendall's tau-b of two lists of values of the same methods: 1 for one order, -1 for the opposite one; a pair that
+    is tied in either list says nothing. NaN where all values of one list are equal."""
+    above = np.sign(first[:, None] - first[None]), np.sign(second[:, None] - second[None])
+    untied = [float(np.abs(signs).sum()) for signs in above]
+    return float((above[0] * above[1]).sum() / np.sqrt(untied[0] * untied[1])) if min(untied) else float("nan")
+
+
+def rank_correlation(first_NM: Array, second_NM: Array, name: str, resamples: int = RESAMPLES) -> Estimate:
+    """Kendall's tau-b of the methods' means (columns, the same methods in both) over two sets of samples (lines).
+
+    The interval is of other samples of the same tests: each set is drawn anew, all methods on the same lines. Luck of
+    samples moves tau towards 0, the drawn ones more than the measured one. None for its ends where a set has one
+    sample, or where draws leave no order. `n` counts the methods. Raises ValueError for fewer than three methods.
+    """
+    if first_NM.shape[1] != second_NM.shape[1] or first_NM.shape[1] < 3:
+        raise ValueError("a rank correlation needs the same methods twice, and at least three of them")
+    methods = first_NM.shape[1]
+    tau = kendall(first_NM.mean(axis=0), second_NM.mean(axis=0))
+    if min(len(first_NM), len(second_NM)) < 2 or not np.isfinite(tau):
+        return Estimate(tau, None, None, methods)
+    rng = generator(f"rank correlation {name}")
+    means = [
+        rng.multinomial(len(table), np.full(len(table), 1 / len(table)), size=resamples) @ table / len(table)
+        for table in (first_NM, second_NM)
+    ]
+    drawn = np.array([kendall(np.round(a, 12), np.round(b, 12)) for a, b in zip(*means, strict=True)])
+    drawn = drawn[np.isfinite(drawn)]
+    if len(drawn) < resamples / 2:
+        return Estimate(tau, None, None, methods)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(tau, min(float(low), tau), max(float(high), tau), methods)

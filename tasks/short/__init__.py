@@ -2,7 +2,10 @@
 
 "short/pocket_…" are the four of `pocket/`, standard lm-eval tasks over text that this package makes (the stock
 command runs them too: lm_eval run --include_path). Any task of the installed lm-eval is "short/<its name>" and takes
-its data from the Hugging Face cache or the hub. "short/<paper>-paper" stands for a paper's tests with its shots.
+its data from the Hugging Face cache or the hub, or from a `folder` of .jsonl files named after its splits
+(train.jsonl, validation.jsonl, test.jsonl; of a group, in a folder for each part), which count by content.
+"short/<paper>-paper" stands for a paper's tests with its shots.
+
 Each prompt runs under its own plan; nothing is cut, and what does not fit is refused. Retention is a score under a
 method divided by that of the model as trained, paired by `Row.sample`: sample i is the same document everywhere.
 """
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tasks.base import LM, Row, Task, built
+from tasks.documents import path_of
 
 POCKET = Path(__file__).parent / "pocket"
 SUITE = "short"
@@ -46,6 +50,11 @@ class ShortTask(Task):
     task: str = ""  # the name in lm-eval; stands in `name`, not among the parameters
     num_fewshot: int | None = None
     max_new_tokens: int | None = None
+    folder: str = ""  # of .jsonl files with its data, one a split; "": the Hugging Face cache or the hub
+
+    def __post_init__(self) -> None:
+        if self.folder and not path_of(self.folder).is_dir():
+            raise ValueError(f"{self.name}: there is no folder {self.folder} with its .jsonl files, one a split")
 
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
         """Rows of the first `samples` documents; those of a group's tasks take turns. `seed` draws the shots.
@@ -56,7 +65,8 @@ class ShortTask(Task):
         from tasks.short.through_lm_eval import Asked, evaluate  # lm-eval takes seconds to import
 
         folder = POCKET if self.task.startswith("pocket_") else None
-        asked = Asked(self.name, self.task, folder, self.num_fewshot, self.max_new_tokens, self.seeded)
+        data = path_of(self.folder) if self.folder else None
+        asked = Asked(self.name, self.task, folder, self.num_fewshot, self.max_new_tokens, self.seeded, data=data)
         return evaluate(lm, asked, length, seed, samples)
 
     @property
@@ -72,8 +82,9 @@ class ShortTask(Task):
 
     def parameters(self) -> dict[str, Any]:
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "task"}
-        if self.max_new_tokens is None:
-            del given["max_new_tokens"]  # what is not given must not change the keys of older results
+        for later, empty in (("max_new_tokens", None), ("folder", "")):
+            if given[later] == empty:
+                del given[later]  # what is not given must not change the keys of older results
         return given if self.task.startswith("pocket_") else given | lm_eval_version()
 
 

@@ -19,8 +19,9 @@ NOISY = ("lm_eval", "huggingface_hub", "datasets")
 _hub = {"reached": True}
 
 
-def load(test: str, name: str, folder: Path | None) -> dict[str, Any]:
-    """lm-eval's task of that name, or every task of a group or tag, by name. `folder` holds tasks that are not its own.
+def load(test: str, name: str, folder: Path | None, data: Path | None = None) -> dict[str, Any]:
+    """lm-eval's task of that name, or every task of a group or tag, by name. `folder` holds tasks that are not its own,
+    `data` the rows as .jsonl files named after their splits.
 
     Raises ValueError, one line that begins with `test`, for an unknown name and for data or packages out of reach.
     """
@@ -28,7 +29,7 @@ def load(test: str, name: str, folder: Path | None) -> dict[str, Any]:
         if name not in manager.all_tasks:
             continue
         try:
-            with _offline(not _hub["reached"]):
+            with _offline(not _hub["reached"]), _rows_of(data):
                 return dict(manager.load(name)["tasks"])
         except KeyError as error:
             if manager is _manager(None):
@@ -38,12 +39,15 @@ def load(test: str, name: str, folder: Path | None) -> dict[str, Any]:
             continue  # a group of one folder with tasks of others
         except ImportError as error:
             raise ValueError(f"{test} needs packages that are not installed: {_line(error)}") from error
+        except NoRows as error:
+            raise ValueError(f"{test}: {error}") from error
         except Exception as error:  # datasets and the hub raise dozens of kinds
             if isinstance(error, ConnectionError):
                 _hub["reached"] = False
             raise ValueError(
                 f"{test} cannot be loaded ({type(error).__name__}: {_line(error)}); run it once where the Hugging Face "
-                "hub can be reached, or bring that machine's cache here (the folder that HF_HOME names)"
+                "hub can be reached, or bring that machine's cache here (the folder that HF_HOME names), or name a "
+                "folder of its rows (folder: …)"
             ) from error
     raise ValueError(f"{test}: lm-eval has no task named {name!r}; list them with: lm_eval ls tasks")
 
@@ -89,6 +93,33 @@ def _own() -> Path:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
+
+
+class NoRows(ValueError):
+    """A folder of a user's that holds no rows."""
+
+
+@contextmanager
+def _rows_of(data: Path | None) -> Iterator[None]:
+    """Whatever a task asks the hub for is read from .jsonl files: of the folder itself, or of the one in it that has
+    the name of the configuration (a subject of MMLU)."""
+    if data is None:
+        yield
+        return
+    before = datasets.load_dataset
+
+    def local(path: str, name: str | None = None, **_: Any) -> Any:
+        place = data / name if name and (data / name).is_dir() else data
+        files = {file.stem: str(file) for file in sorted(place.glob("*.jsonl"))}
+        if not files:
+            raise NoRows(f"{place} holds no .jsonl files; name them after the splits, as in test.jsonl and train.jsonl")
+        return before("json", data_files=files)
+
+    datasets.load_dataset = local
+    try:
+        yield
+    finally:
+        datasets.load_dataset = before
 
 
 @contextmanager

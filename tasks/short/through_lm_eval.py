@@ -27,6 +27,7 @@ class Asked:
     num_fewshot: int | None = None
     max_new_tokens: int | None = None
     seeded: bool = True  # whether the seed is thought to draw anything
+    data: Path | None = None  # of its rows as .jsonl files
     over_length: str = "refuse"  # a prompt that is too long: "refuse" the test, "skip" its document, cut its "middle"
 
 
@@ -128,7 +129,7 @@ def evaluate(lm: LM, asked: Asked, length: int, seed: int, samples: int) -> Iter
     """Rows of the first `samples` documents of one lm-eval task, or of a group, whose tasks take turns."""
     with quiet():
         adapter = Adapter(lm, length, asked.test, asked.over_length)
-        loaded = load(asked.test, asked.task, asked.folder)
+        loaded = load(asked.test, asked.task, asked.folder, asked.data)
         for task in loaded.values():
             _set(task, asked, seed)
         if asked.seeded and seed != 0 and not any(_draws(task) for task in loaded.values()):
