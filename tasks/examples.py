@@ -24,6 +24,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {  # beside the defaults
     "needle": ({"needles": 4, "asked": 3}, {"control": "no-needle"}, {"control": "closed-book"}),
     "facts_in_text": ({"hops": 2}, {"hops": 3}),
     "graphwalks": ({"ask": "parents", "names": "word"},),
+    "key_value": ({"shots": 2},),
     "ordinal": ({"form": "record"},),
     "unmatched_needle": ({"link": "stated"},),
 }

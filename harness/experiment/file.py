@@ -259,7 +259,7 @@ def _tests(fields: Fields, target: int, folder: Path) -> Iterator[Test]:
 def _in_chat(name: str, chat: bool) -> str:
     """A row of RULER in a chat template is none of the 13, and its name says so."""
     profile, slash, row = name.partition("/")
-    return f"{profile}+chat/{row}" if chat and slash and profile.startswith("ruler") else name
+    return f"{profile}+chat/{row}" if chat and slash and profile.startswith("ruler-") else name
 
 
 def _budget(where: str, task: Task, own: int | None, shared: int | None, chat: bool) -> int | None:

@@ -18,7 +18,7 @@ def by_profile(tests: Sequence[Test]) -> dict[str, list[Test]]:
     profiles: dict[str, list[Test]] = {}
     for task, length in tests:
         profile, slash, _ = task.partition("/")
-        if slash and profile.startswith("ruler") and "+" not in profile:
+        if slash and profile.startswith("ruler-") and "+" not in profile:
             profiles.setdefault(profile, []).append((task, length))
     return profiles
 

@@ -57,7 +57,9 @@ Claude's, DeepSeek's); the keys of that file say which rows at which lengths. No
 pieces cross spaces (there every prompt is tokenised), `--remove_newline_tab`, and chunks of a data set.
 
 `ruler-head` stands for main, which has not changed a prompt since 10 July 2025. NVIDIA's README calls this pipeline
-deprecated and sends to two branches, `rulerv1-ns` and `rulerv2-ns`, which run in NeMo-Skills; RULERv2 is another test.
+deprecated and sends to two branches, `rulerv1-ns` and `rulerv2-ns`, which run in NeMo-Skills. RULERv2 is another test:
+its two rows that need no data are `rulerv2/mk_niah_basic` and `rulerv2/mv_niah_basic`, to the byte as NeMo-Skills makes
+them at 8779b75 (`tests/rulerv2_goldens.py`); its ten rows over MMLU and HotpotQA are not here.
 
 How hard a row is can be set, by the names of RULER's own `synthetic.yaml`: `num_needle_k`, `num_needle_v` and
 `num_needle_q` of the needle rows, `num_chains` and `num_hops` of vt (up to 4 hops: NVIDIA's script ends with an error
