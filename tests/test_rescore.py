@@ -8,6 +8,7 @@ import fakes
 import pytest
 from fake_engine import FakeEngine, Quiet, experiment
 
+import tasks.base
 from harness import cli
 from harness.experiment.file import Test
 from harness.records import damage
@@ -87,6 +88,24 @@ def test_rules_of_today_give_the_scores_that_stand_there(stored: Store, tmp_path
     lines = rescore(stored, tmp_path / "new", None)
     assert [(one.test, one.changed) for one in lines] == [("needle by today", 0)] * 2
     assert [one.changed for one in rescore(stored, tmp_path / "new", rule_of("tasks.needle:score_phrases"))] == [0, 0]
+
+
+def test_rows_of_suites_are_scored_by_their_own_rules(tmp_path: Path, monkeypatch: Any) -> None:
+    names = ["ruler-pocket/vt", "ruler-head/niah_single_1", "rulerv2/mk_niah_basic", "ordinal", "which_first"]
+
+    class Silent(fakes.FakeLM):
+        def plan_hash(self, length: int) -> str:
+            return ""
+
+    monkeypatch.setattr(fake_engine, "FakeLM", lambda: Silent(lambda prompt: prompt[-40:]))
+    tests = tuple(Test(name, tasks.base.make(name), 1) for name in names) + (Test("count", fake_engine.Count(), 2),)
+    asked = experiment(tests=tests, lengths=(4096,), target_length=8192, seeds=(0,))
+    run(asked, tmp_path / "run", FakeEngine(), Quiet(), keep_prompts=False)
+    lines = rescore(Store.open(tmp_path / "run"), tmp_path / "new", None)
+    assert {one.test for one in lines} == {f"{name} by today" for name in names}
+    assert all(one.changed == 0 for one in lines)
+    with pytest.raises(ValueError, match="no test is named 'count'"):
+        rescore(Store.open(tmp_path / "run"), tmp_path / "new", None, ["count"])
 
 
 def test_the_command_says_what_changed(stored: Store, tmp_path: Path, capsys: Any) -> None:

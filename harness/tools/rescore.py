@@ -18,6 +18,8 @@ from harness.store import CellRecord, PlannedCell, Run, Store, StoredRow, key_of
 from tasks.failures import failure
 from tasks.scoring import applied, is_rule, name_of, named
 
+OF_THE_NAME = ("profile", "row", "task")  # parameters that a suite takes from the name of its row
+
 
 @dataclass(frozen=True)
 class ScoringRule:
@@ -69,17 +71,31 @@ def rule_of(name: str) -> ScoringRule:
 def own_rule(cell: CellRecord) -> ScoringRule:
     """How this ropebench scores the cell's test today. Raises ValueError where the test is gone or has no rule."""
     task = cell["identity"]["task"]
-    parameters = {name: value for name, value in task["parameters"].items() if not str(value).startswith("content-")}
+    parameters = {
+        name: value
+        for name, value in task["parameters"].items()
+        if name not in OF_THE_NAME and not str(value).startswith("content-")
+    }
     name = name_of(tasks.base.make(task["name"], **parameters))
     return ScoringRule(name, "today", named(name))
+
+
+def _own(cell: CellRecord, asked: bool) -> ScoringRule | None:
+    """`own_rule`; None for a test that has none, unless it was asked for by its name."""
+    try:
+        return own_rule(cell)
+    except ValueError:
+        if asked:
+            raise
+        return None
 
 
 def rescore(store: Store, out: Path, rule: ScoringRule | None, tests: Sequence[str] = ()) -> list[Rescored]:
     """Write a store with the answers of `store` scored by `rule`, or as their tests score today where it is None.
 
-    Tests of losses, and cells that are not finished, are left out; `tests` names tests as the store's tables do, all
-    with answers where it is empty. Raises ValueError for a test that the store lacks, for a folder that holds other
-    results, and for a rule that gives no score in [0, 1].
+    Tests of losses, cells that are not finished, and tests that do not say how they score are left out; `tests` names
+    tests as the store's tables do, all with answers where it is empty. Raises ValueError for a test that the store
+    lacks, for a folder that holds other results, and for a rule that gives no score in [0, 1].
     """
     run = store.described()
     known = list(dict.fromkeys(cell["task"] for cell in run["cells"] if cell["unit"] == "score"))
@@ -94,7 +110,10 @@ def rescore(store: Store, out: Path, rule: ScoringRule | None, tests: Sequence[s
         record = store.cell(cell["key"]) if cell["task"] in (tests or known) else None
         if record is None or record["status"] != "done" or not any(row["generation"] for row in record["rows"]):
             continue
-        new, line = _cell(cell, record, rule or own_rule(record))
+        own = rule or _own(record, bool(tests))
+        if own is None:
+            continue
+        new, line = _cell(cell, record, own)
         made.append(new)
         planned.append({**cell, "key": new["key"], "task": line.test})
         found.append(line)
