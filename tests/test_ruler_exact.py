@@ -85,6 +85,8 @@ def test_goldens_cover_the_rows() -> None:
     wanted = {f"head {row} 4096" for row in exact.ROWS} | {
         f"head {row} {length}" for row in local for length in goldens.SAMPLES
     }
+    wanted |= {f"head {row} {length} smollm2" for row in local for length in goldens.SAMPLES}
+    wanted |= {f"head {row} 4096 {name}" for row in local for name in ("smollm2", "anthropic", "deepseek")}
     wanted |= {f"paper {row} 4096" for row in (*local[:1], *local[2:], "qa_1", "qa_2")}
     assert not wanted - set(GOLDENS)
 

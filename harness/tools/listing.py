@@ -31,7 +31,8 @@ def tests() -> Iterator[Entry]:
         given = [f"{f.name}: {getattr(task, f.name)!r} unless given" for f in dataclasses.fields(task) if f.init]
         where = "at the trained length" if task.lengths == "window" else "at every length"
         unit = "score 0 to 1, higher is better" if task.unit == "score" else f"{task.unit} per token, lower is better"
-        yield name, parameters.summary(type(task)), [f"{task.category}, {unit}, {where}", *given]
+        luck = f", guessing gives {task.chance:.2f}" if task.chance else ""
+        yield name, parameters.summary(type(task)), [f"{task.category}, {unit}{luck}, {where}", *given]
     for name in tasks.base.needing_data():
         rows = tasks.base.expand(name)
         yield name, parameters.summary(type(tasks.base.make(rows[0]))), ["needs its data: the hub, or its cache", *rows]
