@@ -14,7 +14,7 @@ from extenders.base import RopePlan, RopeSpec
 from extenders.pieces import Piece, Positions, near_and_far
 from harness.model.lm import ExtendedLM
 from harness.model.spec import spec_from_config
-from harness.rope import piece_attention
+from harness.rope import attention_kernels, piece_attention
 from harness.rope.applied import applied
 from harness.rope.attention_kernels import attend, plain
 from harness.rope.mapping_proof import logits_of
@@ -133,6 +133,31 @@ def test_kernels_give_the_log_sum_exp(dtype: torch.dtype) -> None:
         assert torch.allclose(lse.double(), logits.logsumexp(-1), atol=limit, rtol=0)
         assert (out - wanted).abs().max() < limit
         assert (plain(query, key, value, 0.25, mask)[0] - wanted).abs().max() < limit
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_has_kernels_for_it_and_they_are_right(dtype: torch.dtype) -> None:
+    device = torch.device("cuda", 0)
+    kernels = [attention_kernels._kernel(device, dtype, 64, masked) for masked in (False, True)]
+    assert plain not in kernels
+    spec = RopeSpec(64, 1e4, 512, tuple(1e4 ** (-i / 32) for i in range(32)))
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, h, 1300, 64, generator=generator).to(dtype) for h in (4, 2, 2))
+    causal = torch.ones(1300, 1300, dtype=torch.bool).tril()
+    for name in ("self_extend", "dca", "lampe"):
+        plan = extenders.base.load(name)(target_length=4096).plan(spec, 1300)
+        logits, _ = logits_of(plan, query.double(), key.double(), 0, torch.arange(1300), 0.3)
+        exact = logits.masked_fill(~causal, -torch.inf).softmax(-1) @ value.double().repeat_interleave(2, 1)
+        pieces = [LivePiece(piece, torch.tensor(plan.inv_freq), plan.attention_factor) for piece in plan.pieces]
+        turn = TurnedPairs(False, dtype)
+        run = ManyQueries(pieces, 0, 1300, turn, device)
+        found = run(query.to(device), key.to(device), value.to(device), 0.3).cpu()
+        assert gap(found, exact.transpose(1, 2)) < (1e-4 if dtype == torch.float32 else 0.05)
+        last = OneQuery([pieces], [1299], turn, device)(
+            query[:, :, -1:].to(device), key.to(device), value.to(device), 0.3
+        )
+        assert gap(last[:, 0].cpu(), exact[:, :, -1]) < (1e-4 if dtype == torch.float32 else 0.05)
 
 
 # --- in a model -------------------------------------------------------------------------------------------------------
@@ -293,6 +318,24 @@ def test_the_proof_sees_layers_that_do_not_ask_and_modules_that_still_rotate() -
         del model.model.rotary_emb.__dict__["forward"]
         with pytest.raises(NotApplied, match="rotates by itself"):
             rotary.prove(LENGTH, plan)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", METHODS)
+def test_on_a_gpu_logits_are_read_back_and_the_cache_changes_nothing(name: str, dtype: torch.dtype) -> None:
+    model, spec = tiny("llama")
+    model = model.to("cuda", dtype)
+    ids, plan = tokens().to("cuda"), plan_of(name, spec)
+    with torch.no_grad(), applied(model, spec) as rotary:
+        rotary.use(plan)
+        rotary.prove(LENGTH, plan)
+        rotary.prove(20_000, plan)
+        full = model(ids, use_cache=False).logits
+        read = model(ids[:, :100], use_cache=True)
+        for t in range(100, LENGTH):
+            read = model(ids[:, t : t + 1], past_key_values=read.past_key_values, use_cache=True)
+            assert gap(read.logits[:, 0], full[:, t]) <= (1e-4 if dtype == torch.float32 else 0.1)
 
 
 # --- refused ----------------------------------------------------------------------------------------------------------

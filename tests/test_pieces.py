@@ -18,6 +18,7 @@ from extenders.pieces import LogitScale, Piece, Positions, Region, log_n, near_a
 from extenders.rerope import ReRope
 from extenders.self_extend import SelfExtend
 from extenders.string import String
+from extenders.temperature import Temperature
 from harness.forms.two_plans import two_plans
 from harness.rope.piece_attention import bounds, phase_of, scales_of
 
@@ -151,6 +152,23 @@ def test_logit_scales_of_the_literature() -> None:
         assert found is not None and found[123].item() == pytest.approx(scale.at(8123), rel=1e-6)
 
 
+def test_a_temperature_is_put_on_any_method() -> None:
+    rope = textbook(128, 1e4, 4096)
+    over_yarn = Temperature(target_length=32768, method="yarn").plan(rope, 32768)
+    yarn = extenders.base.load("yarn")(target_length=32768).plan(rope, 32768)
+    assert dataclasses.replace(over_yarn, pieces=()) == yarn
+    [piece] = over_yarn.pieces
+    assert piece.region == Region() and piece.logit_scale == log_n(4096)
+    mapped = Temperature(target_length=32768, method="self_extend group=8", rule="ministral").plan(rope, 9)
+    scales = {piece.logit_scale for piece in mapped.pieces}
+    assert scales == {LogitScale(slope=0.1, step=4096)} and len(mapped.pieces) == 2
+    [piece] = Temperature(target_length=32768, method="none", rule="ssmax", slope=0.5).plan(rope, 9).pieces
+    assert piece.logit_scale is not None
+    assert [piece.logit_scale.at(p) for p in (0, 99)] == pytest.approx([1e-6, 0.5 * math.log(100)])
+    [piece] = Temperature(target_length=32768, method="none", rule="llama4").plan(rope, 9).pieces
+    assert piece.logit_scale == LogitScale(slope=0.1, offset=1, step=8192)
+
+
 @pytest.mark.parametrize(
     "positions",
     [
@@ -206,6 +224,11 @@ def test_pieces_are_hashed_and_plans_without_them_keep_their_keys() -> None:
         (
             lambda: Composite(target_length=512, first="rerope", length=128, then="yarn").plan(SMALL, 500),
             "put it in then",
+        ),
+        (lambda: Temperature(target_length=512, method="yarn", rule="log2"), "rule must be 'log_n' or"),
+        (
+            lambda: Temperature(target_length=512, method="rerope").plan(SMALL, 9),
+            "'rerope' has a temperature of its own by position; turn it off",
         ),
         (lambda: two_plans(SelfExtend(target_length=512), SMALL), "maps positions, which no configuration can say"),
     ],
