@@ -3,7 +3,8 @@
 c = C - local tokens are a chunk; keys stand at j mod c. A query sees its own chunk from i mod c, the one before from
 min(i mod c + c, C), older ones from min(2c - 1, C). Defaults C = ¾·L, local ⅛·L. cos and sin times 1 + 0.05·ln(n/L)
 beyond the window. Their factor grows with the longest prompt so far and stays for later, shorter ones; ours follows
-from the length of this prompt. Across the border of two chunks distances are exact up to local + 1 and then flat.
+from the length of this prompt. Across the border of two chunks distances are exact up to local + 1 and then flat. Their
+reading rounds the weights of its merge to bfloat16, so it differs from their decoding; ours does not.
 """
 
 import math

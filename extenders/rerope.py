@@ -1,8 +1,8 @@
 """ReRoPE, Su 2023, spaces.ac.cn/archives/9708 (bojone/rerope): keys beyond a window all stand at the window's distance.
 
 Near keys as trained; a query at i and a key at j with i - j ≥ w are rotated by w. log n is on, as in the authors' code:
-logits times max(1, ln(p + 1) / ln L), once. Default w: L/4, their 1,024 of 4,096 tokens. Their cache holds un-rotated
-keys as ours does, and reading and decoding agree; nothing differs.
+logits times max(1, ln(p + 1) / ln L), once. Default w: L/4, their README's 1,024 of 4,096 (the file has 512). Their
+cache holds un-rotated keys as ours does, and reading and decoding agree; nothing differs.
 """
 
 from dataclasses import dataclass

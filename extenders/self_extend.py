@@ -1,8 +1,8 @@
 """Self-Extend, Jin et al. 2024, arXiv:2401.01325 (LongLM): far keys share positions in groups, near keys stay.
 
-Keys nearer than W as trained; beyond, ⌊i/G⌋ + W - ⌊W/G⌋ for queries and ⌊j/G⌋ for keys. Their code shifts by W - W/G in
-reading and by W - ⌊W/G⌋ in decoding, which differ unless G divides W; ours is the second in both. Default W: L/4, their
-1,024 of 4,096 tokens; default G by their README's rule, the smallest with W + (T - W)/G ≤ L/2. Published: `group: 8`.
+Keys nearer than W as trained; beyond, ⌊i/G⌋ + W - ⌊W/G⌋ for queries and ⌊j/G⌋ for keys. Their flash form shifts by
+W - W/G in reading and by W - ⌊W/G⌋ in decoding, which differ unless G divides W; ours is the second in both. Default
+W: L/4, their 1,024 of 4,096 tokens; G by their README's rule, the smallest with W + (T - W)/G ≤ L/2. Published: G 8.
 """
 
 import math

@@ -1,6 +1,8 @@
 """Position mapping on live models: against float64, identity, cache, chunks, padding, read back; and refusals."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -116,6 +118,29 @@ def test_blocks_and_single_queries_are_the_softmax_in_float64(
             query[:, :, place : place + 1], key[:, :, keys], value[:, :, keys], 0.3
         )
         assert gap(one[:, 0], exact[:, place]) < 1e-5
+
+
+def wave(heads: int, rate: float) -> torch.Tensor:
+    """Queries, keys or values [1, heads, 60, 16] that the goldens were made with."""
+    return 2 * torch.sin(torch.arange(heads * 60 * 16, dtype=torch.float64).reshape(1, heads, 60, 16) * rate)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("rerope", dict(window=8)), ("self_extend", dict(window=8, group=4)), ("dca", {})],
+)
+def test_answers_are_those_of_the_authors_code(name: str, parameters: dict[str, Any]) -> None:
+    goldens = json.loads((Path(__file__).parent / "goldens" / "position_mapping.json").read_text(encoding="utf-8"))
+    spec = RopeSpec(16, 1e4, 32, tuple(1e4 ** (-i / 8) for i in range(8)))
+    query, key, value = wave(2, 0.731), wave(1, 1.177), wave(1, 0.419)
+    method = extenders.base.load(name)(target_length=64, **parameters)
+    for place, answer in goldens[name].items():
+        i = int(place)
+        plan = method.plan(spec, i + 1)
+        one = query[:, :, i : i + 1]
+        logits, _ = logits_of(plan, one, key[:, :, : i + 1], i, torch.arange(i + 1), 0.25)
+        exact = logits.softmax(-1) @ value[:, :, : i + 1]
+        assert torch.allclose(exact[0, :, 0], torch.tensor(answer, dtype=torch.float64), atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
