@@ -382,11 +382,15 @@ LATENT = dict(
 )
 
 
+LLAMA4 = dict(num_local_experts=2, num_experts_per_tok=1, intermediate_size_mlp=32, head_dim=16)
+
+
 @pytest.mark.parametrize(
     ("kind", "more", "words"),
     [
         ("deepseek_v3", LATENT, r"compressed and rotated apart \(MLA\)"),
         ("gemma2", HEADS, "soft caps"),
+        ("llama4_text", LLAMA4, "complex numbers"),
         ("gpt_oss", dict(num_local_experts=2, num_experts_per_tok=1, **HEADS), "sinks"),
         ("mistral", dict(sliding_window=16), "have a sliding window or do not rotate"),
     ],

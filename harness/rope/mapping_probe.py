@@ -31,6 +31,8 @@ def mapped_attention(
     """
     _refuse_by_configuration(model)
     rotation = forwards[0][1].rotations[spec.layer_type]
+    if rotation.layout == "polar":
+        raise cannot(model, "it rotates by complex numbers")
     mapping = MappedAttention(model, spec, rotation)
     for _, forward in forwards:
         forward.mapping = mapping
