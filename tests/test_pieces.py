@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +24,8 @@ from extenders.string import String
 from extenders.temperature import Temperature
 from harness.forms.two_plans import two_plans
 from harness.rope.piece_attention import bounds, phase_of, scales_of
+from harness.tools.export import export
+from harness.training.job import plans_of
 
 MAPPING = ("dca", "dpe", "jet_long", "jet_long_frequency", "lampe", "rerope", "self_extend", "string")
 
@@ -237,6 +242,19 @@ def test_wrong_input_is_one_line(make, words: str) -> None:
     with pytest.raises(ValueError, match=words) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_nothing_is_trained_under_mapped_positions() -> None:
+    sequence: Any = SimpleNamespace(rope="extended", portion=SimpleNamespace(rope="extended"), target=512)
+    with pytest.raises(ValueError, match="rerope maps positions, and nothing is trained under mapped positions yet"):
+        plans_of(ReRope(target_length=512), SMALL, [[sequence]], {})
+
+
+@pytest.mark.parametrize("form", ["hf", "vllm", "sglang", "mlx", "llama.cpp", "gguf", "plan"])
+def test_no_form_of_export_has_a_word_for_it(form: str, tmp_path: Path) -> None:
+    for name in ("dca", "jet_long"):
+        with pytest.raises(ValueError, match="maps positions, which no configuration can say and no engine runs"):
+            export(name, {}, "pocket-llama", 4096, form=form, out=tmp_path / "x.gguf", always_long=form == "hf")
 
 
 def test_pieces_in_words() -> None:
