@@ -67,7 +67,7 @@ def _on_cpu(query: Tensor, key: Tensor, value: Tensor, scale: float, seen: Tenso
 def _flash(query: Tensor, key: Tensor, value: Tensor, scale: float, seen: Tensor | None) -> Part:
     assert seen is None
     found = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, False, False, scale=scale)
-    return found[0], found[1]
+    return found[0], found[1][..., : query.shape[2]]
 
 
 def _efficient(query: Tensor, key: Tensor, value: Tensor, scale: float, seen: Tensor | None) -> Part:

@@ -30,8 +30,9 @@ class TurnedPairs:
 
     def table(self, phase: Tensor, factor: float | Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin (…, d) of phases (…, pairs)."""
-        phase = spread("interleave" if self.neighbours else "half_cat", phase)
-        return (phase.cos() * factor).to(self.dtype), (phase.sin() * factor).to(self.dtype)
+        layout = "interleave" if self.neighbours else "half_cat"
+        cos, sin = ((part * factor).to(self.dtype) for part in (phase.cos(), phase.sin()))
+        return spread(layout, cos), spread(layout, sin)
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """x (…, D) with its first d dimensions turned."""
