@@ -414,6 +414,10 @@ def test_fused_kernels_and_gradients_are_refused(monkeypatch: pytest.MonkeyPatch
         rotary.use(plan_of("rerope", spec))
         with pytest.raises(ValueError, match="no gradient"):
             rotary.loosen()
+        with pytest.raises(
+            ValueError, match=r"no gradient through mapped positions; run the model under torch.no_grad"
+        ):
+            model(tokens())
     monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2")
     with applied(model, spec) as rotary, pytest.raises(ValueError, match="flash_attention_2 is fused"):
         rotary.use(plan_of("rerope", spec))

@@ -121,6 +121,8 @@ class MappedAttention:
     ) -> Tensor:
         """[B, S, H, D] of a layer of that kind, whose queries and keys were not rotated (but for UNTOUCHED)."""
         if kind == MAPPED:
+            if query.requires_grad:  # kernels give no gradient of the log-sum-exp, so it would be silently wrong
+                raise ValueError("there is no gradient through mapped positions; run the model under torch.no_grad()")
             self.calls += 1
             return self._mapped(query, key, value, mask, scale)
         if kind == OWN_ROTATION:
