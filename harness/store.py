@@ -113,7 +113,7 @@ def is_losses_line(name: str, line: Any) -> bool:
     """Whether it is a sound line of the file of losses of that search (`name` is its key, or KEY.tuned)."""
     if not isinstance(line, dict) or broken_seal(f"losses {name}", line, ("losses", "seconds", "slopes")):
         return False
-    return SEAL in line or holds_losses(line)
+    return holds_losses(line)
 
 
 def is_trajectory_line(key: str, line: Any) -> bool:

@@ -142,16 +142,32 @@ def is_training(content: object) -> TypeGuard[TrainingRecord]:
 
 
 def holds_losses(line: Mapping[str, Any]) -> bool:
-    """Whether a line of a file of losses has the shape of one: [length, plan, sample, loss] each."""
+    """Whether a line of a file of losses has the shape of one: [length, plan, sample, loss] each, and slopes
+    [length, plan, sample, loss, gradient, forwards]."""
     losses, slopes = line.get("losses"), line.get("slopes", [])
-    return (
-        isinstance(line.get("seconds"), int | float)
-        and isinstance(losses, list)
-        and all(isinstance(loss, list) and [type(part) for part in loss[:3]] == [int, str, int] for loss in losses)
-        and all(len(loss) == 4 and (loss[3] is None or type(loss[3]) in (int, float)) for loss in losses)
-        and isinstance(slopes, list)
-        and all(isinstance(slope, list) and len(slope) == 6 for slope in slopes)
+    if not (_is_number(line.get("seconds")) and isinstance(losses, list) and isinstance(slopes, list)):
+        return False
+    return all(_is_loss(loss, 4) for loss in losses) and all(
+        _is_loss(slope, 6) and (slope[4] is None or _are_numbers(slope[4])) and type(slope[5]) is int
+        for slope in slopes
     )
+
+
+def _is_loss(line: object, parts: int) -> bool:
+    return (
+        isinstance(line, list)
+        and len(line) == parts
+        and [type(part) for part in line[:3]] == [int, str, int]
+        and (line[3] is None or _is_number(line[3]))
+    )
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(map(_is_number, values))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and -LARGEST <= value <= LARGEST  # type: ignore[operator]
 
 
 def _holds(content: object, fields: Fields) -> TypeGuard[dict[str, Any]]:

@@ -8,14 +8,17 @@ import random
 import resource
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import synthetic_store as made
+from fake_engine import Quiet, experiment
 from hostile import mutated, mutated_bytes, mutated_text
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from test_search_stage import SearchEngine, SearchSession, searched
 
 from harness import cli
 from harness.experiment import file as experiments
@@ -23,7 +26,8 @@ from harness.experiment.file import shipped
 from harness.experiment.strict_yaml import loads
 from harness.model.files import check_weights, shipped_models
 from harness.model.spec import load_config, spec_from_config
-from harness.seals import SEAL
+from harness.runner.run import run
+from harness.seals import SEAL, sealed
 from harness.store import Store
 from harness.tools.export import export
 
@@ -323,6 +327,56 @@ def test_full_broken_results(place: Path) -> None:
     both(lambda rng: broken_result(rng, place))[1]()
 
 
+# ---- losses of searches ----
+
+
+@pytest.fixture(scope="module")
+def searched_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("losses") / "store"
+    run(LOSSES, folder, Searches(), Quiet())
+    return folder
+
+
+class Searches(SearchEngine):
+    session = SearchSession
+
+
+LOSSES = experiment(methods=(*experiment().methods, searched()), lengths=(64,), seeds=(0,))
+
+
+def broken_losses(rng: random.Random, store: Path) -> None:
+    """A search that is continued with a file of losses whose lines are broken, with and without a seal."""
+    [record] = store.glob("searches/*[0-9a-f].json")
+    path = record.with_name(f"{record.stem}.losses.jsonl")
+    sound, whole = path.read_bytes(), record.read_bytes()
+    lines = [json.loads(line) for line in sound.splitlines()]
+    for _ in range(rng.randint(1, 3)):
+        place = rng.randrange(len(lines))
+        line = mutated({name: value for name, value in lines[place].items() if name != SEAL}, rng, 3)
+        if rng.random() < 0.5 and isinstance(line, dict):
+            with suppress(ValueError, TypeError):
+                line = sealed(f"losses {record.stem}", line)
+        lines[place] = line
+    text = "\n".join(json.dumps(line) for line in lines).encode("utf-8", "surrogatepass") + b"\n"
+    path.write_bytes(text if rng.random() < 0.7 else mutated_bytes(text, rng))
+    record.unlink()
+    try:
+        outcome = run(LOSSES, store, Searches(), Quiet())
+        assert not outcome.failed and not outcome.unsearched
+    finally:
+        path.write_bytes(sound)
+        record.write_bytes(whole)
+
+
+def test_broken_losses(searched_store: Path) -> None:
+    both(lambda rng: broken_losses(rng, searched_store))[0]()
+
+
+@pytest.mark.full
+def test_full_broken_losses(searched_store: Path) -> None:
+    both(lambda rng: broken_losses(rng, searched_store))[1]()
+
+
 # ---- a method that is a file ----
 
 METHOD = """
@@ -398,6 +452,19 @@ def broken_store(rng: random.Random, sound: Path, place: Path) -> None:
         assert cli.answer(["report", str(folder), "--out", str(place / "report")]) in (0, 1, 2)
 
 
+@contextmanager
+def nothing_beside(place: Path) -> Iterator[None]:
+    """Nothing is written beside a store and its report."""
+
+    def others() -> set[Path]:
+        ours = (place / "store", place / "report")
+        return {path for path in place.parent.rglob("*") if not any(path.is_relative_to(one) for one in ours)}
+
+    before = others()
+    yield
+    assert others() == before
+
+
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.figures.catalogue.FIGURES", ())
@@ -408,14 +475,16 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_figures")
 def test_broken_stores(sound: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    both(lambda rng: broken_store(rng, sound, place))[0]()
+    with nothing_beside(place):
+        both(lambda rng: broken_store(rng, sound, place))[0]()
     assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.full
 @pytest.mark.usefixtures("without_figures")
 def test_full_broken_stores(sound: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    both(lambda rng: broken_store(rng, sound, place))[1]()
+    with nothing_beside(place):
+        both(lambda rng: broken_store(rng, sound, place))[1]()
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import synthetic_store as made
 
-from harness.store import Store
+from harness.store import Store, write_record, write_whole
 from reports.page.page import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra dev has it)")
@@ -236,4 +236,83 @@ def test_text_of_a_model_is_text(browser: Any, address: str, keys: dict[tuple[st
     said = page.inner_text("#panel .answers .wrong")
     assert "</script><script>window.broken=1</script>" in said and "␛[31m⟨U+202E⟩" in said
     assert page.evaluate("window.broken === undefined && document.querySelectorAll('img').length === 0")
+    opened.close()
+
+
+# Whatever a store may say that is no number: labels, names, errors, texts of a model, documents, environment.
+EVIL = (
+    "'\"></script></style></title></textarea></template><script>window.broken=1</script><svg onload='window.broken=2'>"
+)
+EVIL += "<img src='http://192.0.2.1/x.png' onerror='window.broken=3'><a href='javascript:window.broken=4'>x</a>{{7*7}}"
+EVIL += (
+    "${window.broken=5}<link rel=stylesheet href=http://192.0.2.1/><iframe srcdoc='<script>parent.broken=6</script>'>"
+)
+EVIL += "<!--\x00\x1b]8;;http://192.0.2.1/\x07\u202e\u2028"
+STRUCTURE = {"key", "status", "unit", "category", "prompt", "hash", "plan_hash", "created", "extender", "sha256",
+             "seal", "crossing", "operator", "stage"}  # fmt: skip
+
+
+NAMES = {*LABELS, "python", "torch", "cpu", "commit"}  # keys that are somebody's words
+
+
+def poisoned(value: Any) -> Any:
+    """The value with something evil in all its texts, and in the names among its keys."""
+    if isinstance(value, str):
+        return value + EVIL
+    if isinstance(value, list):
+        return [poisoned(one) for one in value]
+    if isinstance(value, dict):
+        named = {key + EVIL if key in NAMES else key: (key, one) for key, one in value.items()}
+        return {name: one if key in STRUCTURE else poisoned(one) for name, (key, one) in named.items()}
+    return value
+
+
+@pytest.fixture(scope="module")
+def evil_address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same page, but every text of every record is hostile."""
+    folder = tmp_path_factory.mktemp("evil")
+    sound = made.with_stages(made.realistic(folder / "sound", 3, LABELS, (512, 2048)))
+    store = Store.create(folder / "store")
+    for cell in sound.run()["cells"]:
+        content: Any = sound.cell(cell["key"])
+        if content is not None:
+            for row in content["rows"]:
+                row["prompt"] = store.put_prompt(sound.prompt(row["prompt"]) + EVIL)
+            store.put_cell(content.pop("key"), {**poisoned(content), "identity": {}})
+    for path in (sound.folder / "searches").glob("*.json"):
+        found: Any = sound.search(path.stem)
+        write_record(store.searches / path.name, "search", {**poisoned(found), "identity": found["identity"]})
+        write_whole(store.searches / f"{path.stem}.jsonl", path.with_suffix(".jsonl").read_text())
+    for path in (sound.folder / "trainings").glob("*.json"):
+        store.put_training(path.stem, {**poisoned(sound.training(path.stem)), "identity": {}})
+    run: Any = sound.run()
+    store.write_run(poisoned(run) | {"format": 1})
+    return write_report(store, folder / "out").as_uri()
+
+
+@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.full)])
+def test_no_text_of_a_store_is_run_or_fetched_wherever_it_stands(browser: Any, evil_address: str, step: int) -> None:
+    """Cells are opened (1: all of them), alone and beside another, with all their samples."""
+    opened = Opened(browser, evil_address)
+    page = opened.page
+    assert (
+        "onerror" in page.inner_text("main") and page.evaluate("document.querySelectorAll('main script').length") == 0
+    )
+    links = page.eval_on_selector_all(
+        "a[href^='#cell-']", "links => [...new Set(links.map((a) => a.getAttribute('href')))]"
+    )
+    assert len(links) > 100
+    samples = 0
+    for link in links[::step]:
+        page.evaluate("link => { document.querySelector('#panel-body').textContent = ''; location.hash = link }", link)
+        page.wait_for_selector("#panel .sample, #panel .stamp, #panel .list")
+        samples += page.locator("#panel .sample").count()
+        other = page.locator("#panel label", has_text="beside").locator("select option").nth(1)
+        if other.count():
+            page.locator("#panel label", has_text="beside").locator("select").select_option(index=1)
+            page.wait_for_selector("#panel .versus, #panel .sample, #panel .stamp")
+    assert samples > 200 / step
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("window.broken") is None and page.evaluate("frames.length") == 0
+    assert page.locator("img, iframe, link[href^=http], a[href^=javascript]").count() == 0
     opened.close()
