@@ -188,9 +188,16 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def read_json(path: Path) -> Any:
     """The content of a JSON file, or None where it is absent or cannot be read as JSON."""
     try:
-        return json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+        return json.loads(read_file(path).decode("utf-8", "surrogatepass"))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file. Raises OSError for what is no file: reading a pipe or a device would never end."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "it is no file", str(path))
+    return path.read_bytes()
 
 
 Sound = Callable[[Any], bool]
@@ -202,7 +209,7 @@ def read_lines(path: Path, sound: Sound = lambda _: True) -> list[Any]:
     A line that a kill cut off, or that is damaged, is as good as never written and left out.
     """
     try:
-        written = path.read_bytes()
+        written = read_file(path)
     except OSError:
         return []
     return [content for _, content in _sound(written, sound)]
@@ -223,7 +230,7 @@ def mend_lines(path: Path, sound: Sound = lambda _: True) -> list[Any]:
 def damaged_lines(path: Path, sound: Sound) -> int:
     """How many lines are not `sound`. A last one without its end was cut off by a kill, and is no damage."""
     try:
-        written = path.read_bytes()
+        written = read_file(path)
     except OSError:
         return 0
     whole = [line for line in written.split(b"\n")[:-1] if line.strip()]

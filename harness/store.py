@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from harness.files_on_disk import damaged_lines
+from harness.files_on_disk import damaged_lines, read_file
 from harness.files_on_disk import read_json as read_json
 from harness.files_on_disk import read_lines as read_lines
 from harness.files_on_disk import write_whole as write_whole
@@ -311,7 +311,7 @@ class Store:
     def prompt(self, name: str) -> str:
         """A stored prompt, or '' where its file is gone or is not what its name says."""
         try:
-            content = self.prompt_path(name).read_bytes()
+            content = read_file(self.prompt_path(name))
         except OSError:
             return ""
         whole = hashlib.sha256(content).hexdigest()[:16] == name

@@ -350,8 +350,7 @@ def broken_losses(rng: random.Random, store: Path) -> None:
     path = record.with_name(f"{record.stem}.losses.jsonl")
     sound, whole = path.read_bytes(), record.read_bytes()
     lines = [json.loads(line) for line in sound.splitlines()]
-    for _ in range(rng.randint(1, 3)):
-        place = rng.randrange(len(lines))
+    for place in rng.sample(range(len(lines)), rng.randint(1, 3)):
         line = mutated({name: value for name, value in lines[place].items() if name != SEAL}, rng, 3)
         if rng.random() < 0.5 and isinstance(line, dict):
             with suppress(ValueError, TypeError):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine, Quiet, experiment
 
+from harness.records import damage
 from harness.runner.run import run
 from harness.store import FORMAT, Store, canonical, key_of, write_whole
 
@@ -67,6 +68,23 @@ def test_a_damaged_or_foreign_cell_is_missing(tmp_path: Path, content: str) -> N
     assert not store.done("k")
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_missing_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    run(experiment(), tmp_path, FakeEngine(), Quiet())
+    store = Store.open(tmp_path)
+    key = store.run()["cells"][0]["key"]
+    prompt = next((tmp_path / "prompts").iterdir())
+    for path in (store.cell_path(key), prompt, tmp_path / "run.json", tmp_path / "searches" / "k.jsonl"):
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(exist_ok=True)
+        os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero") if kind == "device" else path.mkdir()
+    assert store.cell(key) is None and store.prompt(prompt.stem) == "" and store.trajectory("k") == []
+    for open_store in (lambda: Store.open(tmp_path), store.run):
+        with pytest.raises(ValueError):
+            open_store()
+    assert damage.look(store).read > 5
+
+
 def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").write_bytes(b"")
@@ -105,6 +123,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from fake_engine import Count, FakeEngine, Quiet, Test, experiment
+from harness.records import damage
 from harness.runner.run import run
 run(experiment(tests=(Test("count", Count(nap=0.02), 4),)), Path({folder!r}), FakeEngine(), Quiet())
 """

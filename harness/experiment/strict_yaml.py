@@ -123,6 +123,8 @@ def loads(text: str, where: str) -> Any:
 
 def read(path: Path) -> Any:
     """The value of a YAML file, with the same errors."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: it is no file")
     try:
         with path.open("rb") as file:
             return loads(file.read(4 * LONGEST + 1).decode("utf-8"), str(path))
