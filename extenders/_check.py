@@ -2,7 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+
+def text_of(path: Path) -> str:
+    """The text of a file in UTF-8. Raises OSError for a pipe or a device, whose reading would never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(22, "it is no file", str(path))
+    return path.read_text(encoding="utf-8")
 
 
 def check_positive(name: str, value: object) -> None:

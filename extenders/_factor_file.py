@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from extenders._check import text_of
+
 STOPPED = 1e18  # the factor of a stopped pair in lists and configurations: JSON has no infinity
 
 
@@ -22,7 +24,7 @@ def read_factors(path: Path, keys: Sequence[str] = ("long_factor", "factors", "r
     Raises ValueError when the file cannot be read or holds anything but one list of numbers.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
         raise ValueError(f"cannot read the factors in {path}: {reason}") from None

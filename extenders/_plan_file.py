@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from extenders._check import text_of
+
 SCHEMA = "ropebench-plan/1"
 WITH_QUERIES = "ropebench-plan/2"  # where a plan multiplies queries: a reader of 1 would leave that out
 
@@ -14,7 +16,7 @@ Piece = tuple[int, int, tuple[float, ...], float, int, float]  # first and last 
 def read_plan_file(path: Path) -> dict[str, Any]:
     """The content of a plan.json. Raises ValueError, one line."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text_of(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ValueError(f"cannot read the plan {path}: {reason}") from None

@@ -195,8 +195,8 @@ def read_json(path: Path) -> Any:
 
 def read_file(path: Path) -> bytes:
     """The content of a file. Raises OSError for what is no file: reading a pipe or a device would never end."""
-    if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "it is no file", str(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is no file", str(path))
     return path.read_bytes()
 
 

@@ -20,10 +20,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from test_search_stage import SearchEngine, SearchSession, searched
 
+from extenders._factor_file import read_factors
+from extenders._plan_file import read_plan_file
 from harness import cli
 from harness.experiment import file as experiments
 from harness.experiment.file import shipped
 from harness.experiment.strict_yaml import loads
+from harness.forms.reading import contents
 from harness.model.files import check_weights, shipped_models
 from harness.model.spec import load_config, spec_from_config
 from harness.runner.run import run
@@ -325,6 +328,22 @@ def test_broken_results(place: Path) -> None:
 @pytest.mark.full
 def test_full_broken_results(place: Path) -> None:
     both(lambda rng: broken_result(rng, place))[1]()
+
+
+DEVICES: dict[str, Callable[[Path], object]] = {
+    "a plan": read_plan_file,
+    "factors": read_factors,
+    "a result": lambda path: export("abf", {}, "pocket-llama", 1024, search=path),
+    "what an engine runs": contents,
+    "an experiment": experiments.read,
+}
+
+
+@pytest.mark.parametrize("words", DEVICES)
+def test_a_device_is_no_file(words: str) -> None:
+    """/dev/zero has no end: reading it took all memory."""
+    with pytest.raises(ValueError, match="it is no file"):
+        DEVICES[words](Path("/dev/zero"))
 
 
 # ---- losses of searches ----

@@ -15,6 +15,7 @@ from typing import Any
 from extenders._factor_file import STOPPED
 from extenders._formulas import longrope_attention_factor
 from extenders.base import RopePlan, RopeSpec
+from harness.files_on_disk import read_file
 from harness.forms import gguf_file
 from harness.forms.configuration import temperature
 from harness.forms.plan_file import is_plan_file
@@ -30,7 +31,7 @@ def contents(path: Path) -> tuple[str, Any]:
     if path.suffix == ".gguf" and path.is_file():
         return "gguf", gguf_file.read(path)
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = read_file(path).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ValueError(f"cannot read {path}: {reason}") from None

@@ -13,6 +13,7 @@ from extenders.search.searched import SearchedExtender
 from harness.experiment.cells import plain
 from harness.experiment.naming import label_of, load_method, user_folders
 from harness.experiment.parameters import shown
+from harness.files_on_disk import read_file
 from harness.store import SearchRecord, is_search
 
 
@@ -55,7 +56,7 @@ def entry_of(record: SearchRecord, method: str) -> str:
 def read(path: Path, extender: str, target_length: int) -> dict[str, Any]:
     """`parameters_of` a result file. Raises ValueError for no result, and one of another method or target length."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
         raise ValueError(f"cannot read the search's result {path}: {reason}; give the .json that it names") from None
