@@ -176,6 +176,10 @@ def test_losses_that_cannot_be_told_apart_are_a_tie(tmp_path: Path) -> None:
     close = {**LOSSES, "pi": (3.3, 2.9, 3.1, 2.95)}
     verdict = Results(store_of(tmp_path, close)).verdict
     assert verdict.kind == "tie" and "not significantly below pi" in verdict.sentences[0]
+    [losses] = Results(store_of(tmp_path / "again", close)).window_losses
+    assert re.fullmatch(
+        r"Not told apart from yarn: pi \(about [\d,]+ documents would settle it\)\.", losses.grid.notes[-1]
+    )
     assert re.search(r"; about [\d,]+ documents would settle a lead of that size\)\.", verdict.sentences[0])
 
 

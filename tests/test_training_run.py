@@ -349,7 +349,10 @@ def test_one_training_alone_is_found_by_a_run(
     save = ["--save-model", str(tmp_path / "model")]
     assert answer(["train", "yarn", *options, *save]) == 0
     written = json.loads((tmp_path / "store" / "trainings").glob("*.json").__next__().read_text())
-    assert written["key"] in capsys.readouterr().out
+    shown = capsys.readouterr()
+    first, second, *_ = shown.err.splitlines()
+    assert written["key"] in shown.out and first.startswith("loading ") and "to be trained with plain" in first
+    assert "GB of memory beside the weights" in second
     from harness.model.load import load_model
     from harness.training.weights import read_weights
 

@@ -12,7 +12,8 @@ from reports.numbers.grid import Grid, Line, Number, tokens
 from reports.numbers.loss_curve import Blocks, blocks_of, curve_of, mean_between
 from reports.numbers.scores import Scores
 from reports.statistics.blocks import within
-from reports.statistics.intervals import Estimate
+from reports.statistics.intervals import SIGNIFICANT, Estimate
+from reports.statistics.power import would_settle
 
 INSIDE, BEYOND = "up to the window", "beyond it"
 STRETCHES = 16  # of the window; the first behind it shows a cliff that a mean over all positions hides
@@ -76,7 +77,20 @@ def _of_test(scores: Scores, test: Test) -> WindowLosses | None:
     lines = [Line(label, tuple(column(label) for column in columns)) for label in scores.frames.labels]
     file_name = scores.frames.file_names[test[0]]
     grid = _grid(test, file_name, trained, lowest, lines)
+    grid = replace(grid, notes=(*grid.notes, *_undecided(beyond, ranked, lowest, test)))
     return WindowLosses(test, inside, beyond, ranked, grid, _cliff(scores, test, file_name))
+
+
+def _undecided(beyond: Scores, ranked: Ranked, lowest: str, test: Test) -> list[str]:
+    """Which methods cannot be told from the lowest, and how many documents would settle it, as a note."""
+    words = []
+    for label in beyond.frames.labels:
+        if label == lowest or ranked.numbers[0, label].estimate is None or ranked.p(0, lowest, label) < SIGNIFICANT:
+            continue
+        settled = would_settle(beyond.compare(label, lowest, [test]), len(ranked.adjusted))
+        about = settled.replace("samples", "documents").removesuffix(" a lead of that size") if settled else ""
+        words.append(f"{label} ({about} it)" if about else label)
+    return [f"Not told apart from {lowest}: {', '.join(words)}."] if words else []
 
 
 def _mean(number: Number) -> float:
