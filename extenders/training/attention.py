@@ -86,18 +86,19 @@ def _variable_length(query_BHSD: Tensor, key_BKSD: Tensor, value_BKSD: Tensor, s
     bounds = [row * S + start for row, row_starts in enumerate(starts) for start in row_starts] + [B * S]
     longest = max(b - a for a, b in zip(bounds, bounds[1:], strict=False))
     cumulative = torch.tensor(bounds, dtype=torch.int32, device=query_BHSD.device)
-    query_THD, key_TKD, value_TKD = (x.transpose(1, 2).flatten(0, 1) for x in (query_BHSD, key_BKSD, value_BKSD))
+    if (grouped := H // key_BKSD.shape[1]) > 1:  # PyTorch 2.11's kernel has no grouped queries
+        key_BKSD, value_BKSD = (x.repeat_interleave(grouped, dim=1) for x in (key_BKSD, value_BKSD))
+    query_THD, key_THD, value_THD = (x.transpose(1, 2).flatten(0, 1) for x in (query_BHSD, key_BKSD, value_BKSD))
     output = varlen_attn(
         query_THD,
-        key_TKD,
-        value_TKD,
+        key_THD,
+        value_THD,
         cumulative,
         cumulative,
         longest,
         longest,
         scale=scale,
         window_size=(-1, 0),  # causal
-        enable_gqa=H != key_BKSD.shape[1],
     )
     assert isinstance(output, Tensor)
     return output.view(B, S, H, D).transpose(1, 2)
