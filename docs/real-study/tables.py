@@ -1,0 +1,81 @@
+"""The tables and the figure of README.md, from the numbers beside this file: python docs/real-study/tables.py"""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import pandas as pd
+from scipy import stats
+
+HERE = Path(__file__).parent
+COLOURS = {
+    "ntk": "#d55e00",
+    "llama3": "#e69f00",
+    "yarn": "#cc79a7",
+    "mrrope_pro": "#56b4e9",
+    "late_ramp": "#6a4c93",
+    "yarn, end at 1.25 s": "#8c6d46",
+}
+
+
+def needles() -> pd.DataFrame:
+    """Losses at 16,384 tokens with `depth`, 0 the beginning of the text; eleven depths are visited in turn."""
+    table = pd.read_csv(HERE / "needle-losses.csv")
+    table = table[table.target_length == 16384]
+    return table.assign(depth=table.text * 7 % 11 / 10)
+
+
+def difference(of: pd.Series, to: pd.Series) -> str:
+    """Mean of the paired differences with a 95 % interval of Student's t, how many are below 0, and of how many."""
+    pairs = (of - to).dropna()
+    half = stats.t.ppf(0.975, len(pairs) - 1) * pairs.sem()
+    mean = pairs.mean()
+    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}], below on {(pairs < 0).sum()} of {len(pairs)}"
+
+
+def by_distance() -> str:
+    """A line for each method: its mean loss, and that of YaRN on the same texts subtracted, far and near."""
+    table = needles().pivot_table(index=["haystack", "text", "depth"], columns="method", values="nats_per_answer_token")
+    depth = table.index.get_level_values("depth")
+    lines = []
+    for method in table:
+        far, near = table[depth <= 0.2], table[depth > 0.2]
+        lines.append(f"{method}: far {far[method].mean():.2f}, {difference(far[method], far['yarn'])}")
+        lines.append(f"{method}: near {near[method].mean():.2f}, {difference(near[method], near['yarn'])}")
+    return "\n".join(lines)
+
+
+def answered(length: int) -> pd.Series:
+    """Share of 22 needles that were answered right, by method."""
+    table = pd.read_csv(HERE / "scores.csv")
+    chosen = (table.target_length == 16384) & (table.test == "needle") & (table.length == length)
+    return table[chosen].groupby("method").score.mean().sort_values()
+
+
+def figure() -> None:
+    """Mean needle loss by where the needle stands, in the one haystack that all these methods finished."""
+    plt.rcParams["svg.hashsalt"] = "real-study"
+    drawn, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    table = needles()
+    by = table[table.haystack == "invented stories"].groupby(["method", "depth"]).nats_per_answer_token
+    mean, error = by.mean(), by.sem()
+    for i, (method, colour) in enumerate(COLOURS.items()):
+        places = (1 - mean[method].index) * 16384 + 40 * i
+        bars = 2 * error[method].to_numpy()
+        axes.errorbar(places, mean[method], bars, marker="o", color=colour, label=method, elinewidth=0.8, capsize=2)
+    axes.axvline(8192, color="grey", linestyle="--", linewidth=1)
+    axes.text(8300, 3.3, "window of 8,192 tokens", color="grey")
+    axes.set_xlabel("Tokens between the needle and the question")
+    axes.set_ylabel("Loss of the answer, nats per token")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    drawn.savefig(HERE / "needle-loss-by-distance.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    figure()
+    print(by_distance())
+    for length in (8192, 12288, 16384):
+        print(f"needles answered at {length} tokens\n{answered(length).to_string()}")

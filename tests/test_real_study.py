@@ -1,0 +1,59 @@
+"""The page of the real model says what its numbers say."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "docs" / "real-study"
+pytestmark = pytest.mark.slow  # pandas and matplotlib
+PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    return runpy.run_path(str(FOLDER / "tables.py"))
+
+
+def row(method: str) -> list[str]:
+    [line] = [line for line in PAGE.splitlines() if line.startswith(f"| {method} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize(("length", "column"), [(8192, 3), (12288, 4), (16384, 5)])
+def test_needles_answered(tables: dict[str, Any], length: int, column: int) -> None:
+    shares = tables["answered"](length)
+    for method in ("none", "pi", "ntk", "dynamic_ntk", "yarn", "mrrope_pro", "late_ramp", "yarn, end at 1.25 s"):
+        said = row(method)[column]
+        assert said == (str(round(22 * shares[method])) if method in shares else "–"), method
+    if length == 12288:
+        for method in ("yarn_tuned", "curve_tuned", "longrope2, gradient", "longrope2, fast"):
+            assert row(method)[column] == str(round(22 * shares[method])), method
+
+
+def test_needle_losses_far_and_near(tables: dict[str, Any]) -> None:
+    needles: pd.DataFrame = tables["needles"]()
+    far = needles.depth <= 0.2
+    for method in ("none", "pi", "ntk", "dynamic_ntk", "llama3", "yarn", "mrrope_pro", "late_ramp"):
+        chosen = needles.method == method
+        means = [needles[chosen & part].nats_per_answer_token.mean() for part in (far, ~far)]
+        assert row(method)[6:] == [f"{mean:.2f}" for mean in means], method
+
+
+def test_the_edge_moves_and_costs(tables: dict[str, Any]) -> None:
+    lines = tables["by_distance"]().splitlines()
+    for start, end in (
+        ("late_ramp: far 1.36, -1.362", "below on 47 of 47"),
+        ("late_ramp: near 0.44, +0.103", "below on 30 of 122"),
+        ("yarn, end at 1.25 s: far 0.77, -1.392", "below on 18 of 18"),
+        ("yarn, end at 1.25 s: near 0.32, +0.080", "below on 11 of 46"),
+    ):
+        assert any(line.startswith(start) and line.endswith(end) for line in lines), (start, lines)
+    for said in (
+        "all 18 texts with far needles, by 1.39 ± 0.31",
+        "all 47 by 1.36 ± 0.20",
+        "0.08 ± 0.05 and 0.10 ± 0.04",
+    ):
+        assert said in PAGE
