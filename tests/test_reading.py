@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from extenders.base import RopePlan
 from extenders.dynamic_ntk import DynamicNtk
@@ -162,6 +162,7 @@ def test_plan_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (dict(rope_scaling=dict(YARN, factor=True)), "factor is True"),
         (dict(rope_scaling=dict(YARN, beta_fast="32")), "beta_fast is '32'"),
         (dict(rope_scaling=dict(YARN, factor=-4)), "factor is -4 in the configuration; it must be above 0"),
+        (dict(rope_theta=1), "rope_theta is 1 in the configuration; it must be above 1"),
         (dict(rope_scaling="yarn"), "rope_scaling is 'yarn' in the configuration; an object or null"),
         (
             dict(rope_scaling=dict(rope_type="longrope", short_factor=["1"] * 16, long_factor=[2.0] * 16, factor=4.0,
@@ -395,7 +396,9 @@ def test_dual_chunk_attention_names_the_trained_length() -> None:
     chunks = dict(chunk_size=262144, local_size=8192, original_max_position_embeddings=262144)
     content = tiny("qwen2", max_position_embeddings=1010000, rope_theta=1e7, dual_chunk_attention_config=chunks)
     spec = spec_from_config(content)
-    assert spec.trained_length == 262144 and "dual_chunk" in spec.notes[0]
+    assert spec.trained_length == 262144 and "dual_chunk" in spec.notes[0] and "trained to 262,144" in spec.notes[0]
+    del chunks["original_max_position_embeddings"]
+    assert "it does not say to how many tokens it was trained" in spec_from_config(content).notes[0]
     assert spec_from_config(content, trained_length=1000).trained_length == 1000
 
 
@@ -410,6 +413,7 @@ def test_dual_chunk_attention_names_the_trained_length() -> None:
         (tiny("roformer"), "may rotate", "has no RoPE"),
         (dict(model_type="kimi_linear"), "may rotate", "has no RoPE"),
         (tiny("granitemoehybrid", position_embedding_type="nope"), "has no RoPE .*'nope'", None),
+        (tiny("granitemoehybrid"), "has no RoPE .its position_embedding_type is None", None),
         (dict(model_type="zamba2", use_mem_rope=False), "has no RoPE .*use_mem_rope", None),
         (tiny("smollm3", no_rope_layers=[0, 0]), "no layer that rotates", None),
         (dict(model_type="bloom"), "has no RoPE", None),
@@ -526,3 +530,27 @@ def test_a_vision_language_checkpoint_says_how(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(dict(model_type="mistral3", text_config=text)))
     with pytest.raises(ValueError, match=r"no causal language model; save its text half \(mistral\)"):
         load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_the_text_half_of_a_qwen_that_reads_images_is_a_plain_qwen(family: str, tmp_path: Path) -> None:
+    """What the line says works: the same weights under the other type give the same hidden states."""
+    sizes = {key: value for key, value in tiny("").items() if not key.endswith(("_type", "_id"))}
+    rope = dict(rope_type="default", rope_theta=1e4)
+    text = dict(sizes, head_dim=32, max_position_embeddings=64, rms_norm_eps=1e-6)
+    text["rope_parameters"] = dict(rope, mrope_section=[4, 6, 6])
+    (tmp_path / "config.json").write_text(json.dumps(dict(model_type=family, text_config=text, vision_config={})))
+    with pytest.raises(
+        ValueError, match=r"no causal language model; save the weights of its text half as a qwen\d model"
+    ):
+        load_model(str(tmp_path))
+    kind = "qwen3" if "3" in family else "qwen2"
+    config = AutoConfig.for_model(f"{family}_text", **json.loads(json.dumps(text)))
+    whole = AutoModel.from_config(config).eval()
+    plain = AutoModel.from_config(AutoConfig.for_model(kind, **dict(text, rope_parameters=rope))).eval()
+    for name, parameter in plain.named_parameters():
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(len(name)))
+    whole.load_state_dict(plain.state_dict())
+    ids = torch.arange(24)[None] % 8
+    with torch.no_grad():
+        assert torch.allclose(whole(ids).last_hidden_state, plain(ids).last_hidden_state, atol=1e-5)

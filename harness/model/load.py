@@ -33,6 +33,13 @@ WITHOUT_USE = re.compile(
     r"vision|visual|audio|image|multi_?modal|(^|\.)mtp|nextn|inv_freq$|(attn|attention)\.(masked_)?bias$"
 )
 
+TEXT_HALVES = {  # of models that read images, and the type that runs the same weights on text (tests/test_reading.py)
+    "qwen2_vl_text": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen3_vl_text": "qwen3",
+    "qwen3_vl_moe_text": "qwen3_moe",
+}
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -156,6 +163,11 @@ def _model_class(folder: Path, config: Any) -> Any:
         how = ""
         if text is not config and type(text) in MODEL_FOR_CAUSAL_LM_MAPPING:
             how = f"; save its text half ({text.model_type}) with its tokenizer as a folder of its own, and name that"
+        elif text.model_type in TEXT_HALVES:
+            how = (
+                f"; save the weights of its text half as a {TEXT_HALVES[text.model_type]} model with its tokenizer as "
+                "a folder of its own, and name that"
+            )
         raise ValueError(f"{folder} holds a {config.model_type} model, which is no causal language model{how}")
     classes = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     return classes[0] if isinstance(classes, tuple) else classes

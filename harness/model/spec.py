@@ -98,7 +98,7 @@ def known_config(content: Mapping[str, Any]) -> Any:
         with quiet():
             return CONFIG_MAPPING[model_type].from_dict(in_newer_words(content))
     except Exception as error:  # every configuration class checks its values in its own way
-        reason = (str(error).strip().splitlines() or ["unreadable"])[0]
+        reason = " ".join(str(error).split())[:300] or "unreadable"
         raise ValueError(
             f"the configuration is not one of a {model_type} model ({type(error).__name__}: {reason})"
         ) from None

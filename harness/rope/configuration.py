@@ -29,6 +29,7 @@ OTHER_NAMES = {
     "hidden_size": ("n_embd", "d_model"),
     "num_attention_heads": ("n_head", "n_heads"),
 }
+ROTATE_WHEN_TOLD = ("granitemoehybrid",)  # only with position_embedding_type "rope"
 OWN_CODE = (  # they rotate, in a part of their layers or sizes, and their configuration says nothing of it
     "aquila", "baichuan", "chatglm", "glm", "internlm", "kimi_linear", "minicpm", "orion", "qwen", "roformer",
     "skywork", "telechat", "xverse", "yuan",
@@ -92,7 +93,7 @@ def _refuse_without_rope(get: Callable[[str], Any], unknown: bool, name: str) ->
     """Raises ValueError for a model that does not rotate, or of which nobody can say how it rotates."""
     placed = get("position_embedding_type")
     layers = get("no_rope_layers")  # 1 is a layer that rotates
-    if placed not in (None, "rope", "rotary"):
+    if placed not in (None, "rope", "rotary") or (placed is None and get("model_type") in ROTATE_WHEN_TOLD):
         reason = f"its position_embedding_type is {placed!r}"
     elif get("alibi"):
         reason = "it uses ALiBi"

@@ -26,10 +26,13 @@ def notes_of(
 ) -> list[str]:
     """One line each. `kind` and `parameters` as read, `length` the trained length in tokens."""
     lines = []
-    if get("dual_chunk_attention_config"):
+    chunks = get("dual_chunk_attention_config")
+    if chunks:
+        said = isinstance(chunks, Mapping) and chunks.get("original_max_position_embeddings")
+        trained = f"trained to {length:,} tokens" if said else "it does not say to how many tokens it was trained"
         lines.append(
-            f"the configuration has a dual_chunk_attention_config: trained to {length:,} tokens; transformers does not "
-            "run dual chunks, so none reads longer prompts without them"
+            f"the configuration has a dual_chunk_attention_config: {trained}; transformers does not run dual chunks, "
+            f"so none reads longer prompts without them{'' if said else f' (--trained-length; {length:,} was read)'}"
         )
     if kind in ("yarn", "linear", "llama3", "proportional") and (parameters.get("factor") or 1) > 1:
         lines.append(

@@ -35,5 +35,7 @@ def _check(name: str, key: str, value: Any, positive: bool) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{name}: {key} is {value!r} in the configuration; write a number, without quotes")
+    if key == "rope_theta" and 0 < value <= 1:
+        raise ValueError(f"{name}: rope_theta is {value!r} in the configuration; it must be above 1")
     if positive and value <= 0:
         raise ValueError(f"{name}: {key} is {value!r} in the configuration; it must be above 0")
