@@ -309,6 +309,21 @@ def _scales(folder: Path) -> None:
     save_file({**tensors, **scales}, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def _stored_as(dtype: torch.dtype) -> Any:
+    def edit(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        narrow = {name: value.to(dtype) if "proj" in name else value for name, value in tensors.items()}
+        save_file(narrow, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return edit
+
+
+def _cut(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"] = torch.ones(32)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def _config(**changes: Any) -> Any:
     def edit(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
@@ -322,6 +337,9 @@ def _config(**changes: Any) -> Any:
     [
         (_adapter, "holds a model and an adapter"),
         (_scales, "2 weights that a LlamaForCausalLM has no place for, such as .*weight_scale"),
+        (_stored_as(torch.int8), "14 weights of 8 bits, such as model.layers.0.mlp.down_proj.weight"),
+        (_stored_as(torch.float8_e4m3fn), "names no quantisation .quantization_config., so their scales are unknown"),
+        (_cut, r"model.norm.weight has the shape \(32,\), and the configuration says \(64,\)"),
         (_config(transformers_weights="other.safetensors"), "names other weights"),
         (_config(quantization_config={"quant_method": "gptq", "bits": 4}), "weights quantised by gptq"),
         (_config(quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}), "quantised by bitsandb"),
@@ -517,6 +535,11 @@ def test_an_adapter_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(ValueError, match=r"merging it needs peft: pip install 'ropebench\[adapters\]'"):
         load_model(str(adapter))
     assert spec_from_config(str(adapter)).trained_length == 64  # plan needs the base's configuration only
+    for base_name in (".", str(adapter)):
+        (adapter / "adapter_config.json").write_text(json.dumps(dict(base_model_name_or_path=base_name)))
+        for read in (load_model, spec_from_config):
+            with pytest.raises(ValueError, match="is an adapter itself"):
+                read(str(adapter))
     (adapter / "adapter_config.json").write_text("{}")
     with pytest.raises(ValueError, match="names no base model"):
         load_model(str(adapter))

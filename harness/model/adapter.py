@@ -36,6 +36,11 @@ def base_name(folder: Path) -> str:
     if not isinstance(name, str) or not name:
         raise ValueError(f"{file} names no base model (base_model_name_or_path); write its folder or hub name there")
     beside = folder / name
+    base = beside if beside.is_dir() else Path(name).expanduser()
+    if is_adapter(base):
+        raise ValueError(
+            f"the base of the adapter {folder} is an adapter itself ({name}); merge that one into its base"
+        )
     return str(beside) if beside.is_dir() else name
 
 

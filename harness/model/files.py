@@ -12,7 +12,7 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.model.weight_header import INDEX, indexed_files, parameter_count
+from harness.model.weight_header import INDEX, indexed_files, narrow_weights, parameter_count
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -73,7 +73,24 @@ def _refuse_other_weights(folder: Path) -> None:
 def check_weights(folder: Path) -> int:
     """How many weights a model stores, by the headers of its files; tied ones are stored, and so counted, once. Raises
     ValueError, one line, for a file that is damaged, cut off or not fetched."""
-    return sum(parameter_count(file) for file in weight_files(folder))
+    files = weight_files(folder)
+    count = sum(parameter_count(file) for file in files)
+    narrow = [name for file in files for name in narrow_weights(file)] if not _names_quantisation(folder) else []
+    if narrow:
+        raise ValueError(
+            f"{folder} holds {len(narrow)} weights of 8 bits, such as {narrow[0]}, and its configuration names no "
+            "quantisation (quantization_config), so their scales are unknown; name the checkpoint that was quantised"
+        )
+    return count
+
+
+def _names_quantisation(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True  # said where the configuration is read
+    parts = [content, *content.values()] if isinstance(content, dict) else []
+    return any(isinstance(part, dict) and part.get("quantization_config") for part in parts)
 
 
 def tokenizer_files(folder: Path) -> list[Path]:

@@ -199,6 +199,7 @@ def _model(folder: Path, config: Any, dtype: str, attention: str) -> Any:
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                ignore_mismatched_sizes=True,  # said below, with a name
                 output_loading_info=True,
             )
         except Exception as error:  # a damaged configuration or file fails in as many ways as there are classes
@@ -206,6 +207,11 @@ def _model(folder: Path, config: Any, dtype: str, attention: str) -> Any:
     missing = sorted(report["missing_keys"])
     if missing:
         raise ValueError(f"{folder} is incomplete: {len(missing)} weights are missing, such as {missing[0]}")
+    for name, stored, wanted in sorted(report["mismatched_keys"])[:1]:
+        raise ValueError(
+            f"{folder} holds another model's weights: {name} has the shape {tuple(stored)}, and the configuration says "
+            f"{tuple(wanted)}"
+        )
     unused = sorted(key for key in report["unexpected_keys"] if not WITHOUT_USE.search(key))
     if unused:
         raise ValueError(

@@ -13,6 +13,7 @@ from harness.model import adapter
 from harness.model.files import TOKENIZER_EXTRAS, TOKENIZER_FILES, shipped_models, tokenizer_files
 from harness.model.gguf import convert
 from harness.model.packaged import PACKAGED, packaged_file
+from harness.model.quiet import quiet_hub
 
 NEEDED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 NEEDED_BY_TOKENIZER = (*TOKENIZER_FILES, *TOKENIZER_EXTRAS, "config.json")
@@ -26,7 +27,8 @@ def model_folder(name: str, local_files_only: bool = True) -> Path:
     if folder is not None:
         return folder
     try:
-        return Path(snapshot_download(name, allow_patterns=list(NEEDED), local_files_only=local_files_only))
+        with quiet_hub():
+            return Path(snapshot_download(name, allow_patterns=list(NEEDED), local_files_only=local_files_only))
     except Exception as error:  # the hub client has a dozen exception types, all of which mean: not here
         raise ValueError(_out_of_reach(name, local_files_only, error)) from None
 
@@ -39,7 +41,8 @@ def config_file(name: str, local_files_only: bool = True) -> Path:
     if folder is not None:
         return folder / "config.json"
     try:
-        return Path(hf_hub_download(name, "config.json", local_files_only=local_files_only))
+        with quiet_hub():
+            return Path(hf_hub_download(name, "config.json", local_files_only=local_files_only))
     except Exception as error:
         raise ValueError(_out_of_reach(name, local_files_only, error)) from None
 
@@ -100,7 +103,8 @@ def _out_of_reach(name: str, local_files_only: bool, error: Exception) -> str:
 
 def _tokenizer_from_hub(name: str) -> Path:
     try:
-        return Path(snapshot_download(name, allow_patterns=list(NEEDED_BY_TOKENIZER)))
+        with quiet_hub():
+            return Path(snapshot_download(name, allow_patterns=list(NEEDED_BY_TOKENIZER)))
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(

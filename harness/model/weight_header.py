@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 POINTER = b"version https://git-lfs.github.com/spec"  # how a file of git-lfs begins that was not fetched
 INDEX = "model.safetensors.index.json"
+NARROW = ("I8", "U8", "F8")  # as safetensors names them
 
 
 def indexed_files(index: Path) -> list[str]:
@@ -40,6 +41,13 @@ def parameter_count(file: Path) -> int:
             return sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
         raise ValueError(f"{file} is damaged or was cut off ({_line(error)}); download it again") from None
+
+
+def narrow_weights(file: Path) -> list[str]:
+    """Weights that are stored in 8 bits: without their scales, of which the configuration speaks, they mean nothing."""
+    with safe_open(file, framework="numpy") as opened:
+        names = [name for name in opened.keys() if name.endswith("weight")]
+        return [name for name in names if str(opened.get_slice(name).get_dtype()).startswith(NARROW)]
 
 
 def _is_file_name(name: object) -> bool:
