@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from extenders.base import RopePlan
+from harness import cli
 from harness.model.run_as import FLOAT32_ROTATION
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
@@ -49,6 +50,13 @@ def test_a_slice_of_the_families(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in SLICE])
 def test_all_families(name: str) -> None:
     checked(name)
+
+
+def test_they_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.answer(["list", "families"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("    ")]
+    assert [line.split()[0] for line in lines] == list(EVERY)
+    assert "model type llama, trained length 4096 tokens, rope_theta 10000, 64 rotary pairs" in lines[0]
 
 
 def test_the_table_has_at_least_a_hundred_rows() -> None:

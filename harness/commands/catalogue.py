@@ -7,21 +7,27 @@ import typer
 
 from harness.commands.terminal import clean, print_table
 
-LISTS = ("extenders", "tests", "experiments", "models", "factors", "recipes")
+LISTS = ("extenders", "tests", "experiments", "models", "families", "factors", "recipes")
 
 
 def list_(
     what: Annotated[
-        str, typer.Argument(help="extenders, tests, experiments, models, factors or recipes.")
+        str, typer.Argument(help="extenders, tests, experiments, models, families, factors or recipes.")
     ] = "extenders",
 ) -> None:
-    """List methods, tests, experiments, models, published factors or training recipes."""
+    """List methods, tests, experiments, models, families of models, published factors or training recipes."""
     from harness.experiment.parameters import hint
     from harness.tools import listing
 
     if what not in LISTS:
         raise ValueError(f"nothing is listed as {what!r}; {hint(what, LISTS)}")
-    for name, summary, details in listing.ALL[what]():
+    if what == "families":
+        from harness.tools.families import listed  # reads 111 configurations with transformers
+
+        entries = listed()
+    else:
+        entries = listing.ALL[what]()
+    for name, summary, details in entries:
         print(f"{name:<28} {clean(summary)}".rstrip())
         for detail in details:
             print(f"    {clean(detail)}")

@@ -56,9 +56,10 @@ def notes(plans: TwoPlans) -> list[str]:
     """What the engine does with short prompts."""
     if not (plans.switches or plans.factors_differ):
         return ["llama.cpp runs the same plan at every length, short prompts too, as the method does"]
+    short = f"up to {plans.trained} it runs the short list with the long one's attention factor"
     return [
         f"llama.cpp chooses once, by --ctx-size: set above {plans.trained}, it runs prompts of up to {plans.trained} "
-        "tokens with the long list and factor too"
+        "tokens with the long list and factor too" + (f"; {short}" if plans.factors_differ else "")
     ]
 
 

@@ -86,6 +86,19 @@ def families() -> dict[str, dict[str, Any]]:
     return content
 
 
+def listed() -> Iterator[tuple[str, str, list[str]]]:
+    """(name, what is read of it or why it is refused, notes) of every family, by its configuration alone."""
+    for name, family in families().items():
+        kind = family["config"].get("model_type")
+        try:
+            spec = spec_from_config(family["config"], family.get("trained_length"))
+        except ValueError as refusal:
+            yield name, str(refusal), []
+            continue
+        trained = f"trained length {spec.trained_length} tokens, rope_theta {spec.rope_theta:g}"
+        yield name, f"model type {kind}, {trained}, {spec.rotary_dims // 2} rotary pairs", list(spec.notes)
+
+
 def row_of(name: str, family: Mapping[str, Any]) -> FamilyRow:
     """Reads, applies and decodes one family. Raises AssertionError where what is read or run is wrong, never for a
     refusal."""
