@@ -463,3 +463,16 @@ def test_lists_of_a_configuration_are_not_put_on_top_of_a_scaling(
     if name == "phi3":
         assert cli.answer(["plan", "factors", *words, *target]) == 2
         assert "must both come from configurations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["hf", "vllm", "sglang"])
+@pytest.mark.parametrize("name", ["phi3", "llama", "gemma3", "olmo3"])
+def test_overrides_say_the_plan_also_where_the_length_is_the_checkpoints_own(
+    name: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Phi-3's configuration has the target in it already: its overrides could not be read back."""
+    folder, out = folder_of(name, tmp_path), tmp_path / "out.json"
+    assert exported(folder, "yarn", "--always-long", "--format", form, "--out", str(out)) == 0
+    words = ["--model", str(folder), "--format", form, "--out", str(tmp_path / "plan.json")]
+    assert cli.answer(["import", str(out), *words]) == 0, capsys.readouterr().err
+    assert json.loads((tmp_path / "plan.json").read_text())["target_length"] == 256

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 import torch
 import transformers
 from test_leaving import FAMILIES, SIZES, YARN, folder_of
+from test_reading import built as built_content
+from test_reading import tiny
 from transformers import AutoModelForCausalLM
 
 from extenders.base import RopePlan, load
 from extenders.whole_logit import WholeLogit
 from harness import cli
 from harness.forms import proof
+from harness.model.files import shipped_models
 from harness.model.spec import spec_from_config
 from harness.rope.applied import applied
 from harness.rope.inference_scaling import without_inference_scaling
@@ -246,3 +250,41 @@ def test_plan_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for words, line in (("nothing", "no method is named 'nothing'"), ("longrope2", "is searched on a model")):
         assert answered(folder, "plan", "whole_logit", "-p", f"method={words}", "--target-length", "256") == 2
         assert line in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_preflight_run_and_report_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pocket = shipped_models()["pocket-llama"]
+    vocabulary = json.loads((pocket / "config.json").read_text())["vocab_size"]
+    content = dict(tiny("phi", max_position_embeddings=64, partial_rotary_factor=0.5), vocab_size=vocabulary)
+    folder = tmp_path / "phi"
+    built_content(content).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(pocket / name, folder)
+    words = ["-p", "method=yarn", "--model", str(folder), "--target-length", "128"]
+    cli.answer(["preflight", "whole_logit", *words])
+    printed = capsys.readouterr().out
+    assert "whole attention logits times 1.143" in printed and "queries are multiplied by 1.143" in printed
+    experiment = {
+        "model": str(folder),
+        "target_length": 128,
+        "lengths": [128],
+        "extenders": ["none", "yarn", {"whole_logit": {"method": "yarn"}}],
+        "tests": [{"perplexity": {"samples": 1}}],
+    }
+    (tmp_path / "one.yaml").write_text(json.dumps(experiment))
+    out = tmp_path / "out"
+    assert cli.answer(["run", str(tmp_path / "one.yaml"), "--out", str(out), "--workers", "1"]) == 0
+    run = json.loads((out / "run.json").read_text())
+    factors = {method["label"]: method["plans"]["128"].get("query_factor", 1.0) for method in run["methods"]}
+    assert factors == {"none": 1.0, "yarn": 1.0, "whole_logit": pytest.approx(1.1434, abs=1e-4)}
+    [condition] = [
+        one for one in run["ledger"]["conditions"] if one["condition"] == "factor on the whole attention logit"
+    ]
+    assert not condition["equal"] and not condition["must_be_equal"]
+    assert (out / "report.html").read_text().count("whole logit × 1.143") == 1
+    losses = {}
+    for cell in run["cells"]:
+        content = json.loads((out / "cells" / f"{cell['key']}.json").read_text())
+        losses[cell["label"]] = content["rows"][0]["score"]
+    assert len(set(losses.values())) == 3, losses

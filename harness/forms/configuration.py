@@ -142,10 +142,11 @@ def merged(raw: Mapping[str, Any], config: Any, parameters: Parameters, maximum:
 
 
 def overrides(merged: Mapping[str, Any], raw: Mapping[str, Any]) -> Parameters:
-    """What of a merged configuration differs from the checkpoint's own, nested as it stands."""
+    """What of a merged configuration differs from the checkpoint's own, nested as it stands; the plan and its greatest
+    length in any case, so that the overrides say all by themselves."""
     changed: Parameters = {}
     for key, value in merged.items():
-        if key not in raw or raw[key] != value:
+        if key not in raw or raw[key] != value or key in ("rope_parameters", *LENGTH_NAMES):
             nested = isinstance(value, dict) and isinstance(raw.get(key), dict) and key != "rope_parameters"
             changed[key] = overrides(value, raw[key]) if nested else value
     return changed
