@@ -476,3 +476,11 @@ def test_overrides_say_the_plan_also_where_the_length_is_the_checkpoints_own(
     words = ["--model", str(folder), "--format", form, "--out", str(tmp_path / "plan.json")]
     assert cli.answer(["import", str(out), *words]) == 0, capsys.readouterr().err
     assert json.loads((tmp_path / "plan.json").read_text())["target_length"] == 256
+
+
+def test_a_rotary_module_that_fails_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = {**SIZES, "rope_scaling": {"rope_type": "default", "mrope_section": [2, 3, 3]}}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "glm4v", "text_config": text, "vision_config": {}}))
+    assert exported(tmp_path, "yarn") == 2
+    told = capsys.readouterr().err
+    assert "cannot be asked (split_with_sizes expects" in told and told.count("\n") == 1

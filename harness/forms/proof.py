@@ -93,10 +93,13 @@ def _asked(module: torch.nn.Module, layer_type: str, length: int) -> tuple[torch
     """Positions (n) of a prompt of that length, and cos and sin (n, …) at them from a fresh module."""
     places = sorted({0, *(2**i for i in range(length.bit_length()) if 2**i < length), length - 1})
     positions = torch.tensor([places])
-    with quiet():
-        fresh: Any = type(module)(module.config)
-        x = torch.zeros(1, len(places), 8)
-        answer = fresh(x, positions, layer_type) if layer_type else fresh(x, positions)
+    try:
+        with quiet():
+            fresh: Any = type(module)(module.config)
+            x = torch.zeros(1, len(places), 8)
+            answer = fresh(x, positions, layer_type) if layer_type else fresh(x, positions)
+    except Exception as error:  # sections of several axes that do not add up, and the like
+        raise NotThePlan(f"{type(module).__name__} cannot be asked ({_line(error)}); nothing was exported") from None
     parts = answer if isinstance(answer, tuple) else (answer,)
     return positions[0], tuple(part[0] for part in parts)
 
