@@ -117,7 +117,7 @@ def shortened(prompt: str, references: tuple[str, ...]) -> str:
     asked = {word for word in re.findall(r"[\w-]{4,}", question) if prompt.count(word) <= 8}
     places = [0, max(0, len(prompt) - len(question)), len(prompt)]
     for key in {*references, *asked}:
-        places += [match.start() for match in re.finditer(rf"\b{re.escape(key)}\b", prompt)]
+        places += [match.start() for match in re.finditer(rf"(?<!\w){re.escape(key)}(?!\w)", prompt)]
     shown = ""
     end = 0
     for place in sorted(places):
