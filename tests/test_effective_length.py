@@ -59,6 +59,16 @@ def test_rules_that_follow_the_models_own_score() -> None:
     assert "own reference" in effective_length((4096,), sure(0.9), RULES["own-85"]).words
 
 
+def test_nolimas_base_is_the_best_of_the_short_scores() -> None:
+    lengths = (256, 512, 1024, 2048, 4096)
+    found = effective_length(lengths, sure(0.6, 0.8, 0.7, 0.69, 0.5), RULES["nolima-85"])
+    assert found.threshold == pytest.approx(0.85 * 0.8) and found.below_shortest
+    found = effective_length(lengths, sure(0.8, 0.7, 0.7, 0.69, 0.5), RULES["nolima-85"])
+    assert found.value == 2048 and found.crossing is not None and 2048 < found.crossing < 4096
+    assert found.low is not None and found.high is not None and found.low <= 2048 <= found.high
+    assert "at most 1,024 tokens" in effective_length(LENGTHS, sure(1, 1, 1, 1), RULES["nolima-85"]).words
+
+
 def test_the_doubt_of_the_reference_counts() -> None:
     means = sure(0.9, 0.8, 0.7, 0.4)
     narrow = effective_length(LENGTHS, means, RULES["native"], Estimate(0.75, 0.74, 0.76, 500))

@@ -43,7 +43,9 @@ def _of_averages(scores: Scores, summary: Summary) -> list[RuleLengths]:
         return effective_length(summary.lengths, average[label], rule, reference)
 
     whole_ruler = all(at_length and len(complete(at_length)) == len(at_length) for at_length in summary.tests)
-    rules = [RULES[name] for name in ("native", "own-85", "half", *(("ruler-base", "ruler-chat") * whole_ruler))]
+    rules = [
+        RULES[name] for name in ("native", "own-85", "nolima-85", "half", *(("ruler-base", "ruler-chat") * whole_ruler))
+    ]
     return [RuleLengths(rule, AVERAGE, {label: length(label, rule) for label in average}) for rule in rules]
 
 

@@ -20,6 +20,7 @@ from reports.statistics.intervals import Estimate
 
 STEPS = 96  # between two tested lengths; the crossing is then exact to 0.7 % for a doubling
 OWN, NATIVE, ABSOLUTE = "own short score", "unextended at its trained length", "absolute"
+BASE, SHORT = "best own score at short lengths", 1024  # tokens; NoLiMa takes the best of 250, 500 and 1,000
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,15 @@ RULES = {
             "any",
             "RULER's rule with the own base in the place of Llama-2-7B",
         ),
-        Rule("own-85", "85 % of the own short score", 0.85, OWN, "any", "NoLiMa, arXiv:2502.05167"),
+        Rule("own-85", "85 % of the own score at the shortest length", 0.85, OWN, "any", "ours, after NoLiMa's"),
+        Rule(
+            "nolima-85",
+            "85 % of the best own score at 1,024 tokens or less",
+            0.85,
+            BASE,
+            "any",
+            "NoLiMa, arXiv:2502.05167",
+        ),
         Rule("half", "half of the own short score", 0.5, OWN, "any", "ours: where half of the ability is lost"),
         Rule("passkey-80", "80 % of passkeys", 0.8, ABSOLUTE, "passkey", "YaRN, arXiv:2309.00071"),
         Rule("passkey-20", "20 % of passkeys (k_max)", 0.2, ABSOLUTE, "passkey", "PI, arXiv:2306.15595"),
@@ -119,7 +128,7 @@ def effective_length(
     """The effective length of one method on one score (a test, or an average over tests).
 
     `lengths` ascend; an estimate is None where nothing was measured, and that length counts as untested. The own short
-    score is the one at the shortest tested length (NoLiMa takes the best of several short ones). `reference` is the
+    score is the one at the shortest tested length, the base the best one at up to SHORT tokens. `reference` is the
     unextended model's score at its trained length, for the rule that asks for it. Raises ValueError for lengths that do
     not ascend.
     """
@@ -131,22 +140,27 @@ def effective_length(
     if rule.of == NATIVE and reference is None:
         return EffectiveLength(rule, None, note="the unextended model has no result at its trained length")
     places, parts = [n for n, _ in tested], [e for _, e in tested]
-    against = {ABSOLUTE: None, NATIVE: reference, OWN: parts[0]}[rule.of]
+    short = [i for i, place in enumerate(places) if place <= SHORT]
+    if rule.of == BASE and not short:
+        return EffectiveLength(rule, None, note=f"no length of at most {SHORT:,} tokens was tested")
+    base = max(short, key=lambda i: parts[i].mean) if rule.of == BASE else 0
+    against = {ABSOLUTE: None, NATIVE: reference, OWN: parts[0], BASE: parts[base]}[rule.of]
     threshold = rule.share if against is None else rule.share * against.mean
     if rule.of != ABSOLUTE and threshold <= 0:
         return EffectiveLength(rule, threshold, note="the score that the rule compares with is 0")
-    if rule.of == OWN and len(places) < 2:
+    if rule.of in (OWN, BASE) and len(places) < 2:
         return EffectiveLength(rule, threshold, note="only one length was tested, and it is the rule's own reference")
-    return _reached(places, parts, rule, threshold, reference)
+    return _reached(places, parts, rule, threshold, reference, base)
 
 
 def _reached(
-    places: list[int], parts: list[Estimate], rule: Rule, threshold: float, reference: Estimate | None
+    places: list[int], parts: list[Estimate], rule: Rule, threshold: float, reference: Estimate | None, base: int
 ) -> EffectiveLength:
-    """Where scores `parts` at tested lengths `places` pass the threshold, and how sure that is."""
+    """Where scores `parts` at tested lengths `places` pass the threshold, and how sure that is. `base` is the number of
+    the own score that a rule of the own score compares with."""
     passes = [part.mean >= threshold for part in parts]
     good = passes.index(False) if False in passes else len(passes)
-    grid, mean, low, high = _curve(places, parts, rule, reference)
+    grid, mean, low, high = _curve(places, parts, rule, reference, base)
     crossing = _first(grid, mean)
     sure = low is not None and high is not None
     # Confidently passing up to the lower end, not yet confidently failing up to the upper one.
@@ -173,7 +187,7 @@ def _reached(
 
 
 def _curve(
-    places: list[int], parts: list[Estimate], rule: Rule, reference: Estimate | None
+    places: list[int], parts: list[Estimate], rule: Rule, reference: Estimate | None, base: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """(lengths on a fine grid, score minus threshold there, its lower and its upper limit).
 
@@ -187,8 +201,8 @@ def _curve(
     fixed = 0.0
     if rule.of == ABSOLUTE:
         fixed = rule.share
-    elif rule.of == OWN:
-        weights_GK[:, 0] -= rule.share
+    elif rule.of in (OWN, BASE):
+        weights_GK[:, base] -= rule.share
     else:
         assert reference is not None
         parts = [*parts, reference]
