@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_engine import FakeEngine, Quiet, experiment
+from fake_engine import ROPE, FakeEngine, Quiet, experiment
 
 from extenders.base import RopePlan, load
 from harness import cli, signals
+from harness.experiment import repeatable
 from harness.experiment.file import Method
 from harness.runner.apart import run_apart
 from harness.runner.run import run
@@ -208,3 +209,12 @@ def test_a_method_that_always_gives_one_plan_runs(tmp_path: Path, line: str) -> 
     for computed in (6, 0):
         outcome = run(experiment(methods=tuple(with_method(file))), tmp_path / "store", FakeEngine(), Quiet())
         assert (outcome.computed, outcome.failed) == (computed, ())
+
+
+def test_many_methods_are_asked_at_once(tmp_path: Path) -> None:
+    """A hundred methods answer more than a pipe holds: nobody waited for them, and none of them was looked at."""
+    [mine] = with_method(method(tmp_path))
+    question = repeatable._question(mine, ROPE, 256)
+    assert question is not None
+    answers = repeatable._answers([question] * 100)
+    assert len(answers) == 100 and all(answer == answers[0] and len(answer or ()) > 50 for answer in answers)

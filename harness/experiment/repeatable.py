@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,24 +69,22 @@ def _answers(questions: Sequence[Question]) -> list[list[str] | None]:
     """The plans' hashes of each method, from another process; None where it could not load the method."""
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    reading, writing = os.pipe()
-    with open(reading, encoding="utf-8") as answers:
+    with tempfile.TemporaryFile() as answers:  # a pipe would be full after some fifty methods
         try:
             subprocess.run(
-                [sys.executable, "-P", "-m", "harness.experiment.repeatable", str(writing)],
+                [sys.executable, "-P", "-m", "harness.experiment.repeatable", str(answers.fileno())],
                 input=pickle.dumps(questions),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": HASH_SEED},
-                pass_fds=[writing],
+                pass_fds=[answers.fileno()],
                 timeout=SECONDS,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             return []
-        finally:
-            os.close(writing)
         try:
+            answers.seek(0)
             content: list[list[str] | None] = json.loads(answers.read())
         except ValueError:
             return []
