@@ -35,7 +35,7 @@ from extenders.search.operators import Genome
 from extenders.search.problem import PlanOf, Problem
 from extenders.search.progressive import progressive
 from extenders.search.ramp_family import Ramp
-from extenders.search.searched import SMOOTH, SearchedExtender
+from extenders.search.searched import SMOOTH, Fitness, SearchedExtender
 from extenders.search.shapes import released_start, seeds
 
 SAMPLES = 5  # texts a candidate, the paper's up to 256k tokens
@@ -55,7 +55,7 @@ class LongRope(SearchedExtender):
     recovery_lengths: tuple[int, ...] = ()  # tokens; factors are searched for each of them too
     recovery_factors: tuple[tuple[float, ...], ...] | None = None  # one list for each of these lengths
     attention_factor: float | None = None  # of cos and sin; None: searched by ours, else sqrt(1 + ln s/ln L)
-    fitness: Literal["needle", "perplexity"] = "perplexity"
+    fitness: Fitness = "perplexity"
     searcher: Literal["fast", "gradient", "paper", "released", "cma"] = "fast"
     size: float | None = None  # of "paper" and "released": share of all six sizes; None: what the budget pays for
     intermediate_length: int | None = None  # tokens; the length of the first of two searches

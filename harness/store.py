@@ -35,6 +35,7 @@ from harness.store_rows import CellCost as CellCost
 from harness.store_rows import CellRecord as CellRecord
 from harness.store_rows import Condition as Condition
 from harness.store_rows import CurvePoint as CurvePoint
+from harness.store_rows import FarUse as FarUse
 from harness.store_rows import Ledger as Ledger
 from harness.store_rows import MethodTraining as MethodTraining
 from harness.store_rows import PlannedCell as PlannedCell

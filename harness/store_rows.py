@@ -91,6 +91,19 @@ class SearchCost(TypedDict):
     evaluations: int  # forward passes
 
 
+class FarUse(TypedDict):
+    """Whether the texts of a search have use for far context: losses beyond the window, in nats per token."""
+
+    texts: int  # held out
+    tokens: int  # beyond the window, of all of them
+    loss: float  # under the plan that was found
+    loss_without: float  # of the unextended model on its last window
+    gain: float  # how much lower the first is; then its 95 % interval over the texts
+    low: float
+    high: float
+    token_forwards: int  # what the check cost, beside the search
+
+
 class SearchRecord(TypedDict):
     """DIR/searches/<key>.json"""
 
@@ -110,6 +123,7 @@ class SearchRecord(TypedDict):
     provenance: Provenance
     rescale_factors: NotRequired[list[float | None]]  # of a finished search, as the next
     attention_factor: NotRequired[float]
+    far_use: NotRequired[FarUse]  # of a search on plain text
 
 
 class SearchLine(TypedDict):

@@ -166,7 +166,10 @@ def later(default: Any) -> Any:
 
 
 # what tests share
-NOT_TESTS = {"answers", "base", "documents", "examples", "failures", "scoring", "text", "timing", "token_counts"}
+NOT_TESTS = {
+    "answers", "base", "documents", "examples", "failures", "far", "loss_curve", "scoring", "text", "timing",
+    "token_counts",
+}  # fmt: skip
 SHOWN = 20  # names that an error lists
 
 

@@ -26,24 +26,30 @@ import time
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 from typing import Any, ClassVar
 
 from tasks.base import LM, Row, Task, Tokenizer, later
+from tasks.corpora import chronicle
 from tasks.documents import Source, joined, text_files
+from tasks.far import far_loss
+from tasks.loss_curve import blocks, losses_by_position
 
 MODES = ("truncate", "stride", "last")
+WORLDS, TOKENS = ("stories", "chronicle"), ("all", "far")
 SPARE = 32  # tokens: how far from its end a text's tokens no longer depend on what follows
-SMALLEST_BLOCK, MOST_BLOCKS = 32, 512  # tokens; blocks of a document
 LOST = 0.01  # share of letters that a tokenizer may lose before its losses mean nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexity(Task):
     """Documents of the invented world, or those of `folder` (.txt, .md), `file` (JSONL, parquet) or `dataset` (hub).
+
+    `world: stories` are short pieces that have no use for far context, `chronicle` are long stories that need it. With
+    `tokens: far` only tokens count that need what stands at least `far` tokens back (see `tasks.far`), the same for
+    every method: LongPPL's idea (arXiv:2410.23771). Whether they really do is what the row of sliding_window says.
 
     Yours are taken in order, whatever the seed; those with fewer than `at_least` tokens are skipped (name the longest
     length, so that every length has the same documents). With `joined`, short texts in a row are made one document,
@@ -71,10 +77,14 @@ class Perplexity(Task):
     joined: bool = later(False)
     as_published: bool = later(False)
     most_windows: int = later(0)
+    world: str = later("stories")
+    tokens: str = later("all")
+    far: int = later(0)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ValueError(f"perplexity: mode is one of {', '.join(MODES)}, got {self.mode!r}")
+        self._check_far()
         if sum(map(bool, (self.folder, self.file, self.dataset))) > 1:
             raise ValueError("perplexity takes one of folder, file and dataset, got several")
         if min(self.stride, self.last) < 1 or min(self.at_least, self.document_tokens) < 0:
@@ -97,6 +107,22 @@ class Perplexity(Task):
                 "perplexity: document_tokens is for the modes stride and last; truncate cuts to the length"
             )
 
+    def _check_far(self) -> None:
+        if self.world not in WORLDS or self.tokens not in TOKENS:
+            raise ValueError(
+                f"perplexity: world is one of {', '.join(WORLDS)} and tokens one of {', '.join(TOKENS)}, got "
+                f"{self.world!r} and {self.tokens!r}"
+            )
+        if self.world != "stories" and not self.seeded:
+            raise ValueError("perplexity: world chooses texts of the invented world; leave it out with texts of yours")
+        if (self.tokens == "far") != (self.far > 0) or self.far < 0:
+            raise ValueError(
+                f"perplexity: tokens far and far go together (how many tokens back, such as the trained window), got "
+                f"tokens {self.tokens} and far {self.far}"
+            )
+        if self.tokens == "far" and (self.mode != "truncate" or self.as_published):
+            raise ValueError("perplexity: tokens far is for the mode truncate, and not for as_published")
+
     @property
     def version(self) -> int:  # type: ignore[override]
         """2 with texts of a user's: what spells a special token is text there, and was that token before."""
@@ -109,7 +135,7 @@ class Perplexity(Task):
     def run(self, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
         size = length - lm.added_tokens  # tokens of the document in one window
         tokens = self._tokens(length, size, lm.added_tokens)
-        for i, (name, text, ids) in enumerate(self._documents(lm, seed, samples, tokens)):
+        for i, (name, text, ids, needed) in enumerate(self._documents(lm, seed, samples, tokens)):
             plan = windows(tokens, size, self.mode, self.stride, self.last)
             if self.as_published and lm.added_tokens:
                 plan[0] = (*plan[0][:2], 0)
@@ -118,11 +144,12 @@ class Perplexity(Task):
             losses = [lm.losses(ids[begin:end], length, first - begin) for begin, end, first in plan]
             seconds = time.perf_counter() - started
             scored = [loss for window in losses for loss in window]
+            far = far_loss(name, ids, needed, scored, self.far) if self.tokens == "far" else {}
             window_mean = sum(sum(window) / len(window) for window in losses) / len(losses)
             size_in_bytes = _bytes(lm, text, ids, bool(note)) - _bytes(lm, text, ids[: -len(scored)], bool(note))
             yield Row(
                 sample=i,
-                score=window_mean if self.as_published else sum(scored) / len(scored),
+                score=self._score(scored, window_mean, far),
                 prompt=lm.decode(ids),
                 prompt_tokens=plan[0][1] - plan[0][0] + lm.added_tokens,
                 seconds=seconds,
@@ -136,6 +163,7 @@ class Perplexity(Task):
                     "window_mean": window_mean,
                     "curve": losses_by_position(scored, plan[0]),
                     "blocks": blocks(scored, plan[0]),
+                    **({"far": far} if far else {}),
                     **({"note": note} if note else {}),
                 },
             )
@@ -144,8 +172,13 @@ class Perplexity(Task):
         """That there are enough documents, and long enough ones. A data set of the hub is first read in the run."""
         tokens = self._tokens(length, length - tokenizer.added_tokens, tokenizer.added_tokens)
         if self.folder or self.file:
-            for name, text, ids in self._documents(tokenizer, 0, samples, tokens):
+            for name, text, ids, _ in self._documents(tokenizer, 0, samples, tokens):
                 round_trip(tokenizer, name, text, ids)
+
+    def _score(self, scored: Sequence[float], window_mean: float, far: Mapping[str, Any]) -> float:
+        if far:
+            return float(far["loss"])
+        return window_mean if self.as_published else sum(scored) / len(scored)
 
     def _tokens(self, length: int, size: int, added: int) -> int:
         """Tokens of every document, BOS not counted."""
@@ -163,12 +196,17 @@ class Perplexity(Task):
             )
         return min(tokens, self.most_windows * step) if self.most_windows else tokens
 
-    def _documents(self, lm: Tokenizer, seed: int, samples: int, tokens: int) -> Iterator[tuple[str, str, list[int]]]:
-        """(name, text, its first `tokens` ids) of each sample."""
-        if not (self.folder or self.file or self.dataset):
-            for i in range(samples):
-                name = f"world {seed} {i}"
-                yield name, *_world(lm, name, tokens)
+    def _documents(
+        self, lm: Tokenizer, seed: int, samples: int, tokens: int
+    ) -> Iterator[tuple[str, str, list[int], Sequence[chronicle.Needed]]]:
+        """(name, text, its first `tokens` ids, what a chronicle says again) of each sample."""
+        for i in range(samples if self.seeded else 0):
+            name = f"world {seed} {i}"
+            if self.world == "chronicle":
+                yield name, *chronicle.document(lm.encode, name, tokens, held_out=True)
+            else:
+                yield name, *_world(lm, name, tokens), ()
+        if self.seeded:
             return
         source = Source(self.folder, self.file, self.dataset, self.column, self.config, self.split, self.revision)
         given = self.folder or self.file or self.dataset
@@ -194,7 +232,7 @@ class Perplexity(Task):
                     "at_least, use longer files or a shorter length"
                 )
             taken += 1
-            yield name, text, ids[:tokens]
+            yield name, text, ids[:tokens], ()
         if taken < samples:
             long = f" of at least {self.at_least} tokens" if self.at_least else ""
             raise ValueError(f"{given} holds {taken} documents{long} ({seen} in all), {samples} were asked for")
@@ -214,51 +252,6 @@ def windows(tokens: int, size: int, mode: str, stride: int, last: int) -> list[t
         begin = len(found) * stride
         found.append((begin, min(begin + size, tokens), found[-1][1]))
     return found
-
-
-def edges(length: int) -> list[int]:
-    """Bounds of position buckets, in tokens: 0, 16 and then half octaves, the same at every length but for the last."""
-    bounds = [0]
-    for half_octave in count():
-        bound = round(16 * 2 ** (half_octave / 2))
-        if bound >= length:
-            return [*bounds, length]
-        bounds.append(bound)
-    raise AssertionError  # count() does not end
-
-
-def curve(losses: Sequence[float], before: int = 0) -> dict[str, Any]:
-    """Mean loss by position; `before` positions stand before the first loss and are not scored.
-
-    With 0 the first loss is that of position 1; bucket k holds edges[k] < position ≤ edges[k+1].
-    """
-    ends = [edge for edge in edges(before + len(losses)) if edge > before]
-    bounds = [before, *ends]
-    means = [sum(losses[a - before : b - before]) / (b - a) for a, b in zip(bounds, ends, strict=False)]
-    return {"edges": bounds, "loss": [round(mean, 6) for mean in means]}
-
-
-def losses_by_position(scored: Sequence[float], window: tuple[int, int, int]) -> dict[str, Any]:
-    """The curve of losses that begin with a window (begin, end, first scored). The loss of a document's first token,
-    where it is scored, has no position in it."""
-    begin, _, first = window
-    return curve(scored[1:]) if first == begin else curve(scored, first - begin - 1)
-
-
-def blocks(scored: Sequence[float], window: tuple[int, int, int]) -> dict[str, Any]:
-    """Mean losses of blocks: block k holds the positions start + k·size < position ≤ start + (k+1)·size, the last one
-    up to `end`. Positions, and the window (begin, end, first scored), as in `losses_by_position`.
-
-    The size in tokens is a power of two from 32 up that makes at most 512 blocks, so blocks end where windows do.
-    """
-    begin, _, first = window
-    losses, start = (scored[1:], 0) if first == begin else (scored, first - begin - 1)
-    size = SMALLEST_BLOCK
-    while len(losses) > MOST_BLOCKS * size:
-        size *= 2
-    parts = [losses[i : i + size] for i in range(0, len(losses), size)]
-    means = [round(sum(part) / len(part), 5) for part in parts]
-    return {"start": start, "end": start + len(losses), "size": size, "loss": means}
 
 
 def round_trip(lm: Tokenizer, name: str, text: str, ids: Sequence[int]) -> str:

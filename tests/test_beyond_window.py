@@ -129,6 +129,23 @@ def test_the_table_cuts_every_document_at_the_window(tmp_path: Path) -> None:
     assert lines["yarn"][1].mark == "best" and losses.grid.columns[2] == "beyond it, minus yarn"
 
 
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        ((3.5, 3.6, 3.5, 3.4), "Far context helps on these texts: beyond the window yarn, the lowest, has -0.45"),
+        ((2.9, 3.0, 2.7, 3.0), "These texts have no use for far context, so these losses say nothing"),
+        ((3.1, 3.1, 3.1, 3.0), "Whether far context helps on these texts is not shown"),
+        (None, "is not known here: add the method sliding_window"),
+    ],
+)
+def test_losses_on_text_without_use_for_far_context_say_so(
+    tmp_path: Path, cut: Sequence[float] | None, words: str
+) -> None:
+    store = store_of(tmp_path, LOSSES if cut is None else {**LOSSES, "sliding_window": cut})
+    [losses] = window_losses(Scores(read(store)))
+    assert words in losses.grid.notes[-1]
+
+
 def test_a_report_of_losses_alone_has_an_answer(tmp_path: Path) -> None:
     store = store_of(tmp_path, LOSSES)
     verdict = Results(store).verdict

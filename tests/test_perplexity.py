@@ -6,7 +6,10 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import fakes
 import pytest
@@ -15,6 +18,9 @@ import tasks.base
 from harness.model.tokens import Tokens
 from tasks import perplexity
 from tasks.base import Row
+from tasks.corpora import chronicle, world
+from tasks.corpora.words import for_training
+from tasks.far import repeats
 from tasks.perplexity import windows
 
 LENGTH = 512
@@ -484,7 +490,7 @@ def test_as_published_is_the_number_of_the_authors_scripts(starting, monkeypatch
     documents = [[rng.randrange(256) for _ in range(300)] for _ in range(2)]
 
     def taken(self, lm, seed, samples, tokens):
-        return [(str(i), lm.decode(ids[:tokens]), ids[:tokens]) for i, ids in enumerate(documents)]
+        return [(str(i), lm.decode(ids[:tokens]), ids[:tokens], ()) for i, ids in enumerate(documents)]
 
     monkeypatch.setattr(perplexity.Perplexity, "_documents", taken)
     ours = rows(starting, length, 2, **given, as_published=True)
@@ -514,3 +520,76 @@ def test_the_first_token_has_no_loss_without_bos(tiny):
 def test_published_settings_that_mean_nothing_are_one_line(given, message):
     with pytest.raises(ValueError, match=message):
         rows(**given)
+
+
+# --- texts and tokens that need far context -----------------------------------------------------------------------
+
+
+def test_a_chronicle_says_again_what_only_its_beginning_tells() -> None:
+    lm = fakes.FakeLM()
+    text, ids, needed = chronicle.document(lm.encode, "one", 3000, held_out=True)
+    assert lm.decode(ids) == text[: len(lm.decode(ids))] and len(ids) == 3000
+    assert chronicle.document(lm.encode, "one", 1000, held_out=True)[1] == ids[:1000]
+    short = [value for value in needed if value.end <= 1000]
+    assert chronicle.document(lm.encode, "one", 1000, held_out=True)[2] == short
+    for value in needed:
+        said, before = (ids[at : at + value.end - value.begin] for at in (value.begin, value.begin - value.distance))
+        assert said == before
+    octaves = Counter(value.distance.bit_length() for value in needed)
+    assert min(octaves[octave] for octave in (7, 8, 9, 10)) >= 4, "distances are spread over all scales"
+
+
+def test_the_halves_of_chronicles_share_no_person() -> None:
+    def names(held_out: bool) -> set[str]:
+        lm = fakes.FakeLM()
+        words = chronicle.document(lm.encode, f"{held_out}", 3000, held_out)[0].replace(".", "").split()
+        return {word for word in words if word[0].isupper() and word not in world.TOWNS and words.count(word) > 1}
+
+    seen, unseen = names(False), names(True)
+    starts = {"The", "In", "At", "On", "Late", "One", "After", "Before", "That", "Many", "When", "Everybody"}
+    assert len(seen - starts) > 10 and (seen & unseen) <= starts
+    assert all(not for_training(name) for name in unseen - starts)
+
+
+def test_tokens_that_need_far_context_alone_are_scored() -> None:
+    [row] = rows(None, 2000, 1, world="chronicle", tokens="far", far=300)
+    [whole] = rows(None, 2000, 1, world="chronicle")
+    lm = fakes.FakeLM()
+    _, ids, needed = chronicle.document(lm.encode, "world 0 0", 2000 - lm.added_tokens, held_out=True)
+    losses = lm.losses(ids, 2000)
+    places = [place for value in needed if value.distance >= 300 for place in range(value.begin, value.end)]
+    assert row.extra["far"]["tokens"] == len(places) > 5
+    assert row.score == pytest.approx(sum(losses[place - 1] for place in places) / len(places))
+    assert whole.score != row.score and "far" not in whole.extra and whole.prompt == row.prompt
+    octaves = row.extra["far"]["by_distance"]
+    assert sum(octaves["tokens"]) == sum(value.end - value.begin for value in needed)
+    with pytest.raises(ValueError, match="none of the 63 tokens of world 0 0 needs what stands 300 tokens back"):
+        rows(None, 64, 1, world="chronicle", tokens="far", far=300)
+
+
+def test_far_tokens_of_any_text_follow_their_neighbour_for_the_first_time_in_long() -> None:
+    ids = [1, 2, 3, 1, 2, 9, 9, 9, 9, 1, 2, 1, 2]
+    assert repeats(ids, 4) == [10] and repeats(ids, 3) == [4, 10] and repeats(ids, 1) == [4, 7, 8, 10, 12]
+    assert repeats(ids, 20) == [] and repeats([], 1) == []
+
+
+def test_far_tokens_of_a_users_text(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("the quick fox and " + "nothing else here " * 30 + "the quick fox")
+    [row] = rows(None, 98, 1, folder=str(tmp_path), tokens="far", far=40)
+    assert row.extra["far"]["tokens"] >= 1 and "by_distance" not in row.extra["far"]
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"world": "novels"}, "world is one of stories, chronicle"),
+        ({"tokens": "some"}, "tokens one of all, far"),
+        ({"tokens": "far"}, "tokens far and far go together"),
+        ({"far": 100}, "tokens far and far go together"),
+        ({"world": "chronicle", "folder": "."}, "leave it out with texts of yours"),
+        ({"tokens": "far", "far": 9, "mode": "stride"}, "tokens far is for the mode truncate"),
+    ],
+)
+def test_wrong_ways_to_ask_for_far_tokens(given: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        tasks.base.make("perplexity", **given)

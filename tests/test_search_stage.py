@@ -1,5 +1,6 @@
 """The search stage on a fake model: resumed to the candidate, keyed by content, part of a run; and its texts."""
 
+import dataclasses
 import json
 import math
 import random
@@ -14,18 +15,22 @@ from fake_engine import ROPE, Count, FakeEngine, FakeSession, Quiet, experiment,
 from fakes import FakeLM, story
 
 from extenders.base import RopePlan
+from extenders.late_ramp import LateRamp
 from extenders.longrope2 import LongRope2
 from extenders.ntk_rcd import NtkRcd
 from extenders.search.problem import HELD_OUT, Slope
 from harness import cli
 from harness.experiment.file import Method, Test
 from harness.prompts.recorder import Recorder
+from harness.runner.engine import LocalEngine
 from harness.runner.run import run
 from harness.search import result as search_result
 from harness.search import stage as searching
 from harness.search import texts as search_documents
+from harness.search.far_use import far_use, far_use_in_words
 from harness.search.texts import PASSAGE, SearchTexts, evaluation_passages, passages
 from harness.store import Store, read_lines, write_whole
+from tasks.corpora import chronicle, world
 from tasks.corpora.words import for_training
 from tasks.needle import Needle
 from tasks.perplexity import Perplexity
@@ -454,3 +459,70 @@ def test_a_progressive_search_trains_half_way(
     assert (out / f"{content['key']}.tuned.losses.jsonl").stat().st_size > 0
     before_again = path.read_bytes()
     assert answer(command) == 0 and path.read_bytes() == before_again
+
+
+# --- texts that need far context, and those that do not -----------------------------------------------------------
+
+
+def chronicles(fitness: str, **more: Any) -> SearchTexts:
+    lm: Any = FakeLM()
+    return SearchTexts(lm, 2000, fitness, window=300, start=(0,), **more)
+
+
+def test_a_search_on_far_context_scores_what_was_said_long_ago() -> None:
+    far, whole = chronicles("far_context")[3], chronicles("long_perplexity")[3]
+    assert far.ids == whole.ids and len(far.ids) == 2000 and whole.scored == tuple(range(2, 2000))
+    assert 5 < len(far.scored) < 100 and min(far.scored) > 300
+    assert chronicles("far_context")[HELD_OUT].ids != far.ids and chronicles("far_context", seed=1)[3].ids != far.ids
+    lm: Any = FakeLM()
+    with pytest.raises(ValueError, match="nothing in a chronicle of the world needs what stands 5000 tokens back"):
+        SearchTexts(lm, 600, "far_context", window=5000)[0]
+
+
+def test_no_person_of_a_search_is_in_an_evaluation() -> None:
+    """Half of all names each, so no chronicle of a test shares a fact with one of a search."""
+    lm: Any = FakeLM()
+    evaluated = chronicle.document(lm.encode, "world 0 0", 3000, held_out=True)[0]
+    searched = chronicles("long_perplexity")[0].text
+    known = {*world.TOWNS, *(word for sentence in (*world.TIMES, *world.WEATHER) for word in sentence.split())}
+    people = [{word.strip(".") for word in told.split() if word[0].isupper()} - known for told in (evaluated, searched)]
+    starts = {"The", "In", "At", "On", "Everybody"}
+    assert people[0] & people[1] <= starts and min(map(len, people)) > 10
+
+
+def test_a_search_on_plain_text_says_whether_far_context_helps(tmp_path: Path) -> None:
+    """The stand-in's loss is the same with less context: nothing is gained, and the search says so."""
+    record: Any = search_in(tmp_path, method=searched(fitness="perplexity"))
+    use = record["far_use"]
+    assert use["texts"] == 4 and use["low"] <= use["gain"] <= use["high"]
+    assert use["gain"] == pytest.approx(use["loss_without"] - use["loss"])
+    assert 2.5 * 4 * (TARGET - ROPE.trained_length) < use["token_forwards"]
+    assert "far_use" not in search_in(tmp_path, method=searched())
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "words"),
+    [(0.2, 0.1, "far context helps"), (0.2, -0.1, "is not shown"), (-0.01, -0.1, "these texts have no use")],
+)
+def test_the_use_of_far_context_in_words(gain: float, low: float, words: str) -> None:
+    use: Any = {"loss": 2.0, "loss_without": 2.0 + gain, "gain": gain, "low": low, "high": 2 * gain - low, "texts": 4}
+    said = far_use_in_words(use)
+    assert words in said and f"{gain:+.3f} gained [{low:+.3f}, " in said and "\n" not in said
+
+
+@pytest.mark.slow
+def test_the_check_flags_short_pieces_and_passes_chronicles() -> None:
+    """On a model that sees far: pocket-llama under late_ramp at twice its window."""
+    length = 1024
+    method = Method("late_ramp", LateRamp(target_length=length))
+    asked = dataclasses.replace(experiment(), model="pocket-llama", target_length=length, methods=(method,), tests=())
+    engine = LocalEngine(asked, Quiet(), device="cpu")
+    with engine.open() as session_of:
+        session, rope = session_of(method), engine.base().rope
+        plan = method.extender.plan(rope, length)
+        gains = {}
+        for fitness in ("perplexity", "long_perplexity"):
+            texts = SearchTexts(session.lm, length, fitness, start=session.start_ids, window=rope.trained_length)
+            gains[fitness] = far_use(session, plan, rope, texts)
+    assert "no use for far context" in far_use_in_words(gains["perplexity"])
+    assert "far context helps" in far_use_in_words(gains["long_perplexity"])

@@ -8,7 +8,7 @@ the experiment file are used as they are, and nothing is searched when none is m
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from extenders._check import check_whole
 from extenders.base import Extender, RopePlan, RopeSpec
@@ -21,6 +21,11 @@ SMOOTH: Mapping[str, Callable[[Problem, Family, int | None], Candidate]] = {"fas
 # raised when a searcher ends elsewhere; a method without a `searcher` is taken to use "fast"
 SEARCHER_VERSIONS: Mapping[str, int] = {"fast": 2, "cma": 2, "paper": 2}
 FORWARDS = 100  # the budget of a search unless one is given, in prompts of the target length
+
+
+# Answers to hidden needles; all tokens of text (short pieces of the invented world, or documents); all tokens of long
+# documents of the invented world; tokens alone that need what stands further back than the trained window.
+Fitness = Literal["needle", "perplexity", "long_perplexity", "far_context"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +41,7 @@ class SearchedExtender(Extender):
     # left out of a search's key where None: younger than stored ones
     LATER: ClassVar[tuple[str, ...]] = ("start", "descent")
 
-    fitness: Literal["needle", "perplexity"] = "needle"  # what is scored: answers to hidden needles, or all tokens
+    fitness: Fitness = "needle"  # what is scored
     budget: int | None = None  # token-forwards
     search_samples: int | None = None  # texts a candidate is measured on in the end; None: as the searcher has it
     search_seed: int = 0
@@ -47,8 +52,12 @@ class SearchedExtender(Extender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.fitness not in ("needle", "perplexity"):
-            raise ValueError(f"fitness must be 'needle' or 'perplexity', got {self.fitness!r}")
+        if self.fitness not in get_args(Fitness):
+            raise ValueError(f"fitness must be one of {', '.join(get_args(Fitness))}, got {self.fitness!r}")
+        if self.fitness == "long_perplexity" and self.documents:
+            raise ValueError(
+                "fitness long_perplexity is of the invented world; with documents of yours take perplexity"
+            )
         for name in ("budget", "search_samples"):
             value = getattr(self, name)
             if value is not None:

@@ -22,6 +22,7 @@ from harness.experiment.file import Experiment, Method
 from harness.experiment.method_code import is_shipped, source_of
 from harness.files_on_disk import ENDS_A_RUN, held
 from harness.records.provenance import now, provenance
+from harness.search.far_use import far_use, far_use_in_words
 from harness.search.progress_line import search_progress
 from harness.search.result import loss_in_words
 from harness.search.texts import check_apart, evaluation_passages
@@ -158,6 +159,8 @@ def run_all(
         else:
             words = loss_in_words(record)
             say(f"searched {label}: {cost['candidates']} candidates in {cost['seconds']:.0f} s, {words}")
+            if "far_use" in record:
+                say(f"{label}: {far_use_in_words(record['far_use'])}")
 
 
 def run_search(
@@ -212,6 +215,8 @@ def _searched(search: Search, base: Base, session: Measures, work: Work) -> Sear
         record["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
         record["attention_factor"] = plan.attention_factor
         record["loss"] = work.loss_of(plan)
+        if extender.fitness != "needle" and not work.tunes:
+            record["far_use"] = far_use(session, plan, base.rope, work.texts_of(extender.target_length))
     return record
 
 

@@ -19,8 +19,9 @@ from harness.experiment.file import Experiment, Test
 from harness.prompts.recorder import Recorder
 from tasks import needle, text
 from tasks.base import LM
-from tasks.corpora import world
+from tasks.corpora import chronicle, world
 from tasks.documents import joined, path_of, read_text, text_files
+from tasks.far import places_of
 from tasks.ruler import niah
 
 PASSAGE = 50  # words
@@ -42,8 +43,9 @@ class SearchTexts:
     """Sample i of a search: the same text for every plan. From HELD_OUT on, texts that no step of a search has seen.
 
     `start` are the ids before every text (BOS). `needles` is how many needles stand in one text; each is asked for in
-    turn, and all answers are scored in one forward pass. `avoid` holds the passages of evaluation prompts. Raises
-    ValueError for files that are too few or too short, or that hold evaluation text.
+    turn, and all answers are scored in one forward pass. `avoid` holds the passages of evaluation prompts. `window` is
+    how many tokens back fitness far_context asks for. Raises ValueError for files that are too few or too short, or
+    that hold evaluation text.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class SearchTexts:
         start: Sequence[int] = (),
         needles: int = 1,
         avoid: frozenset[int] = frozenset(),
+        window: int = 0,
     ) -> None:
         self._lm, self.length, self._fitness, self._seed = lm, length, fitness, seed
-        self._start, self._needles, self._avoid = tuple(start), needles, avoid
+        self._start, self._needles, self._avoid, self._window = tuple(start), needles, avoid, window
         self._files = _files(lm, folder, length) if folder else []
         self._made: dict[int, SearchText] = {}
 
@@ -70,17 +73,40 @@ class SearchTexts:
     def _make(self, sample: int) -> SearchText:
         for attempt in range(REDRAWS):
             rng = random.Random(f"search {self._fitness} {self._seed} {sample} {attempt}")
-            source, story = self._source(rng, sample)
-            made = self._needle(rng, sample, story) if self._fitness == "needle" else self._plain(rng, story)
-            document = SearchText(made[0], made[1], source, made[2])
+            document = self._drawn(rng, sample, f"search {self._seed} {sample} {attempt}")
             if not passages(document.text) & self._avoid:
                 return document
             if self._files:
                 raise ValueError(
-                    f"{source} shares a passage of {PASSAGE} words with a test of this experiment; "
+                    f"{document.source} shares a passage of {PASSAGE} words with a test of this experiment; "
                     "a search must not see evaluation text: give it other documents"
                 )
         raise ValueError(f"{REDRAWS} search texts in a row share passages with the tests of this experiment")
+
+    def _drawn(self, rng: random.Random, sample: int, name: str) -> SearchText:
+        far = self._fitness == "far_context"
+        if self._fitness == "long_perplexity" or (far and not self._files):
+            size = self.length - len(self._start)
+            told, ids, needed = chronicle.document(self._lm.encode, name, size, held_out=False)
+            return self._scored(ids, needed, told, "a chronicle of the world", far)
+        source, story = self._source(rng, sample)
+        if self._fitness == "needle":
+            row, scored, told = self._needle(rng, sample, story)
+            return SearchText(row, scored, source, told)
+        return self._scored(*self._plain(rng, story), source, far)
+
+    def _scored(
+        self, ids: list[int], needed: Sequence[chronicle.Needed], told: str, source: str, far: bool
+    ) -> SearchText:
+        """A text of which all tokens are scored, or those that need what stands further back than the window."""
+        before = len(self._start)
+        places = places_of(ids, needed, self._window) if far else range(1, len(ids))
+        if not places:
+            raise ValueError(
+                f"fitness far_context: nothing in {source} needs what stands {self._window} tokens back; take other "
+                "documents, a longer target or fitness perplexity"
+            )
+        return SearchText((*self._start, *ids), tuple(before + place for place in places), source, told)
 
     def _source(self, rng: random.Random, sample: int) -> tuple[str, Callable[[random.Random], str]]:
         """Stories and portraits of the world in turn, or the files: two thirds of them for the search, the rest not."""
@@ -140,15 +166,14 @@ class SearchTexts:
 
     def _plain(
         self, rng: random.Random, story: Callable[[random.Random], str]
-    ) -> tuple[tuple[int, ...], tuple[int, ...], str]:
+    ) -> tuple[list[int], Sequence[chronicle.Needed], str]:
         size = self.length - len(self._start)
         told: list[str] = []
         ids: list[int] = []
         while len(ids) < size:
             told += text.collect(iter(lambda: story(rng), ""), 6 * (size - len(ids)) + 200)
             ids = self._lm.encode("\n".join(told))
-        row = [*self._start, *ids[:size]]
-        return tuple(row), tuple(range(len(self._start) + 1, len(row))), self._lm.decode(ids[:size])
+        return ids[:size], (), self._lm.decode(ids[:size])
 
 
 @dataclass(frozen=True)

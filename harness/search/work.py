@@ -112,6 +112,11 @@ class Work:
         return next((loss for problem in reaching if (loss := problem.loss_of(plan)) is not None), None)
 
     @property
+    def tunes(self) -> bool:
+        """Whether the model is trained on the way, so that what is found is for another model."""
+        return self._tune is not None
+
+    @property
     def spent(self) -> int:
         return sum(problem.spent for problem in self._problems)
 
@@ -155,7 +160,7 @@ class Work:
 
     def _measure(self, length: int, pairs: Sequence[Pair]) -> list[float]:
         """The losses of these pairs, written down before they are given."""
-        texts = self._texts_of(length)
+        texts = self.texts_of(length)
         rows = [(plan, texts[sample]) for plan, sample in pairs]
         started = time.perf_counter()
         losses = self._session.plan_losses(rows)
@@ -166,7 +171,7 @@ class Work:
 
     def _differentiate(self, length: int, pairs: Sequence[Pair], solved: float, recompute: bool) -> list[Slope]:
         """The slopes of these pairs, written down before they are given."""
-        texts = self._texts_of(length)
+        texts = self.texts_of(length)
         rows = [(plan, texts[sample]) for plan, sample in pairs]
         started = time.perf_counter()
         slopes = self._session.plan_slopes(rows, solved, recompute)
@@ -188,7 +193,8 @@ class Work:
         self.seconds += seconds
         self._measured = True
 
-    def _texts_of(self, length: int) -> SearchTexts:
+    def texts_of(self, length: int) -> SearchTexts:
+        """The texts of that length, in tokens."""
         if length not in self._texts:
             extender, avoid = self._extender, self._avoid()
             self.avoided = len(avoid)
@@ -196,7 +202,8 @@ class Work:
             key = *what, extender.needles, avoid
             if key not in self._made:
                 start = self._session.start_ids
-                self._made[key] = SearchTexts(self._session.lm, *what, start, extender.needles, avoid)
+                window = self._base.rope.trained_length
+                self._made[key] = SearchTexts(self._session.lm, *what, start, extender.needles, avoid, window)
             self._texts[length] = self._made[key]
         return self._texts[length]
 

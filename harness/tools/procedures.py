@@ -83,6 +83,14 @@ def _further_gradients(forwards: int) -> list[StudyEntry]:
     rows.append(StudyEntry("longrope gradient, a tenth", "longrope", tenth, longrope, True))
     plain = {"searcher": "gradient", "fitness": "perplexity", "search_all": True}
     rows.append(StudyEntry("gradient, all pairs, plain perplexity, a tenth", "longrope2", tenth, plain, True))
+    for fitness, words in {"long_perplexity": "long perplexity", "far_context": "far context"}.items():
+        from_yarn = {**FROM_YARN, "needles": 1, "fitness": fitness}
+        rows += [
+            StudyEntry(f"gradient, all pairs from YaRN, {words}, a tenth", "longrope2", tenth, from_yarn, True),
+            StudyEntry(f"fast, {words}, a tenth", "longrope2", tenth, {"fitness": fitness}, True),
+            StudyEntry(f"longrope fast, {words}, a tenth", "longrope", tenth, {"fitness": fitness}, True),
+        ]
+    rows.append(StudyEntry("longrope fast, plain perplexity, a tenth", "longrope", tenth, {}, True))
     return rows
 
 

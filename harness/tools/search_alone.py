@@ -18,6 +18,7 @@ from harness.experiment.naming import label_of, load_method, user_folders
 from harness.progress import Progress
 from harness.runner.engine import LocalEngine
 from harness.search import stage as searching
+from harness.search.far_use import far_use_in_words
 from harness.search.progress_line import search_progress
 from harness.search.result import entry_of, loss_in_words
 from harness.search.work import Measures
@@ -153,6 +154,8 @@ def table(record: SearchRecord, folder: Path, extender: str) -> list[str]:
     if record["held_out"]:
         parts = [f"{name} {'NaN' if x is None else f'{x:.4f}'}" for name, x in record["held_out"].items()]
         lines.append(f"  on {record['held_out_samples']} held-out texts: {', '.join(parts)}")
+    if "far_use" in record:
+        lines.append(f"  {far_use_in_words(record['far_use'])}")
     lines.append(f"  {folder / record['key']}.json")
     target, entry = record["identity"]["target_length"], entry_of(record, extender)
     lines.append(f"  use it in an experiment with target_length {target}: extenders: [{entry}]")

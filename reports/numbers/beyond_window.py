@@ -77,7 +77,9 @@ def _of_test(scores: Scores, test: Test) -> WindowLosses | None:
     lines = [Line(label, tuple(column(label) for column in columns)) for label in scores.frames.labels]
     file_name = scores.frames.file_names[test[0]]
     grid = _grid(test, file_name, trained, lowest, lines)
-    grid = replace(grid, notes=(*grid.notes, *_undecided(beyond, ranked, lowest, test)))
+    grid = replace(
+        grid, notes=(*grid.notes, *_undecided(beyond, ranked, lowest, test), _use_of_far_context(beyond, ranked, test))
+    )
     return WindowLosses(test, inside, beyond, ranked, grid, _cliff(scores, test, file_name))
 
 
@@ -91,6 +93,29 @@ def _undecided(beyond: Scores, ranked: Ranked, lowest: str, test: Test) -> list[
         about = settled.replace("samples", "documents").removesuffix(" a lead of that size") if settled else ""
         words.append(f"{label} ({about} it)" if about else label)
     return [f"Not told apart from {lowest}: {', '.join(words)}."] if words else []
+
+
+def _use_of_far_context(beyond: Scores, ranked: Ranked, test: Test) -> str:
+    """Whether these texts need what stands further back than the window: is anything below a cut context there?"""
+    kinds = {str(method["label"]): method.get("extender") for method in beyond.frames.run["methods"]}
+    done = [label for label in beyond.frames.labels if ranked.numbers[0, label].estimate is not None]
+    cut = next((label for label in done if kinds.get(label) == "sliding_window"), None)
+    others = [label for label in done if kinds.get(label) not in ("sliding_window", "none")]
+    if cut is None or not others:
+        return (
+            "Whether these texts have any use for far context is not known here: add the method sliding_window, the "
+            "model on its last window alone."
+        )
+    best = min(others, key=lambda label: _mean(ranked.numbers[0, label]))
+    gap = beyond.compare(best, cut, [test])
+    where = f"beyond the window {best}, the lowest, has {gap.difference:+.3f} nats against {cut}"
+    if gap.low is not None and gap.high is not None:
+        where += f" [{gap.low:+.3f}, {gap.high:+.3f}]"
+        if gap.high < 0:
+            return f"Far context helps on these texts: {where}."
+    if gap.difference < 0:
+        return f"Whether far context helps on these texts is not shown: {where}."
+    return f"These texts have no use for far context, so these losses say nothing about long context: {where}."
 
 
 def _mean(number: Number) -> float:
