@@ -63,6 +63,18 @@ def test_a_candidate_has_the_loss_of_full_logits() -> None:
         assert one.share is not None and one.lowest is not None and one.lowest <= one.share
 
 
+def test_a_gradient_step_stands_beside_a_candidate_and_a_step_of_training() -> None:
+    model = fakes.tiny_llama()
+    spec = spec_from_config(model.config)
+    rows = {way.what: way for way in bench_candidate.bench_candidate(model, spec, [48], pairs=1, gradient=True)}
+    assert list(rows) == [*bench_candidate.FORWARD, *bench_candidate.BACKWARD]
+    assert all(way.seconds for way in rows.values())
+    for name in ("gradient step", "gradient step, layers again"):
+        assert rows[name].loss == pytest.approx(rows["candidate"].loss, abs=1e-5)
+    assert rows["training step"].loss != rows["candidate"].loss  # of all tokens
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory of a part is known on Linux alone")
 def test_memory_does_not_grow_with_the_vocabulary() -> None:
     """750 positions of 60,000 words are 180 MB of logits, and the loss takes as much again."""
@@ -79,7 +91,7 @@ def test_what_does_not_fit_is_said_and_the_rest_is_measured(monkeypatch: pytest.
         raise torch.OutOfMemoryError("too much")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench_candidate, "full_logits", full)
+        patched.setitem(bench_candidate.FORWARD, "full logits", full)
         body, one, whole = measured(model, [32])
     assert line(whole) == ["full logits", "32", "does not fit", "–", "–", "–"]
     assert line(one)[3] == "–" and one.seconds and one.loss
@@ -98,6 +110,7 @@ def test_a_prefill_is_timed_in_pairs() -> None:
     [
         (["decode"], "bench measures prefill or candidate, got 'decode'"),
         (["--shape", "llama3-8b"], "--shape is for: ropebench bench candidate"),
+        (["--gradient"], "--gradient is for: ropebench bench candidate"),
         (["candidate", "--shape", "gpt"], "shape 'gpt' is unknown"),
         (["candidate", "--length", "7"], "lengths above 7 tokens"),
         (["candidate", "--pairs", "0"], "at least one pair"),

@@ -62,17 +62,21 @@ def bench(
     shape: Annotated[
         str | None, typer.Option(help="Candidate: random weights of this size instead of a model: llama3-8b, …")
     ] = None,
+    gradient: Annotated[
+        bool, typer.Option("--gradient", help="Candidate: a step of a search by gradient and one of training, too.")
+    ] = False,
 ) -> None:
     """Measure the time of a prefill with and without a plan, or of a search's candidate and of full logits."""
     lengths = length or [512, 2048, 8192]
     if what not in ("prefill", "candidate"):
         raise ValueError(f"bench measures prefill or candidate, got {what!r}")
-    if shape is not None and what == "prefill":
-        raise ValueError("--shape is for: ropebench bench candidate")
+    if what == "prefill" and (shape is not None or gradient):
+        raise ValueError(f"{'--shape' if shape else '--gradient'} is for: ropebench bench candidate")
     if what == "candidate":
         from harness.tools.bench_candidate import HEAD, bench_candidate, line, opened
 
-        print_table(HEAD, [line(way) for way in bench_candidate(*opened(model, shape), lengths, pairs, say)])
+        ways = bench_candidate(*opened(model, shape), lengths, pairs, say, gradient)
+        print_table(HEAD, [line(way) for way in ways])
         return
     options.check_method("bench", extender)
     from harness.tools.bench import bench as measure

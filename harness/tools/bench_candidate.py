@@ -6,6 +6,12 @@ Three ways, in turns in one run, under the same plan on the same text:
 - candidate: what a search runs, the layers and the logits of the scored tokens.
 - full logits: the straightforward evaluation, the model's own call with labels, which makes logits of every position.
 
+With `gradient` three more, which a search by gradient is made of and compared with:
+
+- gradient step: a candidate and the way back to its rescale factors; no weight takes a gradient.
+- gradient step, layers again: the same with `recompute=1`, which keeps only what goes into a layer.
+- training step: the way back to every weight from the loss of all tokens, without an optimiser.
+
 A shape is a model with random weights: speed and memory need no trained ones.
 """
 
@@ -15,6 +21,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +33,7 @@ from harness.model.logits import hidden_states
 from harness.model.spec import spec_from_config
 from harness.records.memory import PeakMemory
 from harness.rope.applied import applied
-from harness.search.losses import plan_losses
+from harness.search.losses import plan_losses, plan_slopes
 from harness.search.texts import SearchText
 from harness.tools.doctor import memory_bytes
 
@@ -138,8 +145,9 @@ def bench_candidate(
     lengths: Sequence[int],
     pairs: int = 3,
     say: Callable[[str], None] = lambda line: None,
+    gradient: bool = False,
 ) -> Iterator[Way]:
-    """The three ways at every length (tokens). Raises ValueError for lengths that hold no scored token."""
+    """The ways at every length (tokens). Raises ValueError for lengths that hold no scored token."""
     if pairs < 1 or not lengths or min(lengths) <= SCORED:
         raise ValueError(f"bench candidate wants at least one pair and lengths above {SCORED} tokens")
     generator = torch.Generator().manual_seed(0)
@@ -149,14 +157,22 @@ def bench_candidate(
             ids = torch.randint(0, model.config.vocab_size, (length,), generator=generator).tolist()
             document = SearchText(tuple(ids), tuple(range(length - SCORED, length)), "random", "")
             method = load("yarn")(target_length=max(length, 2 * spec.trained_length))
-            yield from _ways(bare, method.plan(spec, length), document, pairs, say)
+            ways = {**FORWARD, **BACKWARD} if gradient else dict(FORWARD)
+            yield from _measured_ways(ways, bare, method.plan(spec, length), document, pairs, say)
 
 
-def _ways(bare: Bare, plan: RopePlan, document: SearchText, pairs: int, say: Callable[[str], None]) -> Iterator[Way]:
-    ways = {"body": body, "candidate": candidate, "full logits": full_logits}
-    length = len(document.ids)
+def _measured_ways(
+    ways: dict[str, Callable[[Bare, RopePlan, SearchText], float | None]],
+    bare: Bare,
+    plan: RopePlan,
+    document: SearchText,
+    pairs: int,
+    say: Callable[[str], None],
+) -> Iterator[Way]:
+    length, names = len(document.ids), list(ways)
     if not full_logits_fit(bare.model, length):
-        del ways["full logits"]
+        for what in ("full logits", "training step"):
+            ways.pop(what, None)
     seconds: dict[str, list[float]] = {what: [] for what in ways}
     peaks: dict[str, int] = {}
     losses: dict[str, float | None] = {}
@@ -170,7 +186,7 @@ def _ways(bare: Bare, plan: RopePlan, document: SearchText, pairs: int, say: Cal
             losses[what], took, peak = measured
             seconds[what].append(took)
             peaks[what] = max(peak, peaks.get(what, 0))
-    for what in ("body", "candidate", "full logits"):
+    for what in names:
         if what not in ways:
             yield Way(what, length, None, None, None, None, None, None)
             continue
@@ -190,13 +206,13 @@ def _measured(
     memory = PeakMemory()
     started = time.perf_counter()
     try:
-        with torch.inference_mode():
-            loss = way(bare, plan, document)
+        loss = way(bare, plan, document)
     except torch.OutOfMemoryError:
         return None
     return loss, time.perf_counter() - started, memory.peak()
 
 
+@torch.inference_mode()
 def body(bare: Bare, plan: RopePlan, document: SearchText) -> None:
     bare.rotary.use(plan)
     hidden_states(bare.model, torch.tensor([document.ids], device=bare.model.device))[0, -1, 0].item()
@@ -207,6 +223,7 @@ def candidate(bare: Bare, plan: RopePlan, document: SearchText) -> float:
     return loss
 
 
+@torch.inference_mode()
 def full_logits(bare: Bare, plan: RopePlan, document: SearchText) -> float:
     bare.rotary.use(plan)
     ids = torch.tensor([document.ids], device=bare.model.device)
@@ -214,6 +231,36 @@ def full_logits(bare: Bare, plan: RopePlan, document: SearchText) -> float:
     places = list(document.scored)
     labels[0, places] = ids[0, places]
     return float(bare.model(input_ids=ids, labels=labels, use_cache=False).loss)
+
+
+def gradient_step(bare: Bare, plan: RopePlan, document: SearchText, recompute: bool = False) -> float:
+    [slope] = plan_slopes(bare, [(plan, document)], 0.0, recompute)
+    assert slope.gradient is not None
+    return slope.loss
+
+
+def training_step(bare: Bare, plan: RopePlan, document: SearchText) -> float:
+    bare.rotary.use(plan)
+    bare.model.requires_grad_(True)
+    try:
+        ids = torch.tensor([document.ids], device=bare.model.device)
+        loss = bare.model(input_ids=ids, labels=ids, use_cache=False).loss
+        loss.backward()
+        return float(loss.detach())
+    finally:
+        bare.model.zero_grad(set_to_none=True)
+
+
+FORWARD: Mapping[str, Callable[[Bare, RopePlan, SearchText], float | None]] = {
+    "body": body,
+    "candidate": candidate,
+    "full logits": full_logits,
+}
+BACKWARD: Mapping[str, Callable[[Bare, RopePlan, SearchText], float | None]] = {
+    "gradient step": gradient_step,
+    "gradient step, layers again": partial(gradient_step, recompute=True),
+    "training step": training_step,
+}
 
 
 def full_logits_fit(model: Any, length: int) -> bool:
