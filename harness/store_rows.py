@@ -178,6 +178,7 @@ class CurvePoint(TypedDict):
     step: int
     tokens: int
     loss: dict[str, float]  # by class of sequences
+    weight: NotRequired[dict[str, float]]  # of the targets in the loss, by class; none before 2026-11-26
     learning_rate: float
     gradient_norm: float
 

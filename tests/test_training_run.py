@@ -162,6 +162,9 @@ def test_the_ledger_counts_training(finished: Any) -> None:
     _, folder, _ = finished
     rows = {one["condition"]: one for one in Store.open(folder).run()["ledger"]["conditions"]}
     assert rows["training tokens"]["values"]["yarn + plain"] == 1024 and rows["training tokens"]["values"]["yarn"] == 0
+    shares = rows["share of the training loss by class of sequences"]["values"]
+    assert shares["none"] == "none" and shares["yarn + plain"] == "long 1.00"
+    assert re.fullmatch(r"(\w+ 0\.\d\d(, )?){2,3}", shares["yarn + mixed"])
     assert rows["training recipe"]["values"]["yarn + mixed"] == "mixed"
     order = rows["training data order"]["values"]
     assert order["yarn + plain"] == order["none + plain"] != order["yarn + mixed"]

@@ -70,6 +70,7 @@ class CurveStep(TypedDict):
     step: int
     tokens: int  # so far
     loss: dict[str, float]  # nats per token, by sequence class
+    weight: dict[str, float]  # of the step's targets in its loss, by sequence class
     learning_rate: float
     gradient_norm: float
 
@@ -133,7 +134,7 @@ def train(
             outcome.scored += sum(weights.values())
             outcome.order = _chained(outcome.order, world.gather(data.digests))
             outcome.seconds = clock.seconds
-            outcome.curve.append(_point(outcome, losses, rate, norm))
+            outcome.curve.append(_point(outcome, losses, weights, rate, norm))
             speed, left = clock.speed(outcome.tokens, total)
             report(TrainingProgress(outcome.steps, batches.steps, outcome.tokens, losses, speed, left))
     return outcome
@@ -169,12 +170,15 @@ def _update(optimiser: torch.optim.Optimizer, rate: float) -> None:
     optimiser.zero_grad(set_to_none=True)
 
 
-def _point(outcome: TrainingOutcome, losses: Mapping[str, float], rate: float, norm: float) -> CurveStep:
+def _point(
+    outcome: TrainingOutcome, losses: Mapping[str, float], weights: Mapping[str, float], rate: float, norm: float
+) -> CurveStep:
     """The step's point of the curve."""
     return {
         "step": outcome.steps,
         "tokens": outcome.tokens,
         "loss": {kind: round(value, 5) for kind, value in losses.items()},
+        "weight": {kind: round(value, 3) for kind, value in weights.items()},
         "learning_rate": rate,
         "gradient_norm": round(norm, 5),
     }

@@ -126,6 +126,7 @@ def _settings(trainings: Trainings, within: Groups | None) -> list[Observation]:
 
 def _costs(trainings: Trainings) -> list[Observation]:
     return [
+        shown("share of the training loss by class of sequences", trainings.values(_loss_shares, "none")),
         shown("training FLOPs", trainings.values(lambda record: record["cost"]["flops"], 0, sum)),
         shown("training seconds", trainings.values(lambda record: record["cost"]["seconds"], 0, sum)),
         shown(
@@ -145,6 +146,17 @@ def _optimiser(record: Mapping[str, Any]) -> str:
     recipe = record["recipe"]
     betas = "/".join(f"{beta:g}" for beta in recipe["betas"])
     return f"AdamW {betas}, decay {recipe['weight_decay']:g}, {recipe['schedule']}, clip {recipe['clip']:g}"
+
+
+def _loss_shares(record: Mapping[str, Any]) -> str:
+    """How much each class of sequences weighs in the loss. A corpus may weigh tokens, so it need not be the recipe's
+    mix, which is of tokens."""
+    totals: dict[str, float] = {}
+    for point in record["curve"]:
+        for kind, weight in (point.get("weight", {}) if isinstance(point, Mapping) else {}).items():
+            totals[kind] = totals.get(kind, 0.0) + weight
+    whole = sum(totals.values())
+    return ", ".join(f"{kind} {weight / whole:.2f}" for kind, weight in totals.items()) if whole else "not recorded"
 
 
 def _trainable(record: Mapping[str, Any]) -> str:
