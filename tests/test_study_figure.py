@@ -7,6 +7,7 @@ import pytest
 
 from reports.figures import style
 from reports.figures.study import NEAR, drawn, kind, study_figure
+from reports.figures.study_cost import cost_drawn, cost_figure
 
 PARAMETERS: dict[str, dict[str, Any]] = {"released code": {"searcher": "released"}}
 
@@ -69,3 +70,24 @@ def test_an_interval_ends_at_the_panels_edge() -> None:
     spans = [list(one.get_xdata()) for one in right.lines if len(one.get_xdata()) == 2]
     assert [-NEAR, NEAR] in spans
     assert [one.get_text() for one in right.texts] == ["-1.0 ←", "+3.0 →"]
+
+
+def test_the_picture_of_costs_has_a_line_for_each_procedure() -> None:
+    rows = [
+        {**line("fast", "longrope2", 0.1, None), "token_forwards": 256 * 900},
+        {**line("fast, a tenth", "longrope2", 0.2, None), "token_forwards": 256 * 98, "losses_of_seeds": [0.15, 0.25]},
+        {**line("gradient, a tenth", "longrope2", 0.05, None), "parameters": {"searcher": "gradient"}},
+        line("gradient, ablation: texts=2", "longrope2", 0.04, None),
+        line("yarn", "yarn", 0.3, None, seeds=0),
+        line("pi", "pi", 3.0, None, seeds=0),
+        line("broken", "longrope2", None, None),
+    ]
+    made: Any = {"rows": rows, "reference": "fast", "target_length": 256}
+    with style.drawing("test"):
+        [axes] = cost_drawn(made).axes
+    spans = [(list(one.get_xdata()), list(one.get_ydata())) for one in axes.lines]
+    assert ([98, 900], [0.2, 0.1]) in spans and ([98, 98], [0.15, 0.25]) in spans
+    assert ([0, 1], [0.3, 0.3]) in spans and not any(3.0 in heights for _, heights in spans)
+    assert [one.get_text() for one in axes.texts] == ["fast", "gradient", "yarn"]
+    svg = cost_figure(made)
+    assert "by gradient" in svg and "official procedure" not in svg and svg == cost_figure(made)

@@ -151,6 +151,7 @@ def search_study(
     from harness.store import write_whole
     from harness.tools.study import study
     from reports.figures.study import study_figure
+    from reports.figures.study_cost import cost_figure
     from reports.numbers.search_study import files, markdown, summary
 
     signals.hear()
@@ -173,7 +174,8 @@ def search_study(
         first_text,
     )
     content = summary(measured, reference)
-    for name, text in {**files(content), "figure.svg": study_figure(content)}.items():
+    figures = {"figure.svg": study_figure(content), "cost.svg": cost_figure(content)}
+    for name, text in {**files(content), **figures}.items():
         write_whole(out / name, text)
     print(clean_lines(markdown(content)))
 

@@ -8,7 +8,7 @@ numbers of seeds.
 
     DIR/searches/…            results and trajectories, as in a result store
     DIR/held-out.WEIGHTS.DTYPE.LENGTH.jsonl   losses on the held-out texts by plan
-    DIR/study.json, table.md, table.csv, figure.svg   by the command line, from `reports`
+    DIR/study.json, table.md, table.csv, figure.svg, cost.svg   by the command line, from `reports`
 """
 
 import hashlib
