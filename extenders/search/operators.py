@@ -4,7 +4,9 @@ A genome is a vector of rescale factors and one whole number beside it (LongRoPE
 Grids are those of the code: start, start + step, … below an exclusive end.
 
 Where the papers are silent (how a gene is redrawn, how two parents are crossed) the choice is ours and marked so.
-History is a set of vectors rounded to 1e-6, where the code compares every pair of vectors to within 1e-5.
+History is a set of vectors rounded to 1e-6, where the code compares every pair of vectors to within 1e-5. Grid values
+are start + i·step, as many as numpy's `arange` gives the code; its values differ in their last digits, because it
+multiplies by (start + step) - start.
 """
 
 import math

@@ -5,8 +5,12 @@ around them is drawn from the invented world under a name of its own, or comes f
 with the evaluation's prompts by passages of 50 words, which no two texts share by accident. Shorter ones would not do:
 the world repeats its sentences, so 13 words in a row are often met twice.
 
-Deviation from LongRoPE2 (arXiv:2502.20082, §3.4), which scores the number alone: the space before it is scored as well.
-Where a tokenizer makes it a token of its own, the mean holds one easy token more, the same for every plan.
+Deviations from LongRoPE2 (arXiv:2502.20082, §3.4). It scores the number alone; the space before it is scored as well:
+where a tokenizer makes it a token of its own, the mean holds one easy token more, the same for every plan. Its needles
+have one wording; every second one here has our own, and most of what good plans still lose on pocket models is on
+those, so `search-study` shows the two apart. It hides the needle at the start (the code at ten depths of ten books,
+with another key and without a question); here eleven depths from start to end take turns. The text around is the
+world's, or the user's, and no PG19.
 """
 
 import random
