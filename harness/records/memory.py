@@ -4,7 +4,9 @@ Linux keeps a high-water mark per process that can be set back; elsewhere the ma
 reported, which is an upper bound.
 """
 
+import ctypes
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -41,3 +43,9 @@ class PeakMemory:
             return 0
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return int(used if sys.platform == "darwin" else used * 1024)
+
+
+def trim() -> None:
+    """Give freed memory back to the system, where its library can (glibc): else a later peak would hold it, too."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

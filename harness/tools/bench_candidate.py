@@ -31,7 +31,7 @@ from extenders.base import RopePlan, RopeSpec, load
 from harness.model.load import load_model
 from harness.model.logits import hidden_states
 from harness.model.spec import spec_from_config
-from harness.records.memory import PeakMemory
+from harness.records.memory import PeakMemory, trim
 from harness.rope.applied import applied
 from harness.search.losses import plan_losses, plan_slopes
 from harness.search.texts import SearchText
@@ -201,6 +201,7 @@ def _measured(
 ) -> tuple[float | None, float, int] | None:
     """Loss, seconds and peak memory in bytes; None where memory does not suffice."""
     gc.collect()
+    trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     memory = PeakMemory()
