@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,7 @@ class CurveStep(TypedDict):
     step: int
     tokens: int  # so far
     loss: dict[str, float]  # nats per token, by sequence class
-    weight: dict[str, float]  # of the step's targets in its loss, by sequence class
+    weight: NotRequired[dict[str, float]]  # of the step's targets in its loss, by sequence class
     learning_rate: float
     gradient_norm: float
 
