@@ -195,7 +195,7 @@ def test_losses_that_cannot_be_told_apart_are_a_tie(tmp_path: Path) -> None:
     assert verdict.kind == "tie" and "not significantly below pi" in verdict.sentences[0]
     [losses] = Results(store_of(tmp_path / "again", close)).window_losses
     assert re.fullmatch(
-        r"Not told apart from yarn: pi \(about [\d,]+ documents would settle it\)\.", losses.grid.notes[-1]
+        r"Not told apart from yarn: pi \(about [\d,]+ documents would settle it\)\.", losses.grid.notes[-2]
     )
     assert re.search(r"; about [\d,]+ documents would settle a lead of that size\)\.", verdict.sentences[0])
 
