@@ -81,7 +81,7 @@ def test_preflight_and_bench_take_a_file(
 ) -> None:
     examined: list[Method] = []
     monkeypatch.setattr(
-        preflight, "examine", lambda loaded, method: examined.append(method) or preflight.Preflight({}, ())
+        preflight, "examine", lambda loaded, method, budget: examined.append(method) or preflight.Preflight({}, ())
     )
     assert cli.answer(words("preflight", "ideas/mine.py", tiny_model_folder)) == 0
     assert [(method.label, method.extender.target_length) for method in examined] == [("mine", 128)]

@@ -282,8 +282,8 @@ def test_what_cannot_be_trained_is_said_before_anything_runs(
 def test_the_shipped_factorial_is_as_announced() -> None:
     one = experiments.read(experiments.find("pocket-training"))
     methods = training_stage.factored(one.methods, one.trainings)
-    assert len(methods) == 18 and one.seeds == (0, 1, 2) and one.target_length == 4096
-    assert {m.training.recipe.name for m in methods if m.training} == {"plain", "mixed"}
+    assert len(methods) == 24 and one.seeds == (0, 1, 2) and one.target_length == 4096
+    assert {m.training.recipe.name for m in methods if m.training} == {"plain", "plain_same_data", "mixed"}
     assert len({m.training.settings.tokens for m in methods if m.training}) == 1
 
 
