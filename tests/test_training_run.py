@@ -174,9 +174,9 @@ def test_the_ledger_counts_training(finished: Any) -> None:
 
 
 def test_again_computes_nothing_and_a_changed_setting_only_what_depends_on_it(
-    finished: Any, place: Path, tiny_model_folder: Path
+    finished: Any, place: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
-    _, folder, _ = finished
+    folder = shutil.copytree(finished[1], tmp_path / "copy")  # the other setting writes another run.json
     one = experiment(place, tiny_model_folder)
     progress = Quiet()
     assert run(one, folder, LocalEngine(one, progress), progress).computed == 0
