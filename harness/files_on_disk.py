@@ -227,13 +227,15 @@ def mend_lines(path: Path, sound: Sound = lambda _: True) -> list[Any]:
     return [content for _, content in lines]
 
 
-def damaged_lines(path: Path, sound: Sound) -> int:
-    """How many lines are not `sound`. A last one without its end was cut off by a kill, and is no damage."""
+def damaged_lines(path: Path, sound: Sound, finished: bool = False) -> int:
+    """How many lines are not `sound`. A last one without its end was cut off by a kill, and is no damage, unless the
+    file is `finished`."""
     try:
         written = read_file(path)
     except OSError:
         return 0
-    whole = [line for line in written.split(b"\n")[:-1] if line.strip()]
+    lines = written.split(b"\n")
+    whole = [line for line in (lines if finished else lines[:-1]) if line.strip()]
     return len(whole) - sum(1 for _ in _sound(b"\n".join(whole), sound))
 
 

@@ -4,9 +4,10 @@ A record carries a hash over all that it says, its key and its identity included
 identity. So a score that somebody edits, a bit that a disk flips and a record under another's name are seen; what is
 seen counts as missing. Lines of a file (losses, trajectories) carry one each, bound to the file that they belong to.
 
-Records of earlier days have no seal. They count when their key is that of their identity and they have no field that
-records of those days did not have: a seal whose name was damaged leaves such a field behind. A seal is no signature:
-who edits a record can also write a new seal.
+Records of earlier days have no seal. They count when their key is that of their identity, their date is of those days
+and they have no field that records of those days did not have: a seal whose name was damaged leaves such a field behind,
+and a record from which somebody took the seal has a later date. A seal is no signature: who edits a record can also write
+a new seal.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import Any
 
 FORMAT = 1  # raised when a reader of the old format would misread the new one
 SEAL = "seal"  # the field, in every file that has one
+SEALED_SINCE = "2026-11-26T02"  # UTC; records of later dates were written with one
 
 
 def canonical(value: Any) -> str:
@@ -44,6 +46,8 @@ def _seal_of(kind: str, content: Mapping[str, Any]) -> str:
 def broken_seal(kind: str, content: Mapping[str, Any], unsealed: Collection[str]) -> str:
     """What shows that a content is not what was written, or ''. `unsealed`: the fields of those without a seal."""
     if SEAL not in content:
+        if (written := _date_of(content)) > SEALED_SINCE:
+            return f"it has no seal and is of {written[:10]}, when records had one"
         strange = sorted(set(content) - set(unsealed))
         return f"it has no seal and a field {strange[0]!r}" if strange else ""
     try:
@@ -51,6 +55,13 @@ def broken_seal(kind: str, content: Mapping[str, Any], unsealed: Collection[str]
     except (ValueError, RecursionError):  # NaN, which is never written
         whole = False
     return "" if whole else "it does not say what was written: its seal does not fit"
+
+
+def _date_of(content: Mapping[str, Any]) -> str:
+    """When a record says that it was written, or ''."""
+    provenance = content.get("provenance")
+    date = provenance.get("date") if isinstance(provenance, dict) else content.get("created")
+    return date if isinstance(date, str) else ""
 
 
 def wrong_key(key: str, content: Mapping[str, Any]) -> str:

@@ -272,8 +272,10 @@ class Store:
         return read_lines(self.searches / f"{key}.jsonl", lambda line: is_trajectory_line(key, line))
 
     def damaged_trajectory(self, key: str) -> int:
-        """How many of its lines are damaged."""
-        return damaged_lines(self.searches / f"{key}.jsonl", lambda line: is_trajectory_line(key, line))
+        """How many of its lines are damaged. A finished search left no line half written."""
+        record = self.search(key)
+        finished = record is not None and record["status"] == "done"
+        return damaged_lines(self.searches / f"{key}.jsonl", lambda line: is_trajectory_line(key, line), finished)
 
     def training_folder(self, key: str) -> Path:
         """Where a training keeps its weights, and its checkpoint while it is unfinished."""

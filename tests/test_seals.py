@@ -181,14 +181,41 @@ def test_the_command_check_says_what_is_damaged_and_foreign(
 def test_records_of_days_before_seals_count_and_are_counted(whole: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(whole, tmp_path / "store"))
     for path in [*(folder / "cells").iterdir(), folder / "run.json", *(folder / "searches").glob("*[0-9a-f].json")]:
-        content = json.loads(path.read_text())
-        del content["seal"]
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(earlier(json.loads(path.read_text()))))
     found = damage.look(Store.open(folder))
     assert not found.damaged and found.unsealed == len(list((folder / "cells").iterdir())) + 2
     assert rows(folder) == rows(whole)
     progress = Quiet()
     assert run(with_search(), folder, Engine(), progress).computed == 0 and not progress.said
+
+
+def earlier(content: dict[str, Any]) -> dict[str, Any]:
+    """A record as it was written before there were seals."""
+    provenance = {**content.get("provenance", {}), "date": "2026-11-25T12:00:00Z"}
+    dated = {"provenance": provenance} if "provenance" in content else {"created": provenance["date"]}
+    return {name: value for name, value in {**content, **dated}.items() if name != "seal"}
+
+
+def test_a_record_from_which_the_seal_was_taken_is_damaged(whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    cell, search = next((folder / "cells").iterdir()), next((folder / "searches").glob("*[0-9a-f].json"))
+    for path in (cell, search, folder / "run.json"):
+        content = json.loads(path.read_text())
+        del content["seal"]
+        path.write_text(json.dumps(content))
+    found = damage.look(Store(folder))
+    assert {Path(bad.file).name for bad in found.damaged} == {cell.name, search.name, "run.json"} and not found.unsealed
+
+
+def test_a_finished_trajectory_has_no_line_that_is_half_written(whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    [search] = (folder / "searches").glob("*[0-9a-f].json")
+    lines = search.with_suffix(".jsonl")
+    lines.write_bytes(lines.read_bytes()[:-1] + b"J")  # one bit of the last line's end
+    assert [bad.file for bad in damage.look(Store(folder)).damaged] == [f"searches/{lines.name}"]
+    assert Store(folder).damaged_trajectory(search.stem) == 1
+    search.unlink()  # unfinished: a kill may have cut the line
+    assert not damage.look(Store(folder)).damaged and Store(folder).damaged_trajectory(search.stem) == 0
 
 
 def test_half_files_of_the_dead_are_swept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.files_on_disk import damaged_lines, mend_lines
@@ -37,6 +38,9 @@ class Damage:
     reason: str
     goes: tuple[Path, ...]
     lines: bool = False
+
+
+DAMAGED_RUN = Damage("run.json", "it does not say what was written", ())
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def look(store: Store, weights: bool = True) -> Findings:
             damaged.append(Damage(_name(store, path), damage, (path,)))
     there = {path.stem for path in _files(store, "prompts", ".txt")}
     without = {path for name, paths in named.items() if name not in there for path in paths}
-    unsealed += not store.run_is_sealed and (store.folder / "run.json").is_file()
+    unsealed += not store.run_is_sealed and (store.folder / "run.json").is_file() and damaged[:1] != [DAMAGED_RUN]
     return Findings(read, tuple(damaged), unsealed, tuple(_foreign(store)), len(without))
 
 
@@ -124,15 +128,16 @@ def _damage_of_run(store: Store) -> Iterator[Damage]:
         try:
             store.run()
         except ValueError:
-            yield Damage("run.json", "it does not say what was written", ())
+            yield DAMAGED_RUN
 
 
 def _damage_of_lines(store: Store, path: Path) -> Iterator[Damage]:
     name = path.name.removesuffix(".jsonl").removesuffix(".losses")
     losses = path.name.endswith(".losses.jsonl")
-    count = damaged_lines(path, lambda line: (is_losses_line if losses else is_trajectory_line)(name, line))
-    if count:
-        record = path.with_name(f"{name.removesuffix('.tuned')}.json")
+    key = name.removesuffix(".tuned")
+    record, found = path.with_name(f"{key}.json"), store.search(key)
+    sound = partial(is_losses_line if losses else is_trajectory_line, name)
+    if count := damaged_lines(path, sound, finished=found is not None and found["status"] == "done"):
         reason = f"{count} of its lines {'is' if count == 1 else 'are'} not what was written"
         yield Damage(_name(store, path), reason, () if losses else (path, record), lines=losses)
 
