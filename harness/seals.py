@@ -4,10 +4,10 @@ A record carries a hash over all that it says, its key and its identity included
 identity. So a score that somebody edits, a bit that a disk flips and a record under another's name are seen; what is
 seen counts as missing. Lines of a file (losses, trajectories) carry one each, bound to the file that they belong to.
 
-Records of earlier days have no seal. They count when their key is that of their identity, their date is of those days
-and they have no field that records of those days did not have: a seal whose name was damaged leaves such a field behind,
-and a record from which somebody took the seal has a later date. A seal is no signature: who edits a record can also write
-a new seal.
+Records of earlier days have no seal. They count when their key is that of their identity, their date is of those
+days and they have no field that records of those days did not have: a seal whose name was damaged leaves such a field
+behind, and a record from which somebody took the seal has a later date. A seal is no signature: who edits a record can
+also write a new seal.
 """
 
 import hashlib
