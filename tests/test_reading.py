@@ -120,6 +120,19 @@ def test_a_scaling_that_was_trained_with_is_kept(block: dict, maximum: int, leng
     assert any("taken as trained with" in note for note in spec.notes)
 
 
+def test_a_doubtful_scaling_is_said() -> None:
+    """Nothing in a configuration tells a raised length of the authors from one of a user."""
+    block = dict(YARN, original_max_position_embeddings=32768)
+    [note] = spec_from_config(tiny("qwen2", max_position_embeddings=131072, rope_scaling=block)).notes
+    assert "taken as trained with" in note and "take it out" in note
+    [note] = spec_from_config(tiny("qwen2", max_position_embeddings=16384, rope_scaling=block)).notes
+    assert "16,384 is below original_max_position_embeddings 32,768" in note
+    [note] = spec_from_config(
+        tiny("qwen2", max_position_embeddings=131072, rope_scaling={**block, "finetuned": True})
+    ).notes
+    assert note.endswith("on top of it")
+
+
 def test_the_model_runs_without_the_scaling_too(tmp_path: Path) -> None:
     base = tiny("qwen2", max_position_embeddings=64, rope_theta=1e4)
     model = built(base)
@@ -162,6 +175,7 @@ def test_plan_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (dict(rope_scaling=dict(YARN, factor=True)), "factor is True"),
         (dict(rope_scaling=dict(YARN, beta_fast="32")), "beta_fast is '32'"),
         (dict(rope_scaling=dict(YARN, factor=-4)), "factor is -4 in the configuration; it must be above 0"),
+        (dict(partial_rotary_factor=1.5), "partial_rotary_factor is 1.5 in the configuration; it is a part of a head"),
         (dict(rope_theta=1), "rope_theta is 1 in the configuration; it must be above 1"),
         (dict(rope_scaling="yarn"), "rope_scaling is 'yarn' in the configuration; an object or null"),
         (

@@ -18,6 +18,8 @@ ROTATE_WHERE_THEY_SLIDE = (
 )
 # A norm after rotation divides what multiplies cos and sin out again (tests/test_families.py checks).
 NORM_AFTER_ROTATION = ("hunyuan_v1_dense", "hunyuan_v1_moe", "hunyuan_vl_text", "nanochat")
+# Their model cards tell users to add a YaRN block for long prompts; no checkpoint of theirs was trained with one.
+YARN_BY_CARD = ("qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
 NO_ATTENTION = ("linear_attention", "conv", "mamba", "recurrent")
 
 
@@ -37,7 +39,7 @@ def notes_of(
     if kind in ("yarn", "linear", "llama3", "proportional") and (parameters.get("factor") or 1) > 1:
         lines.append(
             f"the configuration carries a {kind} scaling (factor {parameters['factor']:g}), taken as trained with; a "
-            "method comes on top of it"
+            f"method comes on top of it{_doubt(get, kind, parameters)}"
         )
     if kind in SWITCHING and not parameters.get("alpha"):
         what = "dynamic NTK" if kind == "dynamic" else "its long list of factors"
@@ -61,6 +63,20 @@ def notes_of(
             "no method can help it to longer prompts"
         )
     return lines
+
+
+def _doubt(get: Callable[[str], Any], kind: str, parameters: Mapping[str, Any]) -> str:
+    """What a user should look at where a scaling may not be the checkpoint's own, or ''."""
+    maximum = get("max_position_embeddings")
+    original = parameters.get("original_max_position_embeddings") or get("original_max_position_embeddings")
+    if original and maximum and original > maximum:
+        return (
+            f" (max_position_embeddings {maximum:,} is below original_max_position_embeddings {original:,}: one of "
+            "them was edited; --trained-length says what is right)"
+        )
+    if kind == "yarn" and get("model_type") in YARN_BY_CARD and not parameters.get("finetuned"):
+        return " (one that was added for inference, with max_position_embeddings raised, looks alike: take it out)"
+    return ""
 
 
 def undoes_factors(get: Callable[[str], Any]) -> bool:

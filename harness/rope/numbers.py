@@ -16,7 +16,7 @@ LISTS = ("short_factor", "long_factor")
 
 def check_numbers(name: str, get: Callable[[str], Any], parameters: Mapping[str, Any]) -> None:
     """Raises ValueError, one line with the key, for a text, a truth value, or a number that no formula can take."""
-    for key in ("rope_theta", *LENGTHS):
+    for key in ("rope_theta", "partial_rotary_factor", *LENGTHS):
         _check(name, key, get(key), positive=True)
     for key in (*POSITIVE, *ANY):
         _check(name, key, parameters.get(key), positive=key in POSITIVE)
@@ -39,3 +39,5 @@ def _check(name: str, key: str, value: Any, positive: bool) -> None:
         raise ValueError(f"{name}: rope_theta is {value!r} in the configuration; it must be above 1")
     if positive and value <= 0:
         raise ValueError(f"{name}: {key} is {value!r} in the configuration; it must be above 0")
+    if key == "partial_rotary_factor" and value > 1:
+        raise ValueError(f"{name}: {key} is {value!r} in the configuration; it is a part of a head, at most 1")
