@@ -286,6 +286,15 @@ def test_refusals_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert exported(folder, "yarn", "--format", "plan") == 0
 
 
+def test_options_of_llama_cpp_are_for_all_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its YaRN is one switch; base and scale of layers with a sliding window are numbers of their own there."""
+    folder = folder_of("gemma3", tmp_path)
+    assert exported(folder, "yarn", "--format", "llama.cpp") == 2
+    assert "llama.cpp turns YaRN on for all layers" in capsys.readouterr().err
+    assert exported(folder, "pi", "--format", "llama.cpp") == 0
+    assert "--rope-scaling linear" in capsys.readouterr().out
+
+
 def test_dynamic_is_written_as_the_type_and_stays_the_method(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
