@@ -32,8 +32,8 @@ def flags(parameters: Mapping[str, Any], plans: TwoPlans, model_type: str) -> li
         return [*start, "--rope-scaling", "linear"]
     if kind == "yarn" and plans.rope.layer_type:
         raise ValueError(
-            "llama.cpp turns YaRN on for all layers, and this plan is of the layers without a sliding window alone: the "
-            "others would get another temperature; use --format hf, or pi or ntk, which leave them as they are"
+            "llama.cpp turns YaRN on for all layers, and this plan is of the layers without a sliding window alone: "
+            "the others would get another temperature; use --format hf, or pi or ntk, which leave them as they are"
         )
     if kind != "yarn" or not parameters["truncate"] or not usual_temperature(dict(parameters)):
         raise ValueError(NO_OPTIONS)
