@@ -113,11 +113,12 @@ def _answered(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _stopped(arguments)
     except SystemExit as error:  # no command of ours ends so: something that it called did
+        if isinstance(error.__context__, BrokenPipeError):  # typer makes this of it
+            return _pager_closed(arguments)
         print(f"ropebench: ended from inside (SystemExit: {error}) before it was done", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # a pager that was closed is no error
-        return 0 if READS_ONLY.intersection(arguments[:1]) else 141
+        return _pager_closed(arguments)
     except Exception as error:
         if signals.asked():
             return _stopped(arguments)
@@ -129,6 +130,13 @@ def _answered(arguments: list[str]) -> int:
         line = usage() if usage is not None else str(error) or type(error).__name__
         print(f"ropebench: {one_line(line)}", file=sys.stderr)
         return 2
+
+
+def _pager_closed(arguments: list[str]) -> int:
+    """Whoever read our lines wants no more of them: no error where nothing else was to be done."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for what is flushed at the end
+    os.dup2(sys.stdout.fileno(), 1)
+    return 0 if READS_ONLY.intersection(arguments[:1]) else 141
 
 
 def _stopped(arguments: list[str]) -> int:

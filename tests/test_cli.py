@@ -48,6 +48,20 @@ def test_answers_that_need_no_model_library(words: list[str]) -> None:
 
 
 @pytest.mark.slow
+def test_a_pager_that_was_closed_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from harness import cli; cli.main(['list', 'tests'])"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.read(1)
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(), told) == (0, b"")
+
+
+@pytest.mark.slow
 def test_a_store_is_read_without_a_model_library(tmp_path: Path) -> None:
     run(experiment(), tmp_path / "store", FakeEngine(), Quiet())
     for words in (["status", str(tmp_path / "store")], ["report", str(tmp_path / "store"), "--out", str(tmp_path)]):
