@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import __version__, signals
-from harness.commands import catalogue, methods, models, runs, stores
+from harness.commands import catalogue, methods, models, runs, stores, workers
 from harness.commands.terminal import ARGUMENTS, command_line, one_line
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --help
     "Experiments": (
         runs.run,
+        workers.worker,
         runs.status,
         runs.check,
         runs.report,

@@ -29,9 +29,8 @@ from harness.store import Store
 ROOT = str(Path(__file__).resolve().parent.parent)
 OURS = "ROPEBENCH_TEST_OF_KILLS"  # in the environment of all processes of a run
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
-BUSY = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) if hasattr(os, "getloadavg") else 1.0
-PATIENCE = 120.0 * BUSY  # seconds for a run that takes ten on an idle core
-SOON = 2.0 * BUSY  # seconds after which no process of a run is there
+PATIENCE = 120.0  # seconds for a run that takes ten, on an idle core
+SOON = 2.0  # seconds after which no process of a run is there, likewise
 KILLS_OF_A_LIFE = 5
 TIMES = {"seconds", "date", "created", "provenance", "peak_memory_bytes", "tokens_per_second", "measured_now", "ledger",
          "seal", "evaluation_passages_avoided"}  # fmt: skip
@@ -183,14 +182,14 @@ class Sitting:
 
     def wait_for(self, lines: int, words: str = "") -> None:
         """Until it has said so many lines, or one with these words, or has ended."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE * busy()
         while not self.over and len(self.lines) < lines and not (words and any(words in line for line in self.lines)):
             self.check(deadline)
             time.sleep(0.003)
 
     def wait(self) -> int:
         """Its exit code."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE * busy()
         while not self.over:
             self.check(deadline)
             time.sleep(0.01)
@@ -203,6 +202,11 @@ class Sitting:
                 os.kill(number, signal.SIGABRT)  # faulthandler then tells where all threads are
             time.sleep(3)
             raise AssertionError(f"a run hangs; its processes were at:\n{self.said.read_text(errors='replace')}")
+
+
+def busy() -> float:
+    """How much slower this machine is by what else runs on it now."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) if hasattr(os, "getloadavg") else 1.0
 
 
 def processes(starter: Starter) -> list[int]:
@@ -218,7 +222,7 @@ def processes(starter: Starter) -> list[int]:
 
 
 def none_is_left(starter: Starter) -> None:
-    deadline = time.monotonic() + SOON
+    deadline = time.monotonic() + SOON * busy()
     while left := processes(starter):
         assert time.monotonic() < deadline, f"processes {left} outlived the run by {SOON:.0f} s"
         time.sleep(0.05)

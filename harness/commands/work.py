@@ -65,6 +65,8 @@ def _computed(
         shown.close()
         if signals.PARENT in os.environ:  # the first process says it
             raise
+        if _joined():
+            fail("stopped; what this worker had finished is kept, and the run goes on without it", 130)
         again = command_line()
         fail(f"stopped; finished cells are kept in {folder}, and this command continues: {again}", 130)
     for cell, reason in outcome.failed:
@@ -114,12 +116,19 @@ def _code(file: Path, shown: "Progress", refused: bool, here: bool) -> None:
         shown.say(clean(f"the method {file} is code, and it runs now with your rights (--only-shipped refuses it)"))
 
 
+def _joined() -> bool:
+    """Whether this process joined a run that another command began."""
+    from harness.runner.team import SESSION
+
+    return SESSION in os.environ and signals.CHANNEL not in os.environ
+
+
 def _shown() -> "Progress":
     """The progress of this process; a helper's goes to the process that started it."""
     from harness.progress import progress
     from harness.runner.team import SESSION, Relay
 
-    return Relay() if SESSION in os.environ else progress()
+    return Relay() if SESSION in os.environ and not _joined() else progress()
 
 
 def _compute(
@@ -140,6 +149,8 @@ def _compute(
     team = team_for(plan.model_source, workers, helper_command(ARGUMENTS), device)
     outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads, device), shown, cache, team)
     if not team.first:
+        if _joined():
+            shown.say("nothing is left to do for this worker")
         raise typer.Exit(0)
     return outcome
 

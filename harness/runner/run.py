@@ -6,7 +6,6 @@ computes only what is missing, which includes what failed.
 """
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -78,6 +77,7 @@ def run(
         for note in base.rope.notes:
             progress.say(f"{experiment.model}: {note}")
         _mend(store, progress)
+        team.clear(store.folder)
         agenda = agenda.again(store)  # what another run did while this one began, and what is damaged
         return _done(Steps(engine, team, store.held(), kept, texts, created, progress, agenda))
 
@@ -106,7 +106,6 @@ def _done(steps: "Steps") -> Outcome:
 def _mend(store: Store, progress: Progress) -> None:
     """Half files of the dead are swept, and what is damaged is said and set aside: then it is missing."""
     sweep(store.folder)
-    shutil.rmtree(store.folder / "team", ignore_errors=True)  # nobody else is at work
     found = damage.look(store, weights=False).damaged
     if found:
         aside = damage.set_aside(store, found)
@@ -134,7 +133,9 @@ class Steps:
     def work(self) -> None:
         """Do all that is missing. Whatever ends it, run.json is up to date afterwards."""
         try:
-            with self.team.at_work(self.store.folder, self.agenda.missing, self.progress) as shared:
+            base = self.agenda.base
+            words = f"{base.weights_hash}, {base.dtype}, {base.attention} attention"
+            with self.team.at_work(self.store.folder, self.agenda.missing, self.progress, words) as shared:
                 self.progress = shared
                 with ModelInUse(self.engine) as model:
                     self.search(model)
