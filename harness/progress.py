@@ -42,7 +42,9 @@ class TimeLeft:
             return None
         left = 0.0
         for cell in self._waiting.values():
-            first, growth = pace(self._measured.get(cell.test.label, every))
+            measured = self._measured.get(cell.test.label, every)
+            same = [one for one in measured if one[1] == cell.length]
+            first, growth = pace(same or measured)
             left += cell.samples * cell.length * (first + growth * cell.length)
         return left / self._at_once
 
@@ -51,7 +53,8 @@ def pace(measured: Sequence[Measured]) -> tuple[float, float]:
     """(a, b): a token of a prompt of n tokens takes a + b·n seconds, as attention over all tokens before it makes it.
 
     A least-squares line, every prompt with equal weight, none of the two below 0. Where all have one length it cannot
-    be told how much grows with it: half of the time at `CROSSING` tokens then.
+    be told how much grows with it: half of the time at `CROSSING` tokens then. Where a token costs less in long
+    prompts, since every answer costs the same, the longest tell.
     """
     total = sum(prompts for prompts, _, _ in measured)
     points = [(prompts / total, length, seconds / (prompts * length)) for prompts, length, seconds in measured]
@@ -62,7 +65,11 @@ def pace(measured: Sequence[Measured]) -> tuple[float, float]:
         growth = token / (CROSSING + length)
         return growth * CROSSING, growth
     slope = sum(weight * (n - length) * (t - token) for weight, n, t in points) / spread
-    growth = min(max(slope, 0.0), token / length)
+    if slope <= 0:
+        longest = max(n for _, n, _ in points)
+        few = [(weight, t) for weight, n, t in points if n == longest]
+        return sum(weight * t for weight, t in few) / sum(weight for weight, _ in few), 0.0
+    growth = min(slope, token / length)
     return token - growth * length, growth
 
 

@@ -31,10 +31,13 @@ def run(
     only_shipped: Annotated[
         bool, typer.Option("--only-shipped", help="Refuse methods that are files: such a file is code that runs.")
     ] = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Say what there is to do and how long it takes here; do nothing.")
+    ] = False,
     device: options.Device = "auto",
 ) -> None:
     """Run an experiment, or what is missing of it, and write its report."""
-    from harness.commands.work import compute_and_report
+    from harness.commands.work import compute_and_report, print_plan
     from harness.experiment import file as experiments
 
     overrides = values(set_ or [], "--set")
@@ -45,6 +48,9 @@ def run(
         plan = experiments.read(experiments.find(experiment), overrides, code)
         return plan, out or Path("results") / plan.name
 
+    if plan_only:
+        print_plan(read, workers, device, only_shipped)
+        return
     raise typer.Exit(compute_and_report(read, cache, workers, device, report, date, only_shipped))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness import signals
-from harness.commands.terminal import ARGUMENTS, clean, command_line, fail, from_here, say
+from harness.commands.terminal import ARGUMENTS, clean, command_line, fail, from_here, print_table, say
 
 if TYPE_CHECKING:
     from harness.experiment.file import Code, Experiment
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.runner.run import Outcome
     from harness.store import Store
 
+CALIBRATION = 20.0  # seconds
 Read = Callable[["Code"], tuple["Experiment", Path]]
 
 
@@ -77,6 +78,38 @@ def _computed(
     words = f"{outcome.total} cells: {outcome.computed - len(outcome.failed)} computed, {kept} kept from before"
     shown.say(words + (f", {len(outcome.failed)} FAILED (run again to try them again)" if outcome.failed else ""))
     return outcome
+
+
+def print_plan(read: Read, workers: int | None, device: str, only_shipped: bool) -> None:
+    """What a run would do, as a table, with a calibration of this machine. A user's method runs in this process: what
+    it could answer for is a forecast."""
+    from harness.runner.engine import LocalEngine
+    from harness.runner.run import plan_only
+    from harness.runner.team import team_for
+
+    shown = _shown()
+    plan, folder = read(partial(_code, shown=shown, refused=only_shipped, here=True))
+    signals.hear()
+    team = team_for(plan.model_source, workers, [], device)
+    shown.say(f"measuring this machine for about {CALIBRATION:.0f} s")
+    stages = plan_only(plan, folder, LocalEngine(plan, shown, team.threads, device), CALIBRATION)
+    rows = [[stage.name, f"{stage.units:,}", f"{stage.token_forwards:,}", _minutes(stage.seconds)] for stage in stages]
+    total = sum(stage.seconds for stage in stages)
+    forwards = sum(stage.token_forwards for stage in stages)
+    rows.append(["all", "", f"{forwards:,}", _minutes(total)])
+    print_table(["stage", "units", "token-forwards", "time of one process"], rows)
+    if team.size > 1:
+        print(f"with {team.size} processes at work about {_minutes(total / team.size)}")
+
+
+def _minutes(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def run_preset(preset: str, methods: tuple[str, str], model: str | None, folder: Path, dtype: str, device: str) -> None:

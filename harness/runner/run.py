@@ -25,6 +25,7 @@ from harness.records.ledger import ledger
 from harness.records.provenance import machine, now, provenance
 from harness.runner.agenda import Agenda, agenda_of
 from harness.runner.engine_contract import Engine, Sessions
+from harness.runner.forecast import StageForecast, calibrated, forecast
 from harness.runner.measure import measure
 from harness.runner.team import Team, Unit
 from harness.search import stage as searching
@@ -80,6 +81,19 @@ def run(
         team.clear(store.folder)
         agenda = agenda.again(store)  # what another run did while this one began, and what is damaged
         return _done(Steps(engine, team, store.held(), kept, texts, created, progress, agenda))
+
+
+def plan_only(experiment: Experiment, folder: Path, engine: Engine, seconds: float) -> list[StageForecast]:
+    """What `run` would do, with what it would take by a calibration of so many seconds. Nothing is written."""
+    store, base = Store(Path(folder)), engine.base()
+    agenda = agenda_of(experiment, base, store)
+    check_repeatable(agenda.cells, base.rope)
+    _check_data(agenda.missing_cells, engine)
+    known = _measured_here(agenda.cells, store)
+    if seconds and agenda.missing:
+        with ModelInUse(engine) as model:
+            known += calibrated(agenda, model.sessions(), store, seconds)
+    return forecast(agenda, known)
 
 
 def _check_data(cells: Sequence[Cell], engine: Engine) -> None:
