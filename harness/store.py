@@ -38,6 +38,7 @@ from harness.store_rows import CurvePoint as CurvePoint
 from harness.store_rows import FarUse as FarUse
 from harness.store_rows import Ledger as Ledger
 from harness.store_rows import MethodTraining as MethodTraining
+from harness.store_rows import Parity as Parity
 from harness.store_rows import PlannedCell as PlannedCell
 from harness.store_rows import Proof as Proof
 from harness.store_rows import Provenance as Provenance

@@ -61,13 +61,21 @@ class CellCost(TypedDict):
     peak_memory_bytes: int
 
 
+class Parity(TypedDict):
+    """How a server's answers compare with those of transformers under the same plan."""
+
+    prompts: int
+    parts_at: list[int]  # for each answer that differs, its first differing token, from 1
+
+
 class Proof(TypedDict):
     """The plan that the model was found to run with, and by how much cos and sin (logits, where positions are mapped)
-    differed from it."""
+    differed from it; of a server, whose model cannot be read, the plan that it was asked for."""
 
     plan_hash: str
-    max_difference: float
+    max_difference: NotRequired[float]  # none of a server
     mapped_layers: NotRequired[str]  # as in "0-3, 5"
+    parity: NotRequired[Parity]  # of a server, where it was checked
 
 
 class CellRecord(TypedDict):

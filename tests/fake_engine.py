@@ -14,6 +14,7 @@ from extenders.none import NoExtension
 from extenders.pi import PositionInterpolation
 from harness.experiment.cells import Base
 from harness.experiment.file import Experiment, Method, Test
+from harness.store import Proof
 from tasks.base import LM, Row, Task
 
 ROPE = RopeSpec(8, 10_000.0, 64, tuple(10_000.0 ** (-i / 4) for i in range(4)))
@@ -75,12 +76,11 @@ class FakeSession:
     def __init__(self, method: Method, trained: Path | None = None) -> None:
         self.lm = FakeLM()
         self.token_forwards = 0
-        self.mapped_layers = ""
         self._method = method
 
-    def prove(self, length: int) -> tuple[str, float]:
+    def prove(self, length: int) -> Proof:
         self.token_forwards += length
-        return self._method.extender.plan(ROPE, length).hash, 0.0
+        return {"plan_hash": self._method.extender.plan(ROPE, length).hash, "max_difference": 0.0}
 
 
 class FakeEngine:

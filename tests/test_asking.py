@@ -121,7 +121,7 @@ def test_how_it_is_asked_is_in_the_key_of_tests_with_answers() -> None:
 
 def test_a_run_stores_answers_without_thoughts_and_says_how_it_asked(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(FakeSession, "__init__", lambda self, method, trained=None: self.__dict__.update(
-        lm=TurnLM(), token_forwards=0, mapped_layers="", _method=method))  # fmt: skip
+        lm=TurnLM(), token_forwards=0, _method=method))  # fmt: skip
     engine = FakeEngine()
     monkeypatch.setattr(engine, "base", lambda: Base("w" * 16, ROPE, "float32", "sdpa", template=TEMPLATE))
     tests = (Test("needle", Needle(), 3, new_tokens=100),)

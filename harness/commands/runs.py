@@ -34,11 +34,22 @@ def run(
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Say what there is to do and how long it takes here; do nothing.")
     ] = False,
+    served: Annotated[
+        list[str] | None,
+        typer.Option(help="METHOD=URL of a server with OpenAI's completions API that runs that plan; repeatable."),
+    ] = None,
+    served_as: Annotated[
+        str, typer.Option(help="What serves, as keys and report say it, like 'vllm 0.11, bfloat16'.")
+    ] = "as served",
+    parity: Annotated[
+        int, typer.Option(min=0, help="Prompts of every length that are answered here too, beside a server.")
+    ] = 2,
     device: options.Device = "auto",
 ) -> None:
     """Run an experiment, or what is missing of it, and write its report."""
     from harness.commands.work import compute_and_report, print_plan
     from harness.experiment import file as experiments
+    from harness.runner.serving import serving_of
 
     overrides = values(set_ or [], "--set")
     overrides |= {"model": from_here(model)} if model else {}
@@ -48,10 +59,11 @@ def run(
         plan = experiments.read(experiments.find(experiment), overrides, code)
         return plan, out or Path("results") / plan.name
 
+    servers = serving_of(served or [], served_as, parity)
     if plan_only:
         print_plan(read, workers, device, only_shipped)
         return
-    raise typer.Exit(compute_and_report(read, cache, workers, device, report, date, only_shipped))
+    raise typer.Exit(compute_and_report(read, cache, workers, device, report, date, only_shipped, servers))
 
 
 def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.experiment.file import Code, Experiment
     from harness.progress import Progress
     from harness.runner.run import Outcome
+    from harness.runner.serving import Serving
     from harness.store import Store
 
 CALIBRATION = 20.0  # seconds
@@ -30,7 +31,14 @@ class Elsewhere(ValueError):
 
 
 def compute_and_report(
-    read: Read, cache: bool, workers: int | None, device: str, report: bool, date: str | None, only_shipped: bool
+    read: Read,
+    cache: bool,
+    workers: int | None,
+    device: str,
+    report: bool,
+    date: str | None,
+    only_shipped: bool,
+    servers: "Serving | None" = None,
 ) -> int:
     """The exit code of a run. `read` gives the experiment and the folder of its results; it is given what is to be told
     of each method that is a file, before that file runs."""
@@ -43,7 +51,7 @@ def compute_and_report(
     def work() -> int:
         shown = _shown()
         plan, folder = read(partial(_code, shown=shown, refused=only_shipped, here=here))
-        outcome = _computed(plan, folder, shown, cache, workers, device)
+        outcome = _computed(plan, folder, shown, cache, workers, device, servers)
         if report:
             write_report(outcome.store, None, date)
         return 1 if outcome.failed or outcome.unsearched else 0
@@ -55,13 +63,19 @@ def compute_and_report(
 
 
 def _computed(
-    plan: "Experiment", folder: Path, shown: "Progress", cache: bool, workers: int | None, device: str
+    plan: "Experiment",
+    folder: Path,
+    shown: "Progress",
+    cache: bool,
+    workers: int | None,
+    device: str,
+    servers: "Serving | None",
 ) -> "Outcome":
     """What came of a run, said in lines."""
     for note in plan.notes:
         shown.say(note)
     try:
-        outcome = _compute(plan, folder, shown, cache, workers, device)
+        outcome = _compute(plan, folder, shown, cache, workers, device, servers)
     except KeyboardInterrupt:
         shown.close()
         if signals.PARENT in os.environ:  # the first process says it
@@ -171,14 +185,21 @@ def _compute(
     cache: bool = True,
     workers: int | None = None,
     device: str = "auto",
+    servers: "Serving | None" = None,
 ) -> "Outcome":
     """Compute what the store misses, with helpers where that pays. A helper ends here."""
     from harness.runner.engine import LocalEngine
     from harness.runner.helper import helper_command
     from harness.runner.run import run as run_cells
+    from harness.runner.served import ServedEngine
     from harness.runner.team import team_for
 
     signals.hear()
+    if servers is not None:
+        engine, only = ServedEngine(plan, servers, shown, device), frozenset(servers.addresses)
+        if later := [method.label for method in plan.methods if method.label not in only]:
+            shown.say(f"left for later, because no server is named for them: {', '.join(later)}")
+        return run_cells(plan, folder, engine, shown, cache, only=only)
     team = team_for(plan.model_source, workers, helper_command(ARGUMENTS), device)
     outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads, device), shown, cache, team)
     if not team.first:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.records.condition import Observation, required, shown
 from harness.records.search_budgets import Searches, search_budgets, tuning_remark
 from harness.records.training_budgets import Trainings, training_budgets, training_remark
-from harness.store import CellRecord, Ledger, PlannedCell, Remark, Run, TrainingRecord, canonical
+from harness.store import CellRecord, Ledger, PlannedCell, Proof, Remark, Run, TrainingRecord, canonical
 
 DoneCell = tuple[PlannedCell, CellRecord]
 
@@ -42,6 +42,7 @@ def ledger(
         *(budget for budget in budgets if budget.must_be_equal),
         *_plans(run),
         *_mapped(done),
+        *_parity(done),
         *_costs(done),
         *(budget for budget in budgets if not budget.must_be_equal),
     ]
@@ -125,11 +126,37 @@ def _plans(run: Run) -> list[Observation]:
 
 def _mapped(done: Mapping[str, list[DoneCell]]) -> list[Observation]:
     """In which layers positions were mapped, if any method did."""
-    proofs = {
-        label: [p for _, content in cells for p in content.get("proof", {}).values()] for label, cells in done.items()
+    layers = {
+        label: _shared([proof.get("mapped_layers") for _, proof in each]) or "none"
+        for label, each in _proofs(done).items()
     }
-    layers = {label: _shared([p.get("mapped_layers") for p in each]) or "none" for label, each in proofs.items()}
     return [shown("layers with mapped positions", layers)] if set(layers.values()) - {"none"} else []
+
+
+def _parity(done: Mapping[str, list[DoneCell]]) -> list[Observation]:
+    """How the answers of servers compare with those of transformers, if any server was asked."""
+    proofs = _proofs(done)
+    if all("max_difference" in proof for each in proofs.values() for _, proof in each):
+        return []
+    return [shown("answers that transformers gives too", {label: _alike(each) for label, each in proofs.items()})]
+
+
+def _alike(proofs: Sequence[tuple[str, Proof]]) -> str:
+    """In words. Cells of one length share their check."""
+    checked = {(length, canonical(proof["parity"])): proof["parity"] for length, proof in proofs if "parity" in proof}
+    if not checked:
+        return "in this process" if all("max_difference" in proof for _, proof in proofs) else "not checked"
+    apart = [at for parity in checked.values() for at in parity["parts_at"]]
+    prompts = sum(parity["prompts"] for parity in checked.values())
+    words = f"{prompts - len(apart)} of {prompts}"
+    return words + (f", parted first at token {min(apart)}" if apart else "")
+
+
+def _proofs(done: Mapping[str, list[DoneCell]]) -> dict[str, list[tuple[str, Proof]]]:
+    """The proofs of a method's cells, each with its length."""
+    return {
+        label: [pair for _, cell in cells for pair in cell.get("proof", {}).items()] for label, cells in done.items()
+    }
 
 
 def _costs(done: Mapping[str, list[DoneCell]]) -> list[Observation]:

@@ -34,6 +34,7 @@ class Agenda:
     missing_trainings: tuple[TrainingJob, ...]
     missing_cells: tuple[Cell, ...]  # in the order of work
     total: int  # different cells
+    only: frozenset[str] | None = None  # labels of the methods whose cells are to be done; None: of all
 
     @property
     def missing(self) -> int:
@@ -42,20 +43,25 @@ class Agenda:
 
     def again(self, store: Store) -> "Agenda":
         """The agenda after some of it has been done."""
-        return _agenda(self.experiment, self.base, self.searches, self.earlier, store)
+        return _agenda(self.experiment, self.base, self.searches, self.earlier, store, self.only)
 
 
-def agenda_of(experiment: Experiment, base: Base, store: Store) -> Agenda:
+def agenda_of(experiment: Experiment, base: Base, store: Store, only: frozenset[str] | None = None) -> Agenda:
     """Raises ValueError for what the user can mend: nothing to extend, a method without a plan, a corpus unread."""
     check(experiment, base.rope)
     earlier = training_stage.earlier_searches(experiment.methods, experiment.trainings, base.rope)
     for_trainings = {search.method.label: search.method for search in earlier}
     searches = searching.planned((*experiment.methods, *for_trainings.values()), base)
-    return _agenda(experiment, base, tuple(searches), tuple(earlier), store)
+    return _agenda(experiment, base, tuple(searches), tuple(earlier), store, only)
 
 
 def _agenda(
-    experiment: Experiment, base: Base, searches: tuple[Search, ...], earlier: tuple[EarlierSearch, ...], store: Store
+    experiment: Experiment,
+    base: Base,
+    searches: tuple[Search, ...],
+    earlier: tuple[EarlierSearch, ...],
+    store: Store,
+    only: frozenset[str] | None,
 ) -> Agenda:
     complete = searching.completed(experiment.methods, searches, store.searches)
     ready_earlier: list[EarlierSearch] = []
@@ -71,7 +77,8 @@ def _agenda(
     description = describe(ready, base, cells)
     if lines := _search_lines(searches, earlier, store):
         description["searches"] = lines
-    unique = {cell.key: cell for cell in reversed(cells)}  # methods with equal plans share cells; the first runs it
+    asked = [cell for cell in cells if only is None or cell.method.label in only]
+    unique = {cell.key: cell for cell in reversed(asked)}  # methods with equal plans share cells; the first runs it
     return Agenda(
         experiment,
         base,
@@ -84,6 +91,7 @@ def _agenda(
         tuple(training_stage.missing(jobs, store)),
         in_order([cell for cell in unique.values() if not store.done(cell.key)], cells),
         len(unique),
+        only,
     )
 
 

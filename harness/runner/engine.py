@@ -30,7 +30,7 @@ from harness.runner.engine_contract import Sessions
 from harness.runner.team import SESSION
 from harness.search import losses
 from harness.search.texts import SearchText
-from harness.store import Store, TrainingRecord
+from harness.store import Proof, Store, TrainingRecord
 from harness.training.job import TrainingJob
 from harness.training.trainer import dtype_of, run_job
 from harness.training.weights import TrainedWeights
@@ -65,14 +65,13 @@ class LocalSession:
     ) -> list[Slope]:
         return losses.plan_slopes(self.lm, rows, solved, recompute)
 
-    @property
-    def mapped_layers(self) -> str:
-        return str(self._rotary.mapped_layers)
-
-    def prove(self, length: int) -> tuple[str, float]:
+    def prove(self, length: int) -> Proof:
         plan = plan_of(self._method, self._rope, length)
         self._rotary.use(plan)
-        return plan.hash, float(self._rotary.prove(length, plan))
+        proof: Proof = {"plan_hash": plan.hash, "max_difference": float(self._rotary.prove(length, plan))}
+        if layers := str(self._rotary.mapped_layers):
+            proof["mapped_layers"] = layers
+        return proof
 
 
 class LocalEngine:

@@ -8,7 +8,7 @@ from typing import Protocol
 from harness.experiment.cells import Base
 from harness.experiment.file import Method
 from harness.search.work import Measures
-from harness.store import Store, TrainingRecord
+from harness.store import Proof, Store, TrainingRecord
 from harness.training.job import TrainingJob
 from tasks.base import LM, Tokenizer
 
@@ -23,14 +23,11 @@ class Session(Measures, Protocol):
     def token_forwards(self) -> int:
         """Tokens that went through the model so far."""
 
-    @property
-    def mapped_layers(self) -> str:
-        """The layers whose positions are mapped now, as in "0-3, 5"; "" where none are."""
+    def prove(self, length: int) -> Proof:
+        """That the plan at this length is what runs: read back from the live cos and sin, or mapped logits; of a
+        server, how its answers compare.
 
-    def prove(self, length: int) -> tuple[str, float]:
-        """(plan's hash, greatest difference between the live cos/sin, or mapped logits, and the plan at this length).
-
-        Raises when they differ by more than rounding.
+        Raises when what was read back differs by more than rounding.
         """
 
 

@@ -55,15 +55,17 @@ def run(
     progress: Progress,
     keep_prompts: bool = True,
     team: Team | None = None,
+    only: frozenset[str] | None = None,
 ) -> Outcome:
     """Compute what the store in `folder` misses. Raises ValueError for what the user can mend before anything runs.
 
     Prompts are read from the cache of prompts, and kept there, unless `keep_prompts` is False. `team` are the processes
-    that share the work; this one alone unless given.
+    that share the work; this one alone unless given. `only`: labels of the methods whose cells are computed now; the
+    others are planned and stay missing.
     """
     team = team or Team()
     base = engine.base()
-    agenda = agenda_of(experiment, base, Store(Path(folder)))
+    agenda = agenda_of(experiment, base, Store(Path(folder)), only)
     texts = cache(lambda: training_stage.texts_of(experiment.tests))  # read when a search or a training asks
     searching.check_documents(agenda.searches, texts)
     if team.first:

@@ -176,4 +176,5 @@ class Results:
     def proved(self) -> tuple[int, int]:
         """(finished cells whose plan was read back from the live model, finished cells)."""
         done = self.frames.cells[self.frames.cells["status"] == "done"]
-        return sum(bool(proof) for proof in done["proof"]), len(done)
+        read = [bool(proof) and all("max_difference" in each for each in proof.values()) for proof in done["proof"]]
+        return sum(read), len(done)
