@@ -2,7 +2,7 @@
 
 In seconds of processor time of all processes, so that other work of the machine does not count: all sittings together,
 less the undisturbed run, less what a run that has nothing to do takes to begin. `quick` is made smaller here (three
-methods, two lengths, a third of the training): the stops fall on searches, trainings and cells alike, and closer together.
+methods, two lengths, a third of the training): stops fall on searches, trainings and cells alike, and closer together.
 """
 
 import os
