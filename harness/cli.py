@@ -37,9 +37,11 @@ COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --hel
         runs.generate,
     ),
     "Methods": (methods.plan, methods.preflight, methods.search, methods.search_study, methods.export, methods.import_),
-    "Models": (models.train, models.bench),
+    "Models": (models.train, models.bench, models.lm_eval),
     "What there is": (catalogue.list_, catalogue.published, catalogue.doctor),
 }
+# Words of a command that are another program's.
+PASSED_ON = {"lm-eval": {"allow_extra_args": True, "ignore_unknown_options": True}}
 # A closed pager has seen what it wanted.
 READS_ONLY = {"list", "published", "doctor", "status", "plan", "compare-stores", "--help"}
 # What was stopped continues when asked again.
@@ -62,7 +64,7 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
 for panel, commands in COMMANDS.items():
     for command in commands:
         name = command.__name__.rstrip("_").replace("_", "-")
-        app.command(name, rich_help_panel=panel)(interruptible(command))
+        app.command(name, rich_help_panel=panel, context_settings=PASSED_ON.get(name))(interruptible(command))
 
 
 def show_version(asked: bool) -> None:

@@ -87,3 +87,10 @@ def bench(
         seconds = [f"{timing.plain_seconds:.3f}", f"{timing.planned_seconds:.3f}"]
         rows.append([timing.what, str(timing.length), *seconds, ratio])
     print_table(["", "tokens", "as loaded, s", "under the plan, s", "ratio of pairs [range]"], rows)
+
+
+def lm_eval(context: typer.Context) -> None:
+    """lm-eval's own command line, which knows --model ropebench here: pretrained=…,extender=…,target_length=…."""
+    from harness.tools.lm_eval_model import run_lm_eval
+
+    raise typer.Exit(run_lm_eval(context.args))
