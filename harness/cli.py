@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., None], ...]] = {  # by panel of --hel
         runs.report,
         runs.rescore,
         runs.compare,
+        stores.merge,
         stores.compare_stores,
         runs.generate,
     ),

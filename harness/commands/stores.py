@@ -30,3 +30,33 @@ def compare_stores(
         for grid in grids:
             write_whole(out / f"{grid.name}.csv", to_csv(grid))
             write_whole(out / f"{grid.name}.md", to_markdown(grid))
+
+
+def merge(
+    store: Annotated[Path, typer.Argument(help="The result store that the others are brought into.")],
+    others: Annotated[list[Path], typer.Argument(help="Result stores of other machines.")],
+) -> None:
+    """Bring together what several machines have computed, and say in what their common cells differ."""
+    from harness.store import Store
+    from harness.tools.merge import merge as bring
+
+    head = ["test", "tokens", "cells of both", "answers", "differing", "scores that differ", "largest difference"]
+    for merged in bring(Store.open(store), [Store.open(folder) for folder in others]):
+        brought = f"{merged.cells} cells, {merged.searches} searches and {merged.trainings} trainings"
+        print(clean(f"{merged.folder}: {brought} brought"))
+        for line in merged.left:
+            print(clean(f"left there, since it is damaged: {line}"))
+        if not merged.parity:
+            print("the two have no finished cell in common, so nothing shows whether the machines agree")
+            continue
+        rows = [
+            [
+                one.test,
+                f"{one.length:,}",
+                *map(str, (one.cells, one.rows, one.answers, one.scores)),
+                f"{one.largest:.3g}",
+            ]
+            for _, one in sorted(merged.parity.items())
+        ]
+        print_table(head, rows)
+    print(clean(f"`ropebench run … --out {store}` computes what none of them has, and writes the report"))
