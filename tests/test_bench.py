@@ -10,7 +10,7 @@ import torch
 
 from harness import cli
 from harness.model.spec import spec_from_config
-from harness.tools import bench_candidate
+from harness.tools import bench_candidate, bench_stages
 from harness.tools.bench import bench
 from harness.tools.bench_candidate import SHAPES, line, parameters, random_model
 
@@ -121,3 +121,29 @@ def test_wrong_input_is_one_line(words: list[str], said: str, capsys: pytest.Cap
     assert cli.answer(["bench", *words]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and said in shown.err and len(shown.err.splitlines()) == 1
+
+
+def test_operations_of_a_prefill_by_hand() -> None:
+    model = fakes.tiny_llama()
+    config = model.config
+    width, heads, head = config.hidden_size, config.num_attention_heads, config.head_dim
+    keys = config.num_key_value_heads * head
+    layer = width * heads * head * 2 + 2 * width * keys + 3 * width * config.intermediate_size
+    linear, layers = layer * config.num_hidden_layers, config.num_hidden_layers
+    assert bench_stages._linear(model) == linear
+    attention = layers * 4 * heads * head * (1 + 2 + 3)  # token i looks at i tokens: products with keys and values
+    assert bench_stages._operations(model, 3) == 2 * linear * 3 + attention + 2 * config.vocab_size * width
+    assert bench_stages._bytes(model) == 4 * (linear + config.vocab_size * width)
+
+
+def test_stages_are_shares_of_the_machine(tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "stages", "--model", str(tiny_model_folder), "--length", "512", "--pairs", "2"]
+    assert cli.answer(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = ["matrix product", "read memory", "prompt made (needle)", "plan swapped", "prefill", "one token decoded"]
+    for name, printed in zip([*names, "answer of 16 tokens"], lines[1:], strict=True):
+        assert printed.startswith(name)
+    assert "GFLOP/s in float32" in lines[1] and "GB/s" in lines[2] and "same answers" in lines[-1]
+    [share] = [float(text.split("  the matrix rate")[0].split()[-1]) for text in lines if "the matrix rate" in text]
+    assert 0 < share < 1.2, "no prefill is faster than its arithmetic"
+    assert cli.answer([*words[:2], "--length", "100"]) == 2 and "at least 256 tokens" in capsys.readouterr().err

@@ -51,13 +51,16 @@ def train(
 
 def bench(
     what: Annotated[
-        str, typer.Argument(help="prefill, or candidate (of a search, compared with full logits).")
+        str,
+        typer.Argument(
+            help="prefill; candidate (of a search, compared with full logits); stages (shares of this machine's rates)."
+        ),
     ] = "prefill",
     model: options.Model = "pocket-llama",
     length: Annotated[
         list[int] | None, typer.Option(help="Length in tokens, 512, 2048 and 8192 unless given; repeatable.")
     ] = None,
-    extender: Annotated[str, typer.Option(help="The method, or its file, whose plan is applied (prefill).")] = "yarn",
+    extender: Annotated[str, typer.Option(help="The method, or its file, whose plan is applied.")] = "yarn",
     pairs: Annotated[int, typer.Option(help="Timed pairs for each length.")] = 5,
     shape: Annotated[
         str | None, typer.Option(help="Candidate: random weights of this size instead of a model: llama3-8b, …")
@@ -66,11 +69,11 @@ def bench(
         bool, typer.Option("--gradient", help="Candidate: a step of a search by gradient and one of training, too.")
     ] = False,
 ) -> None:
-    """Measure the time of a prefill with and without a plan, or of a search's candidate and of full logits."""
+    """Measure the time of a prefill with and without a plan, of a search's candidate, or of every stage."""
     lengths = length or [512, 2048, 8192]
-    if what not in ("prefill", "candidate"):
-        raise ValueError(f"bench measures prefill or candidate, got {what!r}")
-    if what == "prefill" and (shape is not None or gradient):
+    if what not in ("prefill", "candidate", "stages"):
+        raise ValueError(f"bench measures prefill, candidate or stages, got {what!r}")
+    if what != "candidate" and (shape is not None or gradient):
         raise ValueError(f"{'--shape' if shape else '--gradient'} is for: ropebench bench candidate")
     if what == "candidate":
         from harness.tools.bench_candidate import HEAD, bench_candidate, line, opened
@@ -79,6 +82,11 @@ def bench(
         print_table(HEAD, [line(way) for way in ways])
         return
     options.check_method("bench", extender)
+    if what == "stages":
+        from harness.tools.bench_stages import HEAD_OF_STAGES, as_row, bench_stages
+
+        print_table(HEAD_OF_STAGES, [as_row(stage) for stage in bench_stages(model, lengths, extender, pairs)])
+        return
     from harness.tools.bench import bench as measure
 
     rows = []

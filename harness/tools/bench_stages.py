@@ -1,0 +1,196 @@
+"""`ropebench bench stages`: every stage of an evaluation as a share of what this machine can do.
+
+Two ceilings are measured first: the rate of a large matrix product in the model's dtype, which bounds a prefill, and
+the rate at which memory is read, which bounds the decoding of one prompt. Operations are counted from the shapes: two
+for each weight of a linear layer and token, and the causal half of attention; so a share says how much of the time the
+arithmetic takes that cannot be avoided. Then the harness beside the bare model: the same prompts, the same greedy
+answers, in turns, as a ratio of pairs.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+import tasks.base
+from harness.experiment import parameters
+from harness.experiment.naming import label_of, load_method, user_folders
+from harness.model.at_once import cache_bytes_per_token
+from harness.model.lm import ExtendedLM
+from harness.model.load import LoadedModel, load_model
+from harness.rope.applied import applied
+from tasks.answers import PromptTask
+
+SIZE = 2048  # rows and columns of the matrices
+READ = 256 * 2**20  # bytes that are read at once: more than caches hold
+NEW = 16  # tokens of an answer
+PROMPTS = 2
+
+
+@dataclass(frozen=True)
+class TimedStage:
+    """One stage at one length (tokens; 0 where there is none): median seconds, and of the pairs or repetitions the
+    lowest and highest. `share` is of the ceiling in words, or the ratio to the bare model."""
+
+    what: str
+    length: int
+    seconds: float
+    lowest: float
+    highest: float
+    share: float | None
+    of: str
+
+
+def bench_stages(model: str, lengths: list[int], extender: str = "yarn", pairs: int = 5) -> Iterator[TimedStage]:
+    """All stages at every length, which has to be long enough for the test `needle`."""
+    if pairs < 1 or not lengths or min(lengths) < 256:
+        raise ValueError("bench stages wants at least one pair and lengths of at least 256 tokens")
+    kind = load_method("bench", extender, user_folders())
+    loaded = load_model(model)
+    target = max([*lengths, 2 * loaded.spec.trained_length])
+    method = parameters.make(label_of(extender), kind, {}, {"target_length": target})
+    matrix, memory = _matrix_rate(loaded, pairs), _memory_rate(loaded, pairs)
+    yield _stage("matrix product", 0, matrix[1], None, f"{matrix[0] / 1e9:,.0f} GFLOP/s in {loaded.dtype}")
+    yield _stage("read memory", 0, memory[1], None, f"{memory[0] / 1e9:,.1f} GB/s")
+    with applied(loaded.model, loaded.spec) as rotary:
+        lm = ExtendedLM(loaded, method, rotary)
+        for length in sorted(lengths):
+            yield from _at(lm, length, pairs, matrix[0], memory[0])
+
+
+def _at(lm: ExtendedLM, length: int, pairs: int, matrix: float, memory: float) -> Iterator[TimedStage]:
+    task = tasks.base.make("needle")
+    assert isinstance(task, PromptTask)
+    prompts: list[str] = []
+
+    def make() -> None:
+        prompts[:] = [sample.prompt for sample in task.prompts(lm, length, 0, PROMPTS)]
+
+    makes = [seconds / PROMPTS for seconds in _times(make, pairs)]
+    rows = [lm.with_start(lm.encode(prompt)) for prompt in prompts]
+    plans = [lm.plan(length), lm.plan(max(2, length // 2))]
+
+    def swap() -> None:
+        for plan in plans:
+            lm.rotary.use(plan)
+
+    swaps = [seconds / len(plans) for seconds in _times(swap, pairs)]
+    ids = torch.tensor([rows[0]], device=lm.model.device)
+    prefills = _times(lambda: _prefilled(lm.model, ids), pairs)
+    cache, first = _prefilled(lm.model, ids)
+    decodes = [seconds / NEW for seconds in _times(lambda: _decoded(lm.model, cache, first, NEW), 1)]
+    read = _bytes(lm.model) + ids.shape[1] * cache_bytes_per_token(lm.model)
+
+    def ours() -> list[str]:
+        return [answer.text for answer in lm.generate(prompts, NEW)]
+
+    def bare() -> list[str]:
+        return [lm.decode(_answer(lm, torch.tensor([row], device=lm.model.device))) for row in rows]
+
+    ours()
+    ratios, took = [], []
+    for _ in range(pairs):
+        [with_harness], [without] = _times(ours, 1, False), _times(bare, 1, False)
+        took.append(with_harness / PROMPTS)
+        ratios.append(with_harness / without)
+    answers = "same answers" if ours() == bare() else "other answers: the bare model runs as planned last"
+    yield _stage("prompt made (needle)", length, makes, None, "")
+    yield _stage("plan swapped", length, swaps, None, "")
+    rate = _operations(lm.model, ids.shape[1]) / statistics.median(prefills)
+    yield _stage("prefill", length, prefills, rate / matrix, "the matrix rate")
+    yield _stage("one token decoded", length, decodes, read / statistics.median(decodes) / memory, "the memory rate")
+    words = f"times the bare model, {min(ratios):.3f} to {max(ratios):.3f}; {answers}"
+    yield _stage(f"answer of {NEW} tokens", length, took, statistics.median(ratios), words)
+
+
+HEAD_OF_STAGES = ["", "tokens", "s [range]", "share", "of"]
+
+
+def as_row(stage: TimedStage) -> list[str]:
+    """A row of the table."""
+    seconds = f"{stage.seconds:.4g} [{stage.lowest:.4g}, {stage.highest:.4g}]"
+    share = "" if stage.share is None else f"{stage.share:.3f}"
+    return [stage.what, f"{stage.length:,}" if stage.length else "", seconds, share, stage.of]
+
+
+def _stage(what: str, length: int, seconds: list[float], share: float | None, of: str) -> TimedStage:
+    return TimedStage(what, length, statistics.median(seconds), min(seconds), max(seconds), share, of)
+
+
+def _times(work: Callable[[], object], times: int, warm: bool = True) -> list[float]:
+    if warm:
+        work()
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+@torch.inference_mode()
+def _matrix_rate(loaded: LoadedModel, times: int) -> tuple[float, list[float]]:
+    """Operations a second of the best of several products, and their seconds."""
+    one = torch.randn(SIZE, SIZE, device=loaded.model.device).to(loaded.model.dtype)
+    taken = _times(lambda: one @ one, times)
+    return 2 * SIZE**3 / min(taken), taken
+
+
+@torch.inference_mode()
+def _memory_rate(loaded: LoadedModel, times: int) -> tuple[float, list[float]]:
+    """Bytes a second of the best of several readings, and their seconds."""
+    block = torch.ones(READ // 4, device=loaded.model.device)
+    taken = _times(lambda: block.sum().item(), times)
+    return READ / min(taken), taken
+
+
+def _linear(model: Any) -> int:
+    """Weights that every token is multiplied with, the output layer left out."""
+    output = model.get_output_embeddings()
+    modules = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not output]
+    return sum(module.weight.numel() for module in modules)
+
+
+def _bytes(model: Any) -> int:
+    """Bytes of the weights that are read for a token."""
+    output = model.get_output_embeddings()
+    return int((_linear(model) + output.weight.numel()) * model.dtype.itemsize)
+
+
+def _operations(model: Any, tokens: int) -> float:
+    """Operations of a prefill with logits of its last token."""
+    config = model.config.get_text_config()
+    width = (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads) * (
+        config.num_attention_heads
+    )
+    attention = 2 * 2 * config.num_hidden_layers * width * tokens * (tokens + 1) / 2
+    return float(2 * _linear(model) * tokens + attention + 2 * model.get_output_embeddings().weight.numel())
+
+
+@torch.inference_mode()
+def _prefilled(model: Any, ids: torch.Tensor) -> tuple[Any, torch.Tensor]:
+    output = model(input_ids=ids, use_cache=True, logits_to_keep=1, return_dict=True)
+    return output.past_key_values, output.logits[:, -1:].argmax(-1)
+
+
+@torch.inference_mode()
+def _decoded(model: Any, cache: Any, token: torch.Tensor, tokens: int) -> list[int]:
+    written = [token]
+    for _ in range(tokens):
+        output = model(input_ids=written[-1], past_key_values=cache, use_cache=True, return_dict=True)
+        written.append(output.logits[:, -1:].argmax(-1))
+    return [int(one) for one in written]
+
+
+def _answer(lm: ExtendedLM, ids: torch.Tensor) -> list[int]:
+    """The bare model's greedy answer: no plan is chosen, nothing is joined, nothing is kept."""
+    cache, first = _prefilled(lm.model, ids)
+    written = _decoded(lm.model, cache, first, NEW - 1)
+    ends = [i for i, token in enumerate(written) if token in lm._ends]
+    return written[: ends[0]] if ends else written
