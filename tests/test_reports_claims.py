@@ -28,12 +28,24 @@ def test_files_hold_together() -> None:
     known = claims.papers()
     for one in claims.claims():
         assert one.paper in known and one.scores and one.unit in ("%", "perplexity", "tokens")
-        assert set(one.conflicts) <= set(claims.conflicts())
+        assert set(one.conflicts) <= set(claims.conflicts()) and set(one.flags) <= set(claims.FLAGS)
         for length, text in one.scores.items():
             assert length == "short" or int(length) >= 1024
             value = one.number(length)
             assert value is None or value >= 0
             assert one.unit != "%" or value is None or value <= 100, (one, text)
+
+
+def test_rows_of_2026_carry_what_a_reader_has_to_know() -> None:
+    """Hand-copied from CoPE's Table 1 and MrRoPE's section 4; the rest was read in notes and says so."""
+    rows = {(one.paper, one.method, one.benchmark): one for one in claims.claims()}
+    cope = rows["cope", "CoPE, θ 1e7", "HELMET average"]
+    assert (cope.number(65536), cope.number(262144)) == (58.68, 28.48)
+    assert cope.flags == ("composite", "untuned baseline", "one training seed")
+    assert rows["mrrope", "MrRoPE-Pro", "Proof-pile"].number(4096) == 5.72
+    assert rows["lampe", "YaRN", "RULER-13"].conflicts == (20,)
+    for paper in ("self-distillation", "lampe"):
+        assert all("second hand" in one.flags for one in claims.claims() if one.paper == paper)
 
 
 def test_thirteen_tasks_average_to_the_printed_mean() -> None:

@@ -2,7 +2,8 @@
 
 reports/published/results.csv holds one line per published row (scores by length in tokens, `short` for short-context
 tests), papers.csv the papers, conflicts.csv the places where published numbers or recipes disagree. A score stays the
-text that was printed ('>1000' is no number). `n` is the samples per task, with ~ where we inferred it.
+text that was printed ('>1000' is no number). `n` is the samples per task, with ~ where we inferred it. `flags` say what
+a reader of the row has to know.
 """
 
 import csv
@@ -15,6 +16,12 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 FIRST_LENGTH = "short"
 LAST_COLUMN = "conflicts"
+FLAGS = {
+    "composite": "several methods one on top of the other",
+    "untuned baseline": "a baseline at fixed settings beside a method that was fitted, or without the best of its own",
+    "second hand": "read in notes of others, not in the paper",
+    "one training seed": "trained once, so luck of the training is in it",
+}
 # Our model's whole name → the papers' base. Weights that were changed since (instruct models, continued training, other
 # models after its recipe) are another base.
 BASES = (
@@ -66,6 +73,7 @@ class Claim:
     n: str
     scores: Mapping[str, str]
     conflicts: tuple[int, ...]
+    flags: tuple[str, ...] = ()
 
     def number(self, length: int | str) -> float | None:
         """The score, or None where none was printed or it is no number."""
@@ -103,6 +111,7 @@ def claims() -> tuple[Claim, ...]:
                 **{name: line[name] for name in names[: names.index(FIRST_LENGTH)]},
                 scores={length: line[length] for length in lengths if line[length]},
                 conflicts=tuple(int(number) for number in line[LAST_COLUMN].split()),
+                flags=tuple(flag for flag in (line["flags"] or "").split("; ") if flag),
             )
             for line in reader
         )
