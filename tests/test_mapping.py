@@ -127,7 +127,13 @@ def wave(heads: int, rate: float) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("rerope", dict(window=8)), ("self_extend", dict(window=8, group=4)), ("dca", {})],
+    [
+        ("rerope", dict(window=8)),
+        ("self_extend", dict(window=8, group=4)),
+        ("dca", {}),
+        ("string", dict(shift=8, window=3)),
+        ("dpe", dict(window=8, groups=(2, 8, 2, 8, 4, 4, 8, 1))),
+    ],
 )
 def test_answers_are_those_of_the_authors_code(name: str, parameters: dict[str, Any]) -> None:
     goldens = json.loads((Path(__file__).parent / "goldens" / "position_mapping.json").read_text(encoding="utf-8"))
