@@ -11,7 +11,7 @@ from reports.statistics.equivalence import relation
 from reports.statistics.intervals import Estimate
 from reports.statistics.multiplicity import benjamini_hochberg
 from reports.statistics.paired import mcnemar_counts
-from reports.statistics.power import would_settle
+from reports.statistics.power import needed, seen, would_settle
 
 
 def bits(*values: int) -> np.ndarray:
@@ -144,6 +144,19 @@ def test_mcnemar_flags_null_comparisons_at_five_percent() -> None:
     assert all(0.04 <= false_alarms(100, d) <= 0.06 for d in (0.1, 0.2, 0.3, 0.5))
     assert false_alarms(100, 0.05, mid_p=False) < 0.04  # conservative
     assert all(false_alarms(n, 0.02) < 0.05 for n in (20, 50, 100))  # few differences: on the safe side
+
+
+def test_samples_for_a_difference_before_a_run() -> None:
+    """(1.96 + 0.8416)² = 7.849 squared errors; by hand 7.849 · (0.1/0.05² - 1) = 306.1 samples."""
+    assert needed(0.05, 0.1) == 307 and needed(0.05, 0.3) == 935
+    assert seen(307, 0.1) == pytest.approx(0.05, abs=1e-4) and seen(935, 0.3) == pytest.approx(0.05, abs=1e-4)
+    assert seen(20, 0.1) == 1.0, "of 20 samples 2 differ: no difference can be shown"
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(600):
+        wins, losses, _ = rng.multinomial(needed(0.1, 0.3), [0.2, 0.1, 0.7])
+        found += mcnemar_counts(int(wins), int(losses)) < 0.05
+    assert found / 600 == pytest.approx(0.8, abs=0.05)
 
 
 def test_what_would_settle_a_tie() -> None:

@@ -34,6 +34,9 @@ def run(
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Say what there is to do and how long it takes here; do nothing.")
     ] = False,
+    points: Annotated[
+        float, typer.Option(min=0.1, max=99, help="With --plan-only: samples for a difference of so many points.")
+    ] = 5.0,
     served: Annotated[
         list[str] | None,
         typer.Option(help="METHOD=URL of a server with OpenAI's completions API that runs that plan; repeatable."),
@@ -61,7 +64,7 @@ def run(
 
     servers = serving_of(served or [], served_as, parity)
     if plan_only:
-        print_plan(read, workers, device, only_shipped)
+        print_plan(read, workers, device, only_shipped, points)
         return
     raise typer.Exit(compute_and_report(read, cache, workers, device, report, date, only_shipped, servers))
 

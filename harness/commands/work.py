@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 CALIBRATION = 20.0  # seconds
+DIFFERING = (0.1, 0.3)  # shares of answers that are right under one of two methods alone: near and far apart
 Read = Callable[["Code"], tuple["Experiment", Path]]
 
 
@@ -94,9 +95,10 @@ def _computed(
     return outcome
 
 
-def print_plan(read: Read, workers: int | None, device: str, only_shipped: bool) -> None:
-    """What a run would do, as a table, with a calibration of this machine. A user's method runs in this process: what
-    it could answer for is a forecast."""
+def print_plan(read: Read, workers: int | None, device: str, only_shipped: bool, points: float) -> None:
+    """What a run would do, as a table, with a calibration of this machine, and what its samples can show.
+
+    A user's method runs in this process: what it could answer for is a forecast."""
     from harness.runner.engine import LocalEngine
     from harness.runner.run import plan_only
     from harness.runner.team import team_for
@@ -114,6 +116,32 @@ def print_plan(read: Read, workers: int | None, device: str, only_shipped: bool)
     print_table(["stage", "units", "token-forwards", "time of one process"], rows)
     if team.size > 1:
         print(f"with {team.size} processes at work about {_minutes(total / team.size)}")
+    _print_samples(plan, points)
+
+
+def _print_samples(plan: "Experiment", points: float) -> None:
+    """What the experiment's samples can show of two methods, before anything is measured."""
+    from reports.statistics.power import needed, seen
+
+    rows = []
+    for test in plan.tests:
+        if test.task.unit != "score":
+            continue
+        samples = test.samples * (len(plan.seeds) if test.task.seeded else 1)
+        shown = [seen(samples, share) for share in DIFFERING]
+        wanted = [f"{needed(points / 100, share):,}" if points / 100 < share else "–" for share in DIFFERING]
+        rows.append(
+            [test.label, f"{samples:,}", *(f"{100 * one:.0f} points" if one < 1 else "none" for one in shown), *wanted]
+        )
+    if rows:
+        print()
+        few, many = (f"{100 * share:.0f} %" for share in DIFFERING)
+        head = ["test", "samples", f"shows from, {few} differ", f"{many} differ"]
+        print_table([*head, f"for {points:g} points, {few}", f"{many}"], rows)
+        print(
+            "shows: a difference of two methods at one length, significant at 5 % four times out of five, where so "
+            "many answers are right under one of them alone; a table of many comparisons takes more"
+        )
 
 
 def _minutes(seconds: float) -> str:

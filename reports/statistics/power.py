@@ -1,8 +1,29 @@
-"""What would change a tie: more samples, or more seeds."""
+"""How many samples a difference takes: before a run, and where a run ended in a tie."""
 
 import math
 
-from reports.statistics.paired import Comparison
+from scipy.special import ndtri
+
+from reports.statistics.intervals import LEVEL
+from reports.statistics.paired import POWER, Comparison
+
+SPREAD = float(ndtri(0.5 + LEVEL / 2) + ndtri(POWER))  # standard errors: significant at 5 % four times out of five
+
+
+def seen(samples: int, differing: float) -> float:
+    """The smallest difference of two methods, in shares of the score, that so many paired samples show four times out
+    of five at a level of 5 %, where that share of the answers is right under one of them alone.
+
+    The variance of a difference δ of such answers is `differing` - δ² (McNemar's setting; Connor 1987, Biometrics 43).
+    A difference cannot be larger than `differing`: then 1 is said, which no number of samples of that kind shows.
+    """
+    lowest = SPREAD * math.sqrt(differing / (samples + SPREAD**2))
+    return lowest if lowest <= differing else 1.0
+
+
+def needed(difference: float, differing: float) -> int:
+    """The samples that show a difference of that size; see `seen`."""
+    return max(1, math.ceil(SPREAD**2 * (differing / difference**2 - 1)))
 
 
 def would_settle(gap: Comparison, comparisons: int = 1) -> str:
