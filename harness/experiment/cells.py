@@ -39,6 +39,7 @@ class Base:
     tokenizer_hash: str = ""  # over its files; "" where they are unknown, and prompts are not kept
     origin: str = ""  # file, hash and licence of a model that was converted
     template: Template | None = None  # of chat, where the experiment asks for it
+    slow_in_half: bool = False  # where it runs, products of bfloat16 are slower than of float32
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Settings:
     warmup: float | None = None  # share of the tokens
     mix: dict[str, float] | None = None  # share of every portion by name
     lora: int = 0  # rank; 0: as the recipe has it
-    float32: bool = False  # no bf16 autocast
+    float32: bool | None = None  # no bf16 autocast; None: on a CPU that does not multiply bfloat16, where it is slow
     checkpointing: bool | None = None  # compute activations again instead of storing them; None: where memory needs it
     micro_tokens: int = 0  # tokens of one forward pass; 0: 16,384
     context_parallel: int = 1  # processes that share every sequence, under torchrun

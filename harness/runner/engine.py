@@ -18,7 +18,7 @@ from harness.model.asking import template_of
 from harness.model.files import check_weights, tokenizer_hash, weight_files, weights_hash
 from harness.model.gguf import origin_line
 from harness.model.lm import ExtendedLM
-from harness.model.load import LoadedModel, load_model, place_of, resolved, stored_in_half
+from harness.model.load import LoadedModel, fast_in_bfloat16, load_model, place_of, resolved, stored_in_half
 from harness.model.locate import model_folder
 from harness.model.logits import hidden_states
 from harness.model.run_as import run_as, run_unquantised
@@ -106,7 +106,9 @@ class LocalEngine:
             self._fell_back = (asked.dtype, dtype) == ("auto", "float32") and stored_in_half(folder, config)
             weights, tokenizer = weights_hash(folder) + run_as(config, dtype), tokenizer_hash(folder)
             template = template_of(load_tokenizer(folder)) if asked.chat == "model" else None
-            self._base = Base(weights, rope, dtype, attention, parameters, tokenizer, origin_line(folder), template)
+            slow = self._device.type == "cpu" and not fast_in_bfloat16()
+            origin = origin_line(folder)
+            self._base = Base(weights, rope, dtype, attention, parameters, tokenizer, origin, template, slow)
         return self._base
 
     def tokenizer(self) -> Tokenizer:

@@ -151,6 +151,7 @@ class Steps:
         try:
             base = self.agenda.base
             words = f"{base.weights_hash}, {base.dtype}, {base.attention} attention"
+            words += ", trainings in float32" if self.agenda.trainings and base.slow_in_half else ""
             with self.team.at_work(self.store.folder, self.agenda.missing, self.progress, words) as shared:
                 self.progress = shared
                 with ModelInUse(self.engine) as model:

@@ -13,12 +13,12 @@ from harness.experiment import parameters
 from harness.experiment.file import named_method
 from harness.experiment.trainings import parse_training
 from harness.model.files import shipped_models
-from harness.model.load import load_model
+from harness.model.load import fast_in_bfloat16, load_model, place_of
 from harness.store import Store, TrainingRecord
 from harness.tools.saved_model import save_model as write_model
 from harness.training.corpus import identity
 from harness.training.distributed import world
-from harness.training.job import job_of
+from harness.training.job import in_precision, job_of
 from harness.training.stage import as_trained
 from harness.training.trainer import dtype_of, run_job
 from harness.training.weights import WeightSwap, read_weights
@@ -49,6 +49,7 @@ def train_alone(
     if recipe not in RECIPES:
         raise ValueError(f"no training recipe is named {recipe!r}; {parameters.hint(recipe, RECIPES)}")
     training = parse_training(f"train: {recipe}", recipe, settings, Path(), model in shipped_models())
+    training = in_precision(training, place_of(device).type == "cpu" and not fast_in_bfloat16())
     method = named_method("train", extender, given, target_length)
     with world() as here:
         if here.size > 1 and save_model is not None:

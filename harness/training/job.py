@@ -41,11 +41,19 @@ class TrainingJob:
 
     @property
     def budget_words(self) -> str:
-        return f"{self.words}, {self.training.settings.tokens:,} tokens"
+        settings = self.training.settings
+        return f"{self.words}, {settings.tokens:,} tokens" + (", in float32" if settings.float32 else "")
 
     def plans(self) -> dict[str, RopePlan]:
         """Every plan of the run by the name that its sequences say."""
         return plans_of(self.extender, self.rope, self.plan, self.stages)
+
+
+def in_precision(training: Training, slow_in_half: bool) -> Training:
+    """The training with its products' precision said, where its settings leave it to the machine."""
+    if training.settings.float32 is not None:
+        return training
+    return dataclasses.replace(training, settings=dataclasses.replace(training.settings, float32=slow_in_half))
 
 
 def job_of(
@@ -79,7 +87,7 @@ def job_of(
         "tokens_per_step": per_step,
         "data": data,
         "seed": seed,
-        "float32": settings.float32,
+        "float32": bool(settings.float32),
     }
     if any(portion.skipped for portion in training.recipe.portions):
         identity["skipping"] = SKIPPING

@@ -18,7 +18,7 @@ from harness.experiment.file import Experiment, Method, Test
 from harness.experiment.trainings import NONE, Training
 from harness.store import Store, TrainingLine, TrainingRecord
 from harness.training.corpus import identity
-from harness.training.job import TrainingJob, job_of
+from harness.training.job import TrainingJob, in_precision, job_of
 
 TrainingJobs = Mapping[tuple[str, int], TrainingJob]  # by the label of the trained method and the seed
 
@@ -113,7 +113,8 @@ def jobs_of(
         corpus = data(training.settings.corpus)
         for seed in experiment.seeds:
             try:
-                job = job_of(training, method.label, inner, base.weights_hash, base.rope, seed, corpus, by_target)
+                trained = in_precision(training, base.slow_in_half)
+                job = job_of(trained, method.label, inner, base.weights_hash, base.rope, seed, corpus, by_target)
             except ValueError as error:
                 raise ValueError(f"training of {method.label!r}: {error}") from error
             jobs[method.label, seed] = job
