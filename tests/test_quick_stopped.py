@@ -1,8 +1,8 @@
 """What ten stops cost: `quick` is ended by SIGTERM at ten moments and goes on, beside the same without a stop.
 
 In seconds of processor time of all processes, so that other work of the machine does not count: all sittings together,
-less the undisturbed run, less what a run takes to begin: its processes start and load the model. `quick` is made smaller here (three
-methods, two lengths, a third of the training): stops fall on searches, trainings and cells alike, and closer together.
+less the undisturbed run, less what a run takes to begin: its processes start and load the model. `quick` is made
+smaller here (three methods, two lengths, a third of the training): stops fall on searches, trainings and cells alike.
 """
 
 import json
