@@ -108,7 +108,7 @@ def test_a_prefill_is_timed_in_pairs() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["decode"], "bench measures prefill or candidate, got 'decode'"),
+        (["decode"], "bench measures prefill, candidate or stages, got 'decode'"),
         (["--shape", "llama3-8b"], "--shape is for: ropebench bench candidate"),
         (["--gradient"], "--gradient is for: ropebench bench candidate"),
         (["candidate", "--shape", "gpt"], "shape 'gpt' is unknown"),

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from fake_engine import Count, FakeEngine, Quiet, experiment, methods
 from test_store import files
-from typer.testing import CliRunner
 
-from harness.cli import app
+from harness import cli
 from harness.experiment.file import Test
 from harness.runner.run import plan_only, run
 from harness.store import Store
@@ -42,10 +41,12 @@ def test_a_test_that_breaks_is_said_by_the_calibration(tmp_path: Path) -> None:
         plan_only(experiment(tests=(Test("count", Count(broken_at=64), 4),)), tmp_path / "store", FakeEngine(), 5)
 
 
-def test_the_command_prints_a_table_and_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_a_table_and_makes_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("harness.commands.work.CALIBRATION", 0.1)
-    printed = CliRunner().invoke(app, ["run", "smoke", "--plan-only", "--out", str(tmp_path / "store")])
-    assert printed.exit_code == 0, printed.output
-    assert re.search(r"^cells +12 +[0-9,]{5,} +[0-9]+ s$", printed.output, re.MULTILINE), printed.output
-    assert re.search(r"^passkey +2 +none +none +307 +935$", printed.output, re.MULTILINE), printed.output
+    assert cli.answer(["run", "smoke", "--plan-only", "--out", str(tmp_path / "store")]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^cells +12 +[0-9,]{5,} +[0-9]+ s$", printed, re.MULTILINE), printed
+    assert re.search(r"^passkey +2 +none +none +307 +935$", printed, re.MULTILINE), printed
     assert not (tmp_path / "store").exists() and not Store(tmp_path / "store").folder.exists()

@@ -80,7 +80,7 @@ def test_a_slope_is_what_finite_differences_say(lm: Any, keep_first: int) -> Non
     [measured] = plan_slopes(lm, [(plan, TEXT)], 0.0)
     assert measured.loss == pytest.approx(plan_losses(lm, [(plan, TEXT)])[0], abs=1e-12)
     assert measured.gradient is not None and len(measured.gradient) == len(plan.inv_freq) + 1
-    step = 1e-3
+    step = 1e-3  # a loss of 5.5 nats in float32 is known to 6e-7, so the differences to 3e-4
     for i, derivative in enumerate(measured.gradient):
         ends = []
         for sign in (1, -1):
@@ -90,7 +90,7 @@ def test_a_slope_is_what_finite_differences_say(lm: Any, keep_first: int) -> Non
             else:
                 attention *= math.exp(sign * step)
             ends.append(plan_losses(lm, [(RopePlan(tuple(moved), attention, keep_first), TEXT)])[0])
-        assert derivative == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02, abs=2e-5)
+        assert derivative == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02, abs=3e-4)
     assert max(map(abs, measured.gradient)) > 1e-3
 
 
