@@ -74,13 +74,16 @@ def pace(measured: Sequence[Measured]) -> tuple[float, float]:
 
 
 def spoken(seconds: float | None) -> str:
-    """A duration in words."""
-    if seconds is None:
-        return "time left unknown yet"
+    """The time left, in words."""
+    return "time left unknown yet" if seconds is None else f"about {duration(max(1.0, seconds))} left"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that fits."""
     if seconds < 90:
-        return f"about {max(1, round(seconds))} s left"
+        return f"{round(seconds)} s"
     minutes = seconds / 60
-    return f"about {round(minutes)} min left" if minutes < 90 else f"about {minutes / 60:.1f} h left"
+    return f"{round(minutes)} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 class Progress(Protocol):

@@ -49,14 +49,9 @@ def merge(
         if not merged.parity:
             print("the two have no finished cell in common, so nothing shows whether the machines agree")
             continue
-        rows = [
-            [
-                one.test,
-                f"{one.length:,}",
-                *map(str, (one.cells, one.rows, one.answers, one.scores)),
-                f"{one.largest:.3g}",
-            ]
-            for _, one in sorted(merged.parity.items())
-        ]
+        rows = []
+        for (test, length), one in sorted(merged.parity.items()):
+            counts = map(str, (one.cells, one.rows, one.answers, one.scores))
+            rows.append([test, f"{length:,}", *counts, f"{one.largest:.3g}"])
         print_table(head, rows)
     print(clean(f"`ropebench run … --out {store}` computes what none of them has, and writes the report"))

@@ -99,6 +99,7 @@ def print_plan(read: Read, workers: int | None, device: str, only_shipped: bool,
     """What a run would do, as a table, with a calibration of this machine, and what its samples can show.
 
     A user's method runs in this process: what it could answer for is a forecast."""
+    from harness.progress import duration
     from harness.runner.engine import LocalEngine
     from harness.runner.run import plan_only
     from harness.runner.team import team_for
@@ -109,13 +110,13 @@ def print_plan(read: Read, workers: int | None, device: str, only_shipped: bool,
     team = team_for(plan.model_source, workers, [], device)
     shown.say(f"measuring this machine for about {CALIBRATION:.0f} s")
     stages = plan_only(plan, folder, LocalEngine(plan, shown, team.threads, device), CALIBRATION)
-    rows = [[stage.name, f"{stage.units:,}", f"{stage.token_forwards:,}", _minutes(stage.seconds)] for stage in stages]
+    rows = [[stage.name, f"{stage.units:,}", f"{stage.token_forwards:,}", duration(stage.seconds)] for stage in stages]
     total = sum(stage.seconds for stage in stages)
     forwards = sum(stage.token_forwards for stage in stages)
-    rows.append(["all", "", f"{forwards:,}", _minutes(total)])
+    rows.append(["all", "", f"{forwards:,}", duration(total)])
     print_table(["stage", "units", "token-forwards", "time of one process"], rows)
     if team.size > 1:
-        print(f"with {team.size} processes at work about {_minutes(total / team.size)}")
+        print(f"with {team.size} processes at work about {duration(total / team.size)}")
     _print_samples(plan, points)
 
 
@@ -142,16 +143,6 @@ def _print_samples(plan: "Experiment", points: float) -> None:
             "shows: a difference of two methods at one length, significant at 5 % four times out of five, where so "
             "many answers are right under one of them alone; a table of many comparisons takes more"
         )
-
-
-def _minutes(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
 
 
 def run_preset(preset: str, methods: tuple[str, str], model: str | None, folder: Path, dtype: str, device: str) -> None:

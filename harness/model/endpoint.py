@@ -118,7 +118,8 @@ class TextOnly(Exception):
 
 
 def _said(error: urllib.error.HTTPError) -> str:
-    return " ".join(error.read(2000).decode(errors="replace").split())[:300]
+    with error:  # it holds the connection
+        return " ".join(error.read(2000).decode(errors="replace").split())[:300]
 
 
 class ServedLM(Tokens):

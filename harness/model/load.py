@@ -134,6 +134,11 @@ def fast_in_bfloat16() -> bool:
     return any(capabilities().get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
+def slow_in_half(device: torch.device) -> bool:
+    """Whether products of bfloat16 are slower there than of float32."""
+    return device.type == "cpu" and not fast_in_bfloat16()
+
+
 def place_of(name: str) -> torch.device:
     """The device of that name; "auto" is the first GPU, else the CPU. Raises ValueError for one that is not here."""
     try:

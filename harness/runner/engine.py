@@ -18,13 +18,13 @@ from harness.model.asking import template_of
 from harness.model.files import check_weights, tokenizer_hash, weight_files, weights_hash
 from harness.model.gguf import origin_line
 from harness.model.lm import ExtendedLM
-from harness.model.load import LoadedModel, fast_in_bfloat16, load_model, place_of, resolved, stored_in_half
+from harness.model.load import LoadedModel, load_model, place_of, resolved, slow_in_half, stored_in_half
 from harness.model.locate import model_folder
 from harness.model.logits import hidden_states
 from harness.model.run_as import run_as, run_unquantised
 from harness.model.spec import load_config, spec_from_config
 from harness.model.tokens import load_tokenizer, tokens_of
-from harness.progress import Progress, pace, spoken
+from harness.progress import Progress, duration, pace
 from harness.rope.applied import applied
 from harness.runner.engine_contract import Sessions
 from harness.runner.team import SESSION
@@ -106,8 +106,7 @@ class LocalEngine:
             self._fell_back = (asked.dtype, dtype) == ("auto", "float32") and stored_in_half(folder, config)
             weights, tokenizer = weights_hash(folder) + run_as(config, dtype), tokenizer_hash(folder)
             template = template_of(load_tokenizer(folder)) if asked.chat == "model" else None
-            slow = self._device.type == "cpu" and not fast_in_bfloat16()
-            origin = origin_line(folder)
+            origin, slow = origin_line(folder), slow_in_half(self._device)
             self._base = Base(weights, rope, dtype, attention, parameters, tokenizer, origin, template, slow)
         return self._base
 
@@ -172,7 +171,7 @@ def _slow_words(loaded: LoadedModel, length: int) -> str:
     seconds = length * (first + growth * length)
     return (
         f"this CPU does not multiply bfloat16, so the model runs in float32: a prompt of {length:,} tokens takes "
-        f"{spoken(seconds).removesuffix(' left')} in one process"
+        f"about {duration(max(1.0, seconds))} in one process"
     )
 
 

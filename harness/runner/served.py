@@ -19,7 +19,7 @@ from harness.experiment.cells import Base, lengths_of, plan_of
 from harness.experiment.file import Experiment, Method
 from harness.model.endpoint import Endpoint, ServedLM
 from harness.model.locate import model_folder
-from harness.model.tokens import load_tokenizer
+from harness.model.tokens import tokens_of
 from harness.progress import Progress
 from harness.runner.engine import LocalEngine
 from harness.runner.engine_contract import Sessions
@@ -52,7 +52,7 @@ class ServedEngine:
     @contextmanager
     def open(self) -> Iterator[Sessions]:
         base, asked = self.base(), self._experiment
-        tokenizer = load_tokenizer(model_folder(asked.model_source, local_files_only=False))
+        tokenizer = tokens_of(model_folder(asked.model_source, local_files_only=False)).tokenizer
         sessions: dict[Method, ServedSession] = {}
         endpoints = {label: Endpoint(address) for label, address in self._serving.addresses.items()}
         for label, endpoint in endpoints.items():  # before a model is loaded: all of them are there

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
+from extenders.base import Extender
 from harness.experiment import parameters
 from harness.experiment.naming import label_of, load_method, user_folders
-from harness.model.load import load_model
+from harness.model.load import LoadedModel, load_model
 from harness.model.logits import head, hidden_states
 from harness.rope.applied import applied
 
@@ -31,14 +32,19 @@ class Timing:
     highest: float
 
 
+def subject(model: str, lengths: list[int], extender: str) -> tuple[LoadedModel, Extender]:
+    """The model and the method of a benchmark, the method for the longest length and at least twice the window."""
+    kind = load_method("bench", extender, user_folders())
+    loaded = load_model(model)
+    target = max([*lengths, 2 * loaded.spec.trained_length])
+    return loaded, parameters.make(label_of(extender), kind, {}, {"target_length": target})
+
+
 def bench(model: str, lengths: list[int], extender: str = "yarn", pairs: int = 5) -> Iterator[Timing]:
     """Prefill (no cache, logits of the last position) at every length, as loaded and under the plan."""
     if pairs < 1 or not lengths or min(lengths) < 2:
         raise ValueError("bench wants at least one pair and lengths of at least 2 tokens")
-    kind = load_method("bench", extender, user_folders())
-    loaded = load_model(model)
-    target = max([*lengths, 2 * loaded.spec.trained_length])
-    method = parameters.make(label_of(extender), kind, {}, {"target_length": target})
+    loaded, method = subject(model, lengths, extender)
     generator = torch.Generator().manual_seed(0)
     for length in sorted(lengths):
         ids = torch.randint(0, loaded.model.config.vocab_size, (1, length), generator=generator)

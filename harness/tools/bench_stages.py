@@ -17,12 +17,11 @@ import torch
 from torch import nn
 
 import tasks.base
-from harness.experiment import parameters
-from harness.experiment.naming import label_of, load_method, user_folders
 from harness.model.at_once import cache_bytes_per_token
 from harness.model.lm import ExtendedLM
-from harness.model.load import LoadedModel, load_model
+from harness.model.load import LoadedModel
 from harness.rope.applied import applied
+from harness.tools.bench import subject
 from tasks.answers import PromptTask
 
 SIZE = 2048  # rows and columns of the matrices
@@ -49,10 +48,7 @@ def bench_stages(model: str, lengths: list[int], extender: str = "yarn", pairs: 
     """All stages at every length, which has to be long enough for the test `needle`."""
     if pairs < 1 or not lengths or min(lengths) < 256:
         raise ValueError("bench stages wants at least one pair and lengths of at least 256 tokens")
-    kind = load_method("bench", extender, user_folders())
-    loaded = load_model(model)
-    target = max([*lengths, 2 * loaded.spec.trained_length])
-    method = parameters.make(label_of(extender), kind, {}, {"target_length": target})
+    loaded, method = subject(model, lengths, extender)
     matrix, memory = _matrix_rate(loaded, pairs), _memory_rate(loaded, pairs)
     yield _stage("matrix product", 0, matrix[1], None, f"{matrix[0] / 1e9:,.0f} GFLOP/s in {loaded.dtype}")
     yield _stage("read memory", 0, memory[1], None, f"{memory[0] / 1e9:,.1f} GB/s")

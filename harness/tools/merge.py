@@ -6,13 +6,14 @@ are not brought.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.files_on_disk import held
 from harness.records import damage
 from harness.records.ledger import ledger
+from harness.search.stage import finished
 from harness.store import CellRecord, Store
 
 
@@ -20,8 +21,6 @@ from harness.store import CellRecord, Store
 class CommonCells:
     """Cells of one test and length that two stores have both. Scores differ by at most `largest`."""
 
-    test: str
-    length: int  # tokens
     cells: int = 0
     rows: int = 0
     answers: int = 0  # rows whose text differs
@@ -38,7 +37,7 @@ class Merged:
     searches: int = 0
     trainings: int = 0
     left: tuple[str, ...] = ()  # damaged files, as a path and its reason
-    parity: dict[tuple[str, int], CommonCells] = field(default_factory=dict)
+    parity: dict[tuple[str, int], CommonCells] = field(default_factory=dict)  # by test and length in tokens
 
 
 def merge(into: Store, others: list[Store]) -> list[Merged]:
@@ -60,13 +59,13 @@ def _brought(into: Store, other: Store) -> Merged:
     gone = {path.resolve() for one in found.damaged for path in one.goes}
     merged = Merged(other.folder, left=tuple(f"{one.file}: {one.reason}" for one in found.damaged))
     for key in _keys(other.folder / "trainings", gone):
-        record = other.training(key)
-        if record is not None and record["status"] == "done" and not _done(into.training(key)):
+        record, own = other.training(key), into.training(key)
+        if record is not None and record["status"] == "done" and (own is None or own["status"] != "done"):
             _copied(other.training_folder(key), into.training_folder(key))
             into.put_training(key, record)
             merged.trainings += 1
     for key in _keys(other.searches, gone):
-        if _done(other.search(key)) and not _done(into.search(key)):
+        if finished(other.searches, key) and not finished(into.searches, key):
             into.searches.mkdir(exist_ok=True)
             for path in sorted(other.searches.glob(f"{key}.*"), key=lambda path: path.suffix == ".json"):
                 if path.suffix in (".json", ".jsonl"):  # the record last: with it the search is finished
@@ -90,7 +89,7 @@ def _brought(into: Store, other: Store) -> Merged:
 def _compared(merged: Merged, ours: CellRecord, theirs: CellRecord) -> None:
     """Count in what two records of one cell differ."""
     place = str(ours["identity"]["task"]["name"]), int(ours["identity"]["length"])
-    parity = merged.parity.setdefault(place, CommonCells(*place))
+    parity = merged.parity.setdefault(place, CommonCells())
     parity.cells += 1
     others = {row["sample"]: row for row in theirs["rows"]}
     for row in ours["rows"]:
@@ -100,10 +99,6 @@ def _compared(merged: Merged, ours: CellRecord, theirs: CellRecord) -> None:
         parity.answers += row["generation"] != other["generation"]
         parity.scores += apart > 0
         parity.largest = max(parity.largest, apart)
-
-
-def _done(record: Mapping[str, object] | None) -> bool:
-    return record is not None and record["status"] == "done"
 
 
 def _keys(folder: Path, gone: set[Path]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from harness.experiment import parameters
 from harness.experiment.file import named_method
 from harness.experiment.trainings import parse_training
 from harness.model.files import shipped_models
-from harness.model.load import fast_in_bfloat16, load_model, place_of
+from harness.model.load import load_model, place_of, slow_in_half
 from harness.store import Store, TrainingRecord
 from harness.tools.saved_model import save_model as write_model
 from harness.training.corpus import identity
@@ -49,7 +49,7 @@ def train_alone(
     if recipe not in RECIPES:
         raise ValueError(f"no training recipe is named {recipe!r}; {parameters.hint(recipe, RECIPES)}")
     training = parse_training(f"train: {recipe}", recipe, settings, Path(), model in shipped_models())
-    training = in_precision(training, place_of(device).type == "cpu" and not fast_in_bfloat16())
+    training = in_precision(training, slow_in_half(place_of(device)))
     method = named_method("train", extender, given, target_length)
     with world() as here:
         if here.size > 1 and save_model is not None:
