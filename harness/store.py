@@ -2,6 +2,7 @@
 
     DIR/run.json            what was planned: model, methods with their plans, the list of cells, the ledger
     DIR/cells/<key>.json    one finished (or failed) cell with its rows
+    DIR/passes/<key>.jsonl  what a cell that was stopped has answered so far
     DIR/prompts/<hash>.txt  every prompt once, under the hash that rows name
     DIR/searches/<key>.json   one finished (or failed) search; <key>.jsonl beside it is its trajectory
     DIR/trainings/<key>.json  one finished (or failed) training, with its weights in the folder beside it
@@ -39,6 +40,7 @@ from harness.store_rows import FarUse as FarUse
 from harness.store_rows import Ledger as Ledger
 from harness.store_rows import MethodTraining as MethodTraining
 from harness.store_rows import Parity as Parity
+from harness.store_rows import PassLine as PassLine
 from harness.store_rows import PlannedCell as PlannedCell
 from harness.store_rows import Proof as Proof
 from harness.store_rows import Provenance as Provenance
@@ -60,6 +62,7 @@ from harness.store_rows import TrainingData as TrainingData
 from harness.store_rows import TrainingLine as TrainingLine
 from harness.store_rows import TrainingProof as TrainingProof
 from harness.store_rows import TrainingRecord as TrainingRecord
+from harness.store_shape import misfit
 from harness.study_rows import Study as Study
 from harness.study_rows import StudyRow as StudyRow
 from harness.study_rows import StudyWinner as StudyWinner
@@ -116,6 +119,16 @@ def is_losses_line(name: str, line: Any) -> bool:
     if not isinstance(line, dict) or broken_seal(f"losses {name}", line, ("losses", "seconds", "slopes")):
         return False
     return holds_losses(line)
+
+
+def pass_kind(key: str) -> str:
+    """What the seal of a line of a cell's passes is bound to."""
+    return f"pass {key}"
+
+
+def is_pass_line(key: str, line: Any) -> bool:
+    """Whether it is a sound line of the passes of that cell."""
+    return isinstance(line, dict) and not broken_seal(pass_kind(key), line, ()) and not misfit(line, PassLine)
 
 
 def is_trajectory_line(key: str, line: Any) -> bool:
@@ -259,6 +272,14 @@ class Store:
         """Write a finished or failed cell. Raises ValueError for a NaN or an infinity, which JSON cannot hold."""
         self.check_place()
         write_record(self.cell_path(key), "cell", {"key": key, **content})
+
+    @property
+    def passes(self) -> Path:
+        return self.folder / "passes"
+
+    def passes_path(self, key: str) -> Path:
+        """Where a cell that is at work writes what it has answered."""
+        return self.passes / f"{key}.jsonl"
 
     @property
     def searches(self) -> Path:

@@ -61,6 +61,15 @@ class CellCost(TypedDict):
     peak_memory_bytes: int
 
 
+class PassLine(TypedDict):
+    """A line of DIR/passes/<key>.jsonl: what the model answered in one pass of a cell that is not done."""
+
+    asked: str  # hash of the prompts' tokens and of how they were asked
+    answers: list[Any]
+    seconds: float
+    token_forwards: int
+
+
 class Parity(TypedDict):
     """How a server's answers compare with those of transformers under the same plan."""
 

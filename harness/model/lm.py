@@ -8,8 +8,9 @@ Logits come from `harness.model.logits`, so the full [positions, vocabulary] mat
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +24,12 @@ from harness.model.tokens import Tokens
 from harness.rope.applied import Applied
 from tasks.base import Generation
 from tasks.perplexity import windows
+
+
+class KeepsPasses(Protocol):
+    """Answers that are kept, pass by pass: `harness.records.passes`."""
+
+    def once(self, asked: object, work: Callable[[], list[Any]], forwards: Callable[[], int]) -> list[Any]: ...
 
 
 class BrokenModel(ValueError):
@@ -66,6 +73,7 @@ class ExtendedLM(Tokens):
         self.token_forwards = 0
         self.prompts = 0
         self.plan_hashes: set[str] = set()
+        self.passes: KeepsPasses | None = None  # of the cell at work, where an answer that has been given is kept
         self._ends = _end_tokens(self.model, self.tokenizer)
 
     def plan(self, length: int) -> RopePlan:
@@ -90,11 +98,11 @@ class ExtendedLM(Tokens):
             row = self._seen(self.with_start(whole), new_tokens)
             tokens = (len(group) + 1) * (max(map(len, [*group, row])) + new_tokens)
             if group and (self._alone or tokens > self.answered_tokens):
-                yield from self._greedy(group, new_tokens, longest)
+                yield from self._answered(group, new_tokens, longest)
                 group = []
             group.append(row)
         if group:
-            yield from self._greedy(group, new_tokens, longest)
+            yield from self._answered(group, new_tokens, longest)
 
     def losses(self, ids: Sequence[int], length: int | None = None, start: int = 1) -> list[float]:
         if len(ids) < 2:
@@ -181,6 +189,15 @@ class ExtendedLM(Tokens):
         self.prompts += 0 if again else len(lengths)
         return [hashes[length] for length in lengths]
 
+    def _answered(self, rows: list[list[int]], new_tokens: int, longest: int | None) -> list[Generation]:
+        """Greedy answers to prompts that go through the model together."""
+        asked = ["generate", rows, new_tokens, longest]
+        answers = self._once(asked, lambda: [asdict(one) for one in self._greedy(rows, new_tokens, longest)])
+        return [Generation(**answer) for answer in answers]
+
+    def _once(self, asked: list[Any], work: Callable[[], list[Any]]) -> list[Any]:
+        return work() if self.passes is None else self.passes.once(asked, work, lambda: self.token_forwards)
+
     @torch.inference_mode()
     def _greedy(self, rows: list[list[int]], new_tokens: int, longest: int | None) -> list[Generation]:
         """Greedy answers to prompts, in one batch."""
@@ -247,8 +264,15 @@ class ExtendedLM(Tokens):
             self._pin(lengths, again=True)
         return caches[0] if self._alone else joined(caches, new_tokens), torch.cat(logits), hashes
 
-    @torch.inference_mode()
     def _span_losses(
+        self, rows: list[list[int]], starts: list[int], lengths: list[int]
+    ) -> list[tuple[list[float], list[bool]]]:
+        """As `_losses_of_spans`, unless an earlier sitting had them."""
+        found = self._once(["losses", rows, starts, lengths], lambda: self._losses_of_spans(rows, starts, lengths))
+        return [(losses, hits) for losses, hits in found]
+
+    @torch.inference_mode()
+    def _losses_of_spans(
         self, rows: list[list[int]], starts: list[int], lengths: list[int]
     ) -> list[tuple[list[float], list[bool]]]:
         """For every row, loss and hit of its tokens from position `start` on, under plans of the given lengths.

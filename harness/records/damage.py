@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness.files_on_disk import damaged_lines, mend_lines
-from harness.store import Store, is_losses_line, is_trajectory_line, search_reading
+from harness.files_on_disk import Sound, damaged_lines, mend_lines
+from harness.store import Store, is_losses_line, is_pass_line, is_trajectory_line, search_reading
 
 ASIDE = "damaged"  # folder of a store
-OURS = {"run.json", "run.lock", "cells", "prompts", "searches", "trainings", "team", ASIDE, "report.html", "tables",
-        "paper", "report-files.json"}  # fmt: skip
+OURS = {"run.json", "run.lock", "cells", "passes", "prompts", "searches", "trainings", "team", ASIDE, "report.html",
+        "tables", "paper", "report-files.json"}  # fmt: skip
 PLACES = {  # what may lie in a folder of a store
     "cells": r"[0-9a-z]+\.json",
     "prompts": r"[0-9a-f]{16}\.txt",
+    "passes": r"[0-9a-z]+\.jsonl",
     "searches": r"[0-9a-z]+(\.json|\.lock|(\.tuned)?(\.losses)?\.jsonl)",
     "trainings": r"[0-9a-z]+(\.json|\.lock)?",
 }
@@ -84,6 +85,9 @@ def look(store: Store, weights: bool = True) -> Findings:
         unsealed += trained.record is not None and not trained.sealed
         if damage := trained.damage or (_damage_of_weights(store, path.stem) if weights else ""):
             damaged.append(Damage(_name(store, path), damage, (path,)))
+    for path in _files(store, "passes", ".jsonl"):
+        read += 1
+        damaged += _damage_of_lines(store, path)
     there = {path.stem for path in _files(store, "prompts", ".txt")}
     without = {path for name, paths in named.items() if name not in there for path in paths}
     unsealed += not store.run_is_sealed and (store.folder / "run.json").is_file() and damaged[:1] != [DAMAGED_RUN]
@@ -95,8 +99,7 @@ def set_aside(store: Store, damaged: Sequence[Damage]) -> Path:
     aside = store.folder / ASIDE
     for damage in damaged:
         if damage.lines:
-            name = Path(damage.file).name.removesuffix(".losses.jsonl")
-            mend_lines(store.folder / damage.file, lambda line, name=name: is_losses_line(name, line))  # type: ignore[misc]
+            mend_lines(store.folder / damage.file, _sound(Path(damage.file)))
             continue
         for path in damage.goes:
             if path.exists():
@@ -132,14 +135,22 @@ def _damage_of_run(store: Store) -> Iterator[Damage]:
 
 
 def _damage_of_lines(store: Store, path: Path) -> Iterator[Damage]:
-    name = path.name.removesuffix(".jsonl").removesuffix(".losses")
-    losses = path.name.endswith(".losses.jsonl")
-    key = name.removesuffix(".tuned")
+    """Of losses and passes the damaged lines go, which are measured again; a trajectory goes with its search."""
+    key = path.name.removesuffix(".jsonl").removesuffix(".losses").removesuffix(".tuned")
     record, found = path.with_name(f"{key}.json"), store.search(key)
-    sound = partial(is_losses_line if losses else is_trajectory_line, name)
-    if count := damaged_lines(path, sound, finished=found is not None and found["status"] == "done"):
+    if count := damaged_lines(path, _sound(path), finished=found is not None and found["status"] == "done"):
         reason = f"{count} of its lines {'is' if count == 1 else 'are'} not what was written"
-        yield Damage(_name(store, path), reason, () if losses else (path, record), lines=losses)
+        lines = path.parent.name == "passes" or path.name.endswith(".losses.jsonl")
+        yield Damage(_name(store, path), reason, () if lines else (path, record), lines)
+
+
+def _sound(path: Path) -> Sound:
+    """What a line of this file has to be."""
+    name = path.name.removesuffix(".jsonl")
+    if path.parent.name == "passes":
+        return partial(is_pass_line, name)
+    losses = name.endswith(".losses")
+    return partial(is_losses_line, name.removesuffix(".losses")) if losses else partial(is_trajectory_line, name)
 
 
 def _damage_of_weights(store: Store, key: str) -> str:

@@ -25,6 +25,7 @@ from harness.model.run_as import run_as, run_unquantised
 from harness.model.spec import load_config, spec_from_config
 from harness.model.tokens import load_tokenizer, tokens_of
 from harness.progress import Progress, duration, pace
+from harness.records.passes import Passes
 from harness.rope.applied import applied
 from harness.runner.engine_contract import Sessions
 from harness.runner.team import SESSION
@@ -72,6 +73,9 @@ class LocalSession:
         if layers := str(self._rotary.mapped_layers):
             proof["mapped_layers"] = layers
         return proof
+
+    def keep(self, passes: Passes | None) -> None:
+        self.lm.passes = passes
 
 
 class LocalEngine:

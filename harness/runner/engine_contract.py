@@ -7,6 +7,7 @@ from typing import Protocol
 
 from harness.experiment.cells import Base
 from harness.experiment.file import Method
+from harness.records.passes import Passes
 from harness.search.work import Measures
 from harness.store import Proof, Store, TrainingRecord
 from harness.training.job import TrainingJob
@@ -29,6 +30,9 @@ class Session(Measures, Protocol):
 
         Raises when what was read back differs by more than rounding.
         """
+
+    def keep(self, passes: Passes | None) -> None:
+        """From now on answers go through these passes, so that a cell that is stopped goes on; None: they do not."""
 
 
 class Sessions(Protocol):

@@ -9,6 +9,7 @@ from harness.experiment.cells import VARIES, Cell, plain
 from harness.model.asking import AskedLM
 from harness.prompts.kept import KeptPrompts
 from harness.records.memory import PeakMemory
+from harness.records.passes import Passes
 from harness.records.provenance import provenance
 from harness.runner.engine_contract import Session, Sessions
 from harness.signals import stop_if_asked
@@ -17,11 +18,17 @@ from tasks.base import Row
 
 
 def measure(
-    cell: Cell, session_of: Sessions, engine: str, store: Store, kept: KeptPrompts | None = None
+    cell: Cell,
+    session_of: Sessions,
+    engine: str,
+    store: Store,
+    kept: KeptPrompts | None = None,
+    passes: Passes | None = None,
 ) -> tuple[CellRecord, list[str]]:
     """One cell: (what is stored, the prompts that its rows name). Whatever goes wrong in it is a failed cell.
 
-    `engine` is the engine's name, `store` holds the trained weights, `kept` gives prompts that were made before.
+    `engine` is the engine's name, `store` holds the trained weights, `kept` gives prompts that were made before,
+    `passes` answers of a sitting that was stopped in the middle of this cell.
     """
     memory = PeakMemory()
     started = time.perf_counter()
@@ -34,11 +41,15 @@ def measure(
         trained = store.training_folder(cell.training) if cell.training else None
         session = session_of(cell.method, trained)
         before = session.token_forwards
+        session.keep(passes)
         proof = {str(cell.length): session.prove(cell.length)}
         rows = _rows(cell, session, kept)
     except Exception as problem:
         stop_if_asked()
         error, trace = one_line(problem), traceback.format_exc()
+    finally:
+        if session is not None:
+            session.keep(None)
     record: CellRecord = {
         "key": cell.key,
         "identity": dict(cell.identity),
@@ -47,14 +58,20 @@ def measure(
         "traceback": trace,
         "rows": [stored(row) for row in rows],
         "cost": {
-            "seconds": round(time.perf_counter() - started, 3),
-            "token_forwards": session.token_forwards - before if session is not None else 0,
+            "seconds": round(time.perf_counter() - started + (passes.seconds if passes else 0.0), 3),
+            "token_forwards": _forwards(session, before, passes),
             "peak_memory_bytes": memory.peak(),
         },
         "proof": proof,
         "provenance": {**provenance(), "engine": engine},
     }
     return record, [row.prompt for row in rows]
+
+
+def _forwards(session: Session | None, before: int, passes: Passes | None) -> int:
+    """Token-forwards of a cell, in all its sittings."""
+    now = 0 if session is None else session.token_forwards - before
+    return now + (passes.token_forwards if passes else 0)
 
 
 def _rows(cell: Cell, session: Session, kept: KeptPrompts | None) -> list[Row]:

@@ -1,7 +1,8 @@
 """Experiment → store: what is missing is computed, cell by cell, and written as it finishes.
 
 An agenda says what is missing; the steps of a run do it: searches, trainings, cells. Short lengths come first, so that
-an interrupted run has whole columns to compare. Stopping at any moment loses only the cell at work; running again
+an interrupted run has whole columns to compare. Stopping at any moment loses only the pass at work
+(harness/records/passes.py), the step of a search or training; running again
 computes only what is missing, which includes what failed.
 """
 
@@ -22,6 +23,8 @@ from harness.prompts.cache import PromptCache
 from harness.prompts.kept import KeptPrompts
 from harness.records import damage
 from harness.records.ledger import ledger
+from harness.records.passes import Passes
+from harness.records.passes import sweep as sweep_passes
 from harness.records.provenance import machine, now, provenance
 from harness.runner.agenda import Agenda, agenda_of
 from harness.runner.engine_contract import Engine, Sessions
@@ -122,6 +125,7 @@ def _done(steps: "Steps") -> Outcome:
 def _mend(store: Store, progress: Progress) -> None:
     """Half files of the dead are swept, and what is damaged is said and set aside: then it is missing."""
     sweep(store.folder)
+    sweep_passes(store)
     found = damage.look(store, weights=False).damaged
     if found:
         aside = damage.set_aside(store, found)
@@ -204,10 +208,13 @@ class Steps:
 
     def _measured(self, cell: Cell, session_of: Sessions) -> None:
         self.progress.begin(cell)
-        record, prompts = measure(cell, session_of, self.engine.name, self.store, self.kept)
+        passes = Passes(self.store, cell.key)
+        record, prompts = measure(cell, session_of, self.engine.name, self.store, self.kept, passes)
         for text in prompts:
             self.store.put_prompt(text)
         self.store.put_cell(cell.key, record)
+        if record["status"] == "done":
+            passes.done()
         self.progress.end(cell, record["cost"]["seconds"], record["error"])
 
     def _taken(self, units: Sequence[Unit], key: Callable[[Unit], str]) -> Iterator[Unit]:

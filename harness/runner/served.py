@@ -21,6 +21,7 @@ from harness.model.endpoint import Endpoint, ServedLM
 from harness.model.locate import model_folder
 from harness.model.tokens import tokens_of
 from harness.progress import Progress
+from harness.records.passes import Passes
 from harness.runner.engine import LocalEngine
 from harness.runner.engine_contract import Sessions
 from harness.runner.serving import Serving
@@ -131,6 +132,9 @@ class ServedSession:
         )
         apart = [parted(*pair) for pair in zip(served, ours, strict=True)]
         return {"prompts": len(prompts), "parts_at": [place for place in apart if place is not None]}
+
+    def keep(self, passes: Passes | None) -> None:
+        """A server's answers are not kept: a cell that is stopped begins again."""
 
     @property
     def start_ids(self) -> list[int]:
