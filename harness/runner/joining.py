@@ -3,9 +3,9 @@
 The first process writes into the store's folder `team` what it runs, and holds a lock there while it lives. Whoever
 joins runs the same command in the same working folder as a member of the same session, and takes units like any helper:
 a unit at work is locked by a file, which the system unlocks when its process dies, so a worker may die or leave at any
-time and loses of its unit what was not written down yet. The locks are the file system's own (flock), which network file systems
-have between machines where they are mounted with locks; a worker that sees no lock of the first process is refused.
-When the first process ends early, workers go on, and a run that is started then belongs to their session.
+time and loses of its unit what was not written down yet. The locks are the file system's own (flock), which network
+file systems have between machines where they are mounted with locks; a worker that sees no lock of the first process is
+refused. When the first process ends early, workers go on, and a run that is started then belongs to their session.
 
     DIR/team/run.json    session, command, working folder, and what a worker must be equal in
     DIR/team/head.lock   held by the first process
