@@ -146,8 +146,14 @@ def bench_candidate(
     pairs: int = 3,
     say: Callable[[str], None] = lambda line: None,
     gradient: bool = False,
+    only: Sequence[str] = (),
 ) -> Iterator[Way]:
-    """The ways at every length (tokens). Raises ValueError for lengths that hold no scored token."""
+    """The ways at every length (tokens), or those of `only`. Raises ValueError for lengths that hold no scored token
+    and ways that do not exist."""
+    ways = {**FORWARD, **BACKWARD} if gradient else dict(FORWARD)
+    if unknown := [name for name in only if name not in ways]:
+        raise ValueError(f"bench candidate has no way {unknown[0]!r}; it has {', '.join(ways)}")
+    ways = {name: ways[name] for name in ways if not only or name in only}
     if pairs < 1 or not lengths or min(lengths) <= SCORED:
         raise ValueError(f"bench candidate wants at least one pair and lengths above {SCORED} tokens")
     generator = torch.Generator().manual_seed(0)
@@ -157,8 +163,8 @@ def bench_candidate(
             ids = torch.randint(0, model.config.vocab_size, (length,), generator=generator).tolist()
             document = SearchText(tuple(ids), tuple(range(length - SCORED, length)), "random", "")
             method = load("yarn")(target_length=max(length, 2 * spec.trained_length))
-            ways = {**FORWARD, **BACKWARD} if gradient else dict(FORWARD)
-            yield from _measured_ways(ways, bare, method.plan(spec, length), document, pairs, say)
+            warm = 0 if model.device.type == "cuda" and length > min(lengths) else 1
+            yield from _measured_ways(dict(ways), bare, method.plan(spec, length), document, pairs, warm, say)
 
 
 def _measured_ways(
@@ -167,8 +173,10 @@ def _measured_ways(
     plan: RopePlan,
     document: SearchText,
     pairs: int,
+    warm: int,
     say: Callable[[str], None],
 ) -> Iterator[Way]:
+    """`warm`: rounds before those that count. On a CPU every shape prepares kernels of its own, on a GPU the first."""
     length, names = len(document.ids), list(ways)
     if not full_logits_fit(bare.model, length):
         for what in ("full logits", "training step"):
@@ -176,8 +184,8 @@ def _measured_ways(
     seconds: dict[str, list[float]] = {what: [] for what in ways}
     peaks: dict[str, int] = {}
     losses: dict[str, float | None] = {}
-    for turn in range(pairs + 1):  # the first round warms up: the first pass of a shape prepares kernels
-        say(f"{length} tokens, round {turn + 1} of {pairs + 1}: {', '.join(ways)}")
+    for turn in range(warm + pairs):
+        say(f"{length} tokens, round {turn + 1} of {warm + pairs}: {', '.join(ways)}")
         for what in list(ways):
             measured = _measured(ways[what], bare, plan, document)
             if measured is None:
@@ -190,7 +198,7 @@ def _measured_ways(
         if what not in ways:
             yield Way(what, length, None, None, None, None, None, None)
             continue
-        here, whole = seconds[what][1:], seconds.get("full logits", [])[1:]
+        here, whole = seconds[what][warm:], seconds.get("full logits", [])[warm:]
         shares = [part / all_ for part, all_ in zip(here, whole, strict=True)] if whole else []
         middle, low, high = (statistics.median(shares), min(shares), max(shares)) if shares else (None, None, None)
         yield Way(what, length, statistics.median(here), middle, low, high, peaks[what], losses[what])
