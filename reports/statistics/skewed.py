@@ -20,25 +20,25 @@ from reports.statistics.intervals import Array
 ADDED = 0.5  # of a win and of a loss
 
 
-def studentised(tests: Sequence[tuple[Array, Array]]) -> tuple[float, int]:
-    """(t, its degrees of freedom) of the average difference over tests with equal weight, for scores in [0, 1].
+def studentised(tests: Sequence[tuple[Array, Array]], added: float = ADDED) -> tuple[float, float, int]:
+    """(mean, its standard error, degrees of freedom) of the average difference over tests with equal weight, for scores
+    in [0, 1].
 
-    The win and the loss are added to all tests together, as in `paired.ratio_interval`.
+    So much of a win and of a loss is added to all tests together, as in `paired.ratio_interval`.
     """
-    added = ADDED / len(tests)  # weight of the win and of the loss in every test
+    share = added / len(tests)
     mean = variance = 0.0
     for first, second in tests:
         differences = np.concatenate([first - second, [1.0, -1.0]])
-        weights = np.append(np.ones(len(first)), [added, added])
-        n = len(first) + 2 * added
+        weights = np.append(np.ones(len(first)), [share, share])
+        n = len(first) + 2 * share
         centre = float(differences @ weights) / n
         mean += centre / len(tests)
         variance += float((differences - centre) ** 2 @ weights) / (n * (n - 1)) / len(tests) ** 2
-    freedom = max(1, sum(len(first) for first, _ in tests) - len(tests))
-    return mean / math.sqrt(variance), freedom
+    return mean, math.sqrt(variance), max(1, sum(len(first) for first, _ in tests) - len(tests))
 
 
 def skewed_p(tests: Sequence[tuple[Array, Array]]) -> float:
     """Two-sided p-value of `studentised`."""
-    t, freedom = studentised(tests)
-    return min(1.0, 2 * float(stdtr(freedom, -abs(t))))
+    mean, error, freedom = studentised(tests)
+    return min(1.0, 2 * float(stdtr(freedom, -abs(mean) / error)))
