@@ -57,6 +57,11 @@ def looks(samples: int) -> tuple[int, ...]:
     return tuple(size for size in sizes if size >= min(LEAST, samples))
 
 
+def comparison(label: str, against: str, test: str, length: int) -> str:
+    """The name of a comparison, by which its random signs are drawn."""
+    return f"{label} against {against}, {test} at {length}"
+
+
 def stopping(first: Sequence[Array], second: Sequence[Array], samples: int, margin: float, name: str) -> Stopping:
     """Look by look, up to the first that decides. `first` and `second` are scores in [0, 1], for each seed those of its
     first samples, as many as there are; `samples` are planned for each seed."""
