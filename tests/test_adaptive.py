@@ -18,8 +18,10 @@ from harness.runner.run import Outcome, run
 from harness.store import Store
 from harness.tools.merge import merge
 from harness.tools.rescore import rescore, rule_of
+from reports.numbers.decided import decided
 from reports.numbers.frame import read
 from reports.numbers.scores import Scores
+from reports.page.page import write_report
 from reports.statistics import sequential
 from tasks import text
 from tasks.answers import PromptTask
@@ -133,6 +135,26 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path, after
     assert ran(quiz(), tmp_path / "cut", engine).computed == 0 and not engine.asked
 
 
+def test_the_report_says_where_comparisons_stopped(tmp_path: Path, monkeypatch: Any) -> None:
+    three = (*methods("none", "pi"), Method("yarn", methods("pi", target=512)[0].extender))
+    monkeypatch.setitem(RIGHT, "yarn", 0.1)
+    store = ran(quiz(methods=three, lengths=(256,)), tmp_path, QuizEngine()).store
+    used = sizes(store)
+    table = decided(read(store))
+    assert table is not None
+    lines = {line.label: line for line in table.lines}
+    pi, yarn = (lines[f"{label}, quiz at 256 tokens"] for label in ("pi", "yarn"))
+    assert pi.group == "Above none" and yarn.group.startswith(("Open: the samples that are left", "Within"))
+    shown = [number.estimate.mean for number in pi.numbers[:2] if number.estimate]
+    assert shown == [used["pi", 256], SAMPLES]
+    assert pi.numbers[3].estimate is not None and pi.numbers[3].estimate.low > 0  # type: ignore[operator]
+    page = write_report(store, tmp_path / "report", say=lambda line: pytest.fail(line)).read_text()
+    assert "stopped by a sequential test" in page and "Where comparisons with none stopped" in page
+    plain = ran(quiz(adaptive=False), tmp_path / "plain", QuizEngine()).store
+    assert decided(read(plain)) is None
+    assert "sequential test" not in write_report(plain, tmp_path / "other").read_text()
+
+
 def scores(store: Store) -> list[list[float]]:
     return [[row["score"] for row in cell["rows"]] for _, cell in store.cells() if cell is not None]
 
@@ -155,11 +177,15 @@ def test_a_failed_look_is_tried_again(tmp_path: Path, monkeypatch: Any) -> None:
 
 
 def test_equal_plans_and_seeds(tmp_path: Path) -> None:
-    """Inside the window pi has the plan of none: one cell for both. With two seeds samples count together."""
-    store = ran(quiz(lengths=(64, 256), seeds=(0, 1)), tmp_path, QuizEngine()).store
+    """Two methods with one plan share their cells. With two seeds samples count together."""
+    three = (*methods("none", "pi"), Method("same", methods("none")[0].extender))
+    store = ran(quiz(methods=three, lengths=(256,), seeds=(0, 1)), tmp_path, QuizEngine()).store
     keys = {(cell["label"], cell["length"], cell["seed"]): cell["key"] for cell in store.run()["cells"]}
-    assert keys["pi", 64, 0] == keys["none", 64, 0] and keys["pi", 256, 0] != keys["none", 256, 0]
-    assert len(keys) == 8 and all(cell is not None for _, cell in store.cells())
+    assert keys["same", 256, 0] == keys["none", 256, 0] != keys["pi", 256, 0]
+    table = decided(read(store))
+    assert table is not None and [line.label for line in table.lines] == ["pi, quiz at 256 tokens"]
+    assert table.lines[0].numbers[0].estimate.mean == 20  # type: ignore[union-attr]  # ten of each seed
+    assert len(keys) == 6 and all(cell is not None for _, cell in store.cells())
 
 
 def test_pairs_are_taken_on_shared_samples(tmp_path: Path, monkeypatch: Any) -> None:
