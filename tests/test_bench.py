@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness import cli
+from harness.model.load import slow_in_half
 from harness.model.spec import spec_from_config
 from harness.tools import bench_candidate, bench_shape, bench_stages
 from harness.tools.bench import bench
@@ -32,7 +33,8 @@ def test_a_random_model_runs_under_its_own_rope(monkeypatch: pytest.MonkeyPatch)
     shape = {**SHAPES["llama3-8b"], **small, "num_attention_heads": 2, "num_key_value_heads": 1}
     monkeypatch.setattr(bench_candidate, "SHAPES", {"small": shape})
     model, spec = random_model("small")
-    assert (model.dtype, spec.rope_theta, spec.trained_length) == (torch.bfloat16, 500_000, 8192)
+    assert (spec.rope_theta, spec.trained_length) == (500_000, 8192)
+    assert model.dtype == (torch.float32 if slow_in_half(torch.device("cpu")) else torch.bfloat16)
     [_, one, whole] = bench_candidate.bench_candidate(model, spec, [40], pairs=1)
     assert one.loss == pytest.approx(whole.loss, abs=0.02)
     assert one.loss == pytest.approx(math.log(300), abs=0.5)
@@ -50,6 +52,20 @@ def test_a_shape_beside_the_ceilings_of_the_machine(monkeypatch: pytest.MonkeyPa
     assert all(row.seconds > 0 and (row.length == 0 or (row.share or 0) > 0) for row in rows)
 
 
+def test_a_long_first_round_counts_and_a_short_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    model = fakes.tiny_llama()
+    for seconds, rounds in ((10.0, ["1 of 2", "2 of 2"]), (0.0, ["1 of 2"])):
+        monkeypatch.setattr(bench_candidate, "LONG", seconds)
+        said.clear()
+        list(bench_candidate.bench_candidate(model, spec_from_config(model.config), [32], 1, said.append))
+        assert [line.split("round ")[1].split(":")[0] for line in said] == rounds
+    calls: list[int] = []
+    assert len(bench_stages.times(lambda: calls.append(1), 2)) == 2 and len(calls) == 3
+    monkeypatch.setattr(bench_stages, "LONG", 0.0)
+    assert len(bench_stages.times(lambda: calls.append(1), 2)) == 2 and len(calls) == 5
+
+
 def test_a_step_that_does_not_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_room(*_: object) -> None:
         raise torch.OutOfMemoryError("no room")
@@ -65,6 +81,7 @@ def test_a_step_that_does_not_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_shape_that_is_too_large_or_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(bench_candidate, "memory_bytes", lambda: 8 * 10**9)
+    monkeypatch.setattr(bench_candidate, "slow_in_half", lambda place: False)
     with pytest.raises(ValueError, match=r"llama3-8b has 16\.1 GB of weights and this machine 8\.0 GB"):
         random_model("llama3-8b")
     with pytest.raises(ValueError, match="shape 'llama3' is unknown; allowed are llama3-8b, llama3-1b, phi3-mini"):

@@ -28,7 +28,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from extenders.base import RopePlan, RopeSpec, load
-from harness.model.load import load_model
+from harness.model.load import load_model, place_of, slow_in_half
 from harness.model.logits import hidden_states
 from harness.model.spec import spec_from_config
 from harness.records.memory import PeakMemory, trim
@@ -37,6 +37,7 @@ from harness.search.losses import plan_losses, plan_slopes
 from harness.search.texts import SearchText
 from harness.tools.doctor import memory_bytes
 
+LONG = 10.0  # seconds of a pass; what the first one prepares takes less than one, so long ones count from the first
 SCORED = 7  # tokens of one RULER number and the space before it, which is what a search scores in a text
 
 # meta-llama/Meta-Llama-3-8B, meta-llama/Llama-3.2-1B (without its RoPE scaling) and microsoft/Phi-3-mini-4k-instruct,
@@ -114,22 +115,24 @@ def opened(model: str, shape: str | None) -> tuple[Any, RopeSpec]:
 
 
 def random_model(shape: str) -> tuple[Any, RopeSpec]:
-    """A model of that shape with random weights, in bfloat16 on the GPU where there is one, and its RoPE."""
+    """A model of that shape with random weights, in bfloat16 unless a CPU is slow in it, on the GPU where there is one,
+    and its RoPE."""
     if shape not in SHAPES:
         raise ValueError(f"shape {shape!r} is unknown; allowed are {', '.join(SHAPES)}")
     settings = dict(SHAPES[shape])
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    needed = 2 * parameters(config)
-    place = "cuda" if torch.cuda.is_available() else "cpu"
-    have = torch.cuda.mem_get_info()[0] if place == "cuda" else memory_bytes()
+    place = place_of("auto")
+    dtype = torch.float32 if slow_in_half(place) else torch.bfloat16
+    needed = dtype.itemsize * parameters(config)
+    have = torch.cuda.mem_get_info()[0] if place.type == "cuda" else memory_bytes()
     if have and needed > 0.9 * have:
         raise ValueError(
             f"{shape} has {needed / 1e9:.1f} GB of weights and this machine {have / 1e9:.1f} GB of memory for them; "
             "measure a smaller shape, or a model of your own with --model"
         )
-    with torch.random.fork_rng(), torch.device(place):
+    with torch.random.fork_rng(), place:
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
     return model.eval(), spec_from_config(config)
 
 
@@ -163,8 +166,7 @@ def bench_candidate(
             ids = torch.randint(0, model.config.vocab_size, (length,), generator=generator).tolist()
             document = SearchText(tuple(ids), tuple(range(length - SCORED, length)), "random", "")
             method = load("yarn")(target_length=max(length, 2 * spec.trained_length))
-            warm = 0 if model.device.type == "cuda" and length > min(lengths) else 1
-            yield from _measured_ways(dict(ways), bare, method.plan(spec, length), document, pairs, warm, say)
+            yield from _measured_ways(dict(ways), bare, method.plan(spec, length), document, pairs, say)
 
 
 def _measured_ways(
@@ -173,10 +175,8 @@ def _measured_ways(
     plan: RopePlan,
     document: SearchText,
     pairs: int,
-    warm: int,
     say: Callable[[str], None],
 ) -> Iterator[Way]:
-    """`warm`: rounds before those that count. On a CPU every shape prepares kernels of its own, on a GPU the first."""
     length, names = len(document.ids), list(ways)
     if not full_logits_fit(bare.model, length):
         for what in ("full logits", "training step"):
@@ -184,8 +184,10 @@ def _measured_ways(
     seconds: dict[str, list[float]] = {what: [] for what in ways}
     peaks: dict[str, int] = {}
     losses: dict[str, float | None] = {}
-    for turn in range(warm + pairs):
-        say(f"{length} tokens, round {turn + 1} of {warm + pairs}: {', '.join(ways)}")
+    warm, turn = 1, 0  # the first round warms up: the first pass of a shape prepares kernels
+    while turn < warm + pairs:
+        turn += 1
+        say(f"{length} tokens, round {turn} of {warm + pairs}: {', '.join(ways)}")
         for what in list(ways):
             measured = _measured(ways[what], bare, plan, document)
             if measured is None:
@@ -194,6 +196,8 @@ def _measured_ways(
             losses[what], took, peak = measured
             seconds[what].append(took)
             peaks[what] = max(peak, peaks.get(what, 0))
+        if turn == 1 and all(first > LONG for [first] in seconds.values()):
+            warm = 0
     for what in names:
         if what not in ways:
             yield Way(what, length, None, None, None, None, None, None)

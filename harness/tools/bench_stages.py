@@ -25,6 +25,7 @@ from tasks.answers import PromptTask
 
 SIZE, SIZE_ON_GPU = 2048, 8192  # rows and columns of the matrices; small ones do not fill a GPU
 READ, READ_ON_GPU = 256 * 2**20, 8 * 2**30  # bytes that are read at once: more than caches hold
+LONG = 10.0  # seconds
 NEW = 16  # tokens of an answer
 PROMPTS = 2
 
@@ -117,16 +118,17 @@ def stage(what: str, length: int, seconds: list[float], share: float | None, of:
 
 
 def times(work: Callable[[], object], repetitions: int, warm: bool = True) -> list[float]:
-    """Seconds of each repetition."""
-    if warm:
-        work()
-    taken = []
-    for _ in range(repetitions):
+    """Seconds of each repetition. `warm`: one before them does not count, unless it is so long that what it prepares
+    does not show."""
+    taken: list[float] = []
+    while len(taken) < repetitions:
         started = time.perf_counter()
         work()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - started)
+        took, warm_up, warm = time.perf_counter() - started, warm, False
+        if not warm_up or took > LONG:
+            taken.append(took)
     return taken
 
 
