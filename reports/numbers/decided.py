@@ -16,8 +16,8 @@ from reports.statistics.sequential import ABOVE, BELOW, HARDLY, OPEN, WITHIN, St
 UNDECIDED = "Open: not decided yet"
 NOTE = (
     "A sequential test: false claims of a difference at most 5 % for each comparison, wherever it stops, not corrected "
-    "for many comparisons. The interval holds the truth in 95 % wherever one stops; it goes by a normal path and not by the signs "
-    "that verdicts go by, so it may end just beyond 0 (or, of 90 % there, the margin)."
+    "for many comparisons. The 95 % interval holds wherever one stops too. It goes by a normal path, the verdict of a "
+    "difference by signs and that of the margin by 90 %, so it may end a little beyond 0 or the margin."
 )
 
 
