@@ -182,6 +182,7 @@ def run(
     from harness.progress import progress
     from harness.runner.engine import LocalEngine
     from harness.runner.run import run as run_cells
+    from reports.statistics import sequential
 
     if isinstance(experiment, Mapping):
         planned = file.parse({**experiment, **changes}, "experiment", Path.cwd())
@@ -191,7 +192,7 @@ def run(
     for note in planned.notes:
         shown.say(note)
     folder = Path("results") / planned.name if out is None else Path(out)
-    return run_cells(planned, folder, LocalEngine(planned, shown), shown)
+    return run_cells(planned, folder, LocalEngine(planned, shown), shown, judge=sequential)
 
 
 @strict

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 
 def text_of(path: Path) -> str:
@@ -13,9 +13,17 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number that a float holds: neither true, nor a text, nor a whole number of 400 digits."""
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def check_positive(name: str, value: object) -> None:
     """Raises ValueError unless `value` is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if not is_finite(value) or value <= 0:
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
 
 
@@ -42,7 +50,7 @@ def checked_factors(name: str, value: Any) -> tuple[float, ...]:
 
 def check_not_negative(name: str, value: object) -> None:
     """Raises ValueError unless `value` is a finite number, 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if not is_finite(value) or value < 0:
         raise ValueError(f"{name} must be a number, 0 or more, got {value!r}")
 
 

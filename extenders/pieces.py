@@ -14,6 +14,8 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from extenders._check import is_finite
+
 
 def _each(value: object) -> tuple[object, ...]:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
@@ -38,7 +40,7 @@ def _whole(name: str, value: object, least: int | None = None) -> int:
 
 
 def _finite(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_finite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
     return float(value)
 

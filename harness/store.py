@@ -49,6 +49,7 @@ from harness.store_rows import Run as Run
 from harness.store_rows import SearchCost as SearchCost
 from harness.store_rows import SearchLine as SearchLine
 from harness.store_rows import SearchRecord as SearchRecord
+from harness.store_rows import StoredAdaptive as StoredAdaptive
 from harness.store_rows import StoredMethod as StoredMethod
 from harness.store_rows import StoredModel as StoredModel
 from harness.store_rows import StoredPlan as StoredPlan

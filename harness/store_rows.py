@@ -34,6 +34,7 @@ class PlannedCell(TypedDict):
     seeded: NotRequired[bool]  # absent in old stores: True
     chance: NotRequired[float]  # the score of guessing, where it is not 0
     new_tokens: NotRequired[int]  # budget of an answer; absent in old stores
+    most_samples: NotRequired[int]  # of a cell that stops where it is decided: what it may grow to
     key: str
 
 
@@ -319,6 +320,13 @@ class Ledger(TypedDict):
     environment: dict[str, Any]
 
 
+class StoredAdaptive(TypedDict):
+    """With which method all others were compared, so that cells stopped where that was decided."""
+
+    against: str
+    margin: float  # points
+
+
 class Run(TypedDict):
     """run.json"""
 
@@ -330,6 +338,7 @@ class Run(TypedDict):
     crossing: NotRequired[str]
     chat: NotRequired[str]  # hash of the chat template that prompts stand in
     seeds: NotRequired[list[int]]
+    adaptive: NotRequired[StoredAdaptive]
     methods: list[StoredMethod]
     cells: list[PlannedCell]
     searches: NotRequired[list[SearchLine]]

@@ -249,6 +249,7 @@ def test_weights_that_are_not_there_are_one_line(
     "changes",
     [{"head_dim": 1e30}, {"head_dim": 10**12}, {"head_dim": "8"}, {"head_dim": True}, {"num_hidden_layers": 10**9}]
     + [{"max_position_embeddings": 10**400}, {"vocab_size": -1}, {"hidden_size": []}, {"rope_theta": "x"}]
+    + [{"rope_theta": 10**400}, {"rope_parameters": {"rope_type": "default", "rope_theta": 10**400}}]
     + [{"rope_parameters": []}, {"rope_scaling": 7}, {"rope_parameters": {"rope_type": []}}, {"model_type": {}}],
 )  # fmt: skip
 def test_a_configuration_of_impossible_sizes_is_one_line(

@@ -89,13 +89,9 @@ def test_null_binary(runs: int) -> None:
 
 @both(200, 4000)
 def test_null_partial_credit(runs: int) -> None:
-    held(
-        "null partial",
-        lambda rng, i: paired.p_value([shares(rng, 25)], f"{i}") < 0.05,
-        runs,
-        0.05,
-        0.01,
-    )
+    """At most: the test that guards against skewed shares (test_simulation_skewed.py) makes it careful here."""
+    found = rate("null partial", lambda rng, i: paired.p_value([shares(rng, 25)], f"{i}") < 0.05, runs)
+    assert found <= accepted(runs, 0.05, 0.01)[1]
 
 
 @both(150, 4000)

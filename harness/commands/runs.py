@@ -88,6 +88,11 @@ def status(folder: Annotated[Path, typer.Argument(help="A result store.")]) -> N
     print(clean(f"{content['name']} on {model}, target {content['target_length']} tokens"))
     rows = [[label, *map(str, count.values())] for label, count in counts.items()]
     print_table(["method", "done", "failed", "missing"], [*rows, ["all", *map(str, total.values())]])
+    if (adaptive := content.get("adaptive")) is not None:
+        growing = [cell for cell in content["cells"] if "most_samples" in cell]
+        used, most = (sum(cell[size] for cell in growing) for size in ("samples", "most_samples"))  # type: ignore[literal-required]
+        words = f"adaptive, compared with {adaptive['against']}, margin {adaptive['margin']:g} points"
+        print(clean(f"{words}: {used} of {most} samples asked for by now"))
     for search in content.get("searches", []):
         searched = store.search(search["key"])
         state = "missing; its cells are planned when it is done" if searched is None else searched["status"]

@@ -212,15 +212,17 @@ def _compute(
     from harness.runner.run import run as run_cells
     from harness.runner.served import ServedEngine
     from harness.runner.team import team_for
+    from reports.statistics import sequential
 
     signals.hear()
     if servers is not None:
         engine, only = ServedEngine(plan, servers, shown, device), frozenset(servers.addresses)
         if later := [method.label for method in plan.methods if method.label not in only]:
             shown.say(f"left for later, because no server is named for them: {', '.join(later)}")
-        return run_cells(plan, folder, engine, shown, cache, only=only)
+        return run_cells(plan, folder, engine, shown, cache, only=only, judge=sequential)
     team = team_for(plan.model_source, workers, helper_command(ARGUMENTS), device)
-    outcome = run_cells(plan, folder, LocalEngine(plan, shown, team.threads, device), shown, cache, team)
+    engine_here = LocalEngine(plan, shown, team.threads, device)
+    outcome = run_cells(plan, folder, engine_here, shown, cache, team, judge=sequential)
     if not team.first:
         if _joined():
             shown.say("nothing is left to do for this worker")

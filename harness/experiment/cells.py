@@ -55,6 +55,8 @@ class Cell:
     key: str
     training: str = ""  # key of the training that made its weights; "": the model's own
     asking: Asking | None = None  # how prompts are put, where that is more than the prompt
+    most: int = 0  # samples that it may grow to; 0: it does not grow
+    smaller: tuple[str, ...] = ()  # keys of the same cell with fewer samples, most samples first
 
     def planned(self) -> PlannedCell:
         """The line of run.json."""
@@ -71,6 +73,7 @@ class Cell:
             "seeded": task.seeded,
             "new_tokens": self.asking.new_tokens if self.asking else task.new_tokens,
             "key": self.key,
+            **({"most_samples": self.most} if self.most else {}),  # type: ignore[typeddict-item]
             **chance,  # type: ignore[typeddict-item]
         }
 

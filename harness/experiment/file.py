@@ -8,7 +8,7 @@
 
 Optional: name, samples (20, or as many as the test is known by), seeds ([0]), dtype and attention (auto),
 trained_length, extender_folders; crossing (fixed), which says what happens where a generation crosses the trained
-window; and what every method is trained with:
+window; adaptive (harness/experiment/adaptive.py); and what every method is trained with:
 
     training: [none, plain, {mixed: {learning_rate: 5e-4}}]
     training_settings: {tokens: 500000, corpus: pocket}
@@ -24,6 +24,7 @@ import extenders.base
 import tasks.base
 from extenders.base import Extender
 from harness.experiment import parameters, strict_yaml
+from harness.experiment.adaptive import Adaptive, parse_adaptive, whole_note
 from harness.experiment.fields import Fields
 from harness.experiment.naming import label_of, load_method, user_folders, users_file
 from harness.experiment.trainings import Training, parse_trainings
@@ -50,6 +51,7 @@ OPTIONAL = (
     "crossing",
     "chat",
     "new_tokens",
+    "adaptive",
 )
 DEFAULT_SAMPLES = 20
 CROSSING = ("fixed", "recompute")  # the plan of prompt plus new tokens from the start, or a new cache at the window
@@ -95,6 +97,7 @@ class Experiment:
     trainings: tuple[Training | None, ...] = ()  # every method is given each; None: no training
     crossing: str = "fixed"
     chat: str = "none"
+    adaptive: Adaptive | None = None  # cells stop where they are decided; None: every cell takes all its samples
     notes: tuple[str, ...] = ()  # what was added without being asked, in words for the user
 
     @property
@@ -178,6 +181,11 @@ def _parse(content: Mapping[str, Any], where: str, folder: Path, name: str, code
     if "training" not in fields:
         notes += _seeds_without_use(tests, seeds)
     trainings = _trainings(fields, folder)
+    adaptive = None
+    if content.get("adaptive") is not None:
+        by_label = {test.label: test.task for test in tests}
+        adaptive = parse_adaptive(content, where, [method.label for method in methods], by_label)
+        notes += whole_note(by_label)
     return Experiment(
         name=fields.file_name("name", name),
         model=model,
@@ -192,6 +200,7 @@ def _parse(content: Mapping[str, Any], where: str, folder: Path, name: str, code
         trainings=trainings,
         crossing=fields.choice("crossing", CROSSING, "fixed"),
         chat=fields.choice("chat", CHAT, "none"),
+        adaptive=adaptive,
         folder=folder,
         notes=notes,
     )

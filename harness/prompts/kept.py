@@ -24,9 +24,13 @@ class KeptPrompts:
         """Of prompts that are put to the model in this way, which leaves them less room."""
         return replace(self, tokenizer=f"{self.tokenizer} {canonical(how)}")
 
+    def keeps(self, task: Task) -> bool:
+        """A test that is no part of this package may change unseen and is never kept."""
+        return isinstance(task, PromptTask) and type(task).__module__.startswith("tasks.")
+
     def rows(self, task: Task, lm: LM, length: int, seed: int, samples: int) -> Iterator[Row]:
-        """What `task.run` gives. A test that is no part of this package may change unseen and is never kept."""
-        if not isinstance(task, PromptTask) or not type(task).__module__.startswith("tasks."):
+        """What `task.run` gives."""
+        if not isinstance(task, PromptTask) or not self.keeps(task):
             return task.run(lm, length, seed, samples)
         return task.answers(lm, self.prompts(task, lm, length, seed, samples), length)
 

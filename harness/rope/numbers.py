@@ -1,8 +1,9 @@
 """Are the numbers of a RoPE configuration numbers? Files that were edited by hand hold "4" for 4."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from extenders._check import is_finite
 
 # Of the configuration and of its RoPE dictionary. None is a missing value.
 LENGTHS = ("max_position_embeddings", "original_max_position_embeddings")
@@ -33,8 +34,8 @@ def check_numbers(name: str, get: Callable[[str], Any], parameters: Mapping[str,
 def _check(name: str, key: str, value: Any, positive: bool) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name}: {key} is {value!r} in the configuration; write a number, without quotes")
+    if not is_finite(value):
+        raise ValueError(f"{name}: {key} is {repr(value)[:60]} in the configuration; write a number, without quotes")
     if key == "rope_theta" and 0 < value <= 1:
         raise ValueError(f"{name}: rope_theta is {value!r} in the configuration; it must be above 1")
     if positive and value <= 0:

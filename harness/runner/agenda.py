@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from harness.experiment.cells import Base, Cell, cells_of, check
 from harness.experiment.file import Experiment
 from harness.runner.describe import describe
+from harness.runner.growing import Judge, grown
 from harness.search import stage as searching
 from harness.search.stage import Search
 from harness.store import Run, SearchLine, Store
@@ -35,6 +36,7 @@ class Agenda:
     missing_cells: tuple[Cell, ...]  # in the order of work
     total: int  # different cells
     only: frozenset[str] | None = None  # labels of the methods whose cells are to be done; None: of all
+    judge: Judge | None = None  # says where cells stop; None: all take all their samples
 
     @property
     def missing(self) -> int:
@@ -43,16 +45,22 @@ class Agenda:
 
     def again(self, store: Store) -> "Agenda":
         """The agenda after some of it has been done."""
-        return _agenda(self.experiment, self.base, self.searches, self.earlier, store, self.only)
+        return _agenda(self.experiment, self.base, self.searches, self.earlier, store, self.only, self.judge)
 
 
-def agenda_of(experiment: Experiment, base: Base, store: Store, only: frozenset[str] | None = None) -> Agenda:
+def agenda_of(
+    experiment: Experiment,
+    base: Base,
+    store: Store,
+    only: frozenset[str] | None = None,
+    judge: Judge | None = None,
+) -> Agenda:
     """Raises ValueError for what the user can mend: nothing to extend, a method without a plan, a corpus unread."""
     check(experiment, base.rope)
     earlier = training_stage.earlier_searches(experiment.methods, experiment.trainings, base.rope)
     for_trainings = {search.method.label: search.method for search in earlier}
     searches = searching.planned((*experiment.methods, *for_trainings.values()), base)
-    return _agenda(experiment, base, tuple(searches), tuple(earlier), store, only)
+    return _agenda(experiment, base, tuple(searches), tuple(earlier), store, only, judge)
 
 
 def _agenda(
@@ -62,6 +70,7 @@ def _agenda(
     earlier: tuple[EarlierSearch, ...],
     store: Store,
     only: frozenset[str] | None,
+    judge: Judge | None,
 ) -> Agenda:
     complete = searching.completed(experiment.methods, searches, store.searches)
     ready_earlier: list[EarlierSearch] = []
@@ -74,6 +83,8 @@ def _agenda(
     ready = dataclasses.replace(experiment, methods=factored)
     jobs = training_stage.jobs_of(factored, base, ready, ready_earlier)
     cells = tuple(cells_of(ready, base, {place: job.key for place, job in jobs.items()}))
+    if experiment.adaptive is not None and judge is not None:
+        cells = grown(cells, experiment.adaptive, judge, store)
     description = describe(ready, base, cells)
     if lines := _search_lines(searches, earlier, store):
         description["searches"] = lines
@@ -92,6 +103,7 @@ def _agenda(
         in_order([cell for cell in unique.values() if not store.done(cell.key)], cells),
         len(unique),
         only,
+        judge,
     )
 
 

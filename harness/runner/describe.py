@@ -31,6 +31,8 @@ def describe(experiment: Experiment, base: Base, cells: Sequence[Cell]) -> Run:
         "methods": [_method(method, rope, lengths) for method in experiment.methods],
         "cells": [cell.planned() for cell in cells],
     }
+    if experiment.adaptive is not None:
+        described["adaptive"] = {"against": experiment.adaptive.against, "margin": experiment.adaptive.margin}
     if base.origin:
         described["model"]["origin"] = base.origin
     if base.template is not None:

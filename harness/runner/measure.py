@@ -4,6 +4,9 @@ import dataclasses
 import math
 import time
 import traceback
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
 
 from harness.experiment.cells import VARIES, Cell, plain
 from harness.model.asking import AskedLM
@@ -12,9 +15,11 @@ from harness.records.memory import PeakMemory
 from harness.records.passes import Passes
 from harness.records.provenance import provenance
 from harness.runner.engine_contract import Session, Sessions
+from harness.runner.growing import earlier
 from harness.signals import stop_if_asked
 from harness.store import CellRecord, Proof, Store, StoredRow
-from tasks.base import Row
+from tasks.answers import PromptTask
+from tasks.base import LM, Row
 
 
 def measure(
@@ -28,7 +33,8 @@ def measure(
     """One cell: (what is stored, the prompts that its rows name). Whatever goes wrong in it is a failed cell.
 
     `engine` is the engine's name, `store` holds the trained weights, `kept` gives prompts that were made before,
-    `passes` answers of a sitting that was stopped in the middle of this cell.
+    `passes` answers of a sitting that was stopped in the middle of this cell. Rows of the same cell with fewer samples
+    are taken over, and their cost with them.
     """
     memory = PeakMemory()
     started = time.perf_counter()
@@ -37,13 +43,16 @@ def measure(
     error = trace = ""
     session = None
     before = 0
+    smaller = earlier(cell, store)
+    cost: Mapping[str, Any] = smaller["cost"] if smaller else {}
+    kept_rows = smaller["rows"] if smaller else []
     try:
         trained = store.training_folder(cell.training) if cell.training else None
         session = session_of(cell.method, trained)
         before = session.token_forwards
         session.keep(passes)
         proof = {str(cell.length): session.prove(cell.length)}
-        rows = _rows(cell, session, kept)
+        rows = _rows(cell, session, kept, len(kept_rows))
     except Exception as problem:
         stop_if_asked()
         error, trace = one_line(problem), traceback.format_exc()
@@ -56,11 +65,13 @@ def measure(
         "status": "failed" if error else "done",
         "error": error,
         "traceback": trace,
-        "rows": [stored(row) for row in rows],
+        "rows": [] if error else [*kept_rows, *map(stored, rows)],
         "cost": {
-            "seconds": round(time.perf_counter() - started + (passes.seconds if passes else 0.0), 3),
-            "token_forwards": _forwards(session, before, passes),
-            "peak_memory_bytes": memory.peak(),
+            "seconds": round(
+                time.perf_counter() - started + (passes.seconds if passes else 0.0) + cost.get("seconds", 0.0), 3
+            ),
+            "token_forwards": _forwards(session, before, passes) + cost.get("token_forwards", 0),
+            "peak_memory_bytes": max(memory.peak(), cost.get("peak_memory_bytes", 0)),
         },
         "proof": proof,
         "provenance": {**provenance(), "engine": engine},
@@ -74,21 +85,31 @@ def _forwards(session: Session | None, before: int, passes: Passes | None) -> in
     return now + (passes.token_forwards if passes else 0)
 
 
-def _rows(cell: Cell, session: Session, kept: KeptPrompts | None) -> list[Row]:
-    """The test's rows, checked one by one as they come."""
+def _rows(cell: Cell, session: Session, kept: KeptPrompts | None, start: int = 0) -> list[Row]:
+    """The test's rows from sample `start` on, checked one by one as they come."""
     lm, length = session.lm, cell.length
     if cell.asking is not None:
         lm = AskedLM(lm, cell.asking, cell.test.task.new_tokens)  # type: ignore[arg-type]  # an engine's own model
         length -= lm.spare
         kept = kept.asked(cell.asking.identity) if kept else None
-    asked = (lm, length, cell.seed, cell.samples)
-    given = kept.rows(cell.test.task, *asked) if kept else cell.test.task.run(*asked)
-    rows = [checked(row, cell) for row in given]
+    rows = [checked(row, cell) for row in _given(cell, lm, length, kept, start)]
     if not rows:
         raise ValueError("the test gave no samples")
     if len({row.sample for row in rows}) != len(rows):
         raise ValueError("the test gave a sample twice")
     return rows
+
+
+def _given(cell: Cell, lm: LM, length: int, kept: KeptPrompts | None, start: int) -> Iterator[Row]:
+    """What the test gives from sample `start` on; prompts before it are made and not asked."""
+    task, asked = cell.test.task, (lm, length, cell.seed, cell.samples)
+    if not start:
+        yield from kept.rows(task, *asked) if kept else task.run(*asked)
+        return
+    assert isinstance(task, PromptTask)
+    prompts = kept.prompts(task, *asked) if kept and kept.keeps(task) else task.prompts(*asked)
+    for row in task.answers(lm, islice(prompts, start, None), length):
+        yield dataclasses.replace(row, sample=start + row.sample)
 
 
 def checked(row: Row, cell: Cell) -> Row:

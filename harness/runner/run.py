@@ -29,6 +29,7 @@ from harness.records.provenance import machine, now, provenance
 from harness.runner.agenda import Agenda, agenda_of
 from harness.runner.engine_contract import Engine, Sessions
 from harness.runner.forecast import StageForecast, calibrated, forecast
+from harness.runner.growing import Judge
 from harness.runner.measure import measure
 from harness.runner.team import Team, Unit
 from harness.search import stage as searching
@@ -59,16 +60,18 @@ def run(
     keep_prompts: bool = True,
     team: Team | None = None,
     only: frozenset[str] | None = None,
+    judge: Judge | None = None,
 ) -> Outcome:
     """Compute what the store in `folder` misses. Raises ValueError for what the user can mend before anything runs.
 
     Prompts are read from the cache of prompts, and kept there, unless `keep_prompts` is False. `team` are the processes
     that share the work; this one alone unless given. `only`: labels of the methods whose cells are computed now; the
-    others are planned and stay missing.
+    others are planned and stay missing. `judge` says where cells of an adaptive experiment stop.
     """
+    assert experiment.adaptive is None or judge is not None, "an adaptive experiment needs a judge"
     team = team or Team()
     base = engine.base()
-    agenda = agenda_of(experiment, base, Store(Path(folder)), only)
+    agenda = agenda_of(experiment, base, Store(Path(folder)), only, judge)
     texts = cache(lambda: training_stage.texts_of(experiment.tests))  # read when a search or a training asks
     searching.check_documents(agenda.searches, texts)
     if team.first:
@@ -109,7 +112,7 @@ def _check_data(cells: Sequence[Cell], engine: Engine) -> None:
         return
     for cell in asked.values():
         try:
-            cell.test.task.check(tokenizer, cell.length, cell.samples)
+            cell.test.task.check(tokenizer, cell.length, max(cell.samples, cell.most))
         except ValueError as error:
             raise ValueError(f"{cell.test.label} at {cell.length} tokens: {error}") from None
 
@@ -150,6 +153,7 @@ class Steps:
     progress: Progress
     agenda: Agenda  # what there is to do by now
     pieces: ShortPieces = field(default_factory=ShortPieces)  # passes of the model in cells
+    tried: dict[str, Cell] = field(default_factory=dict)  # by key: the cells that were missing and were worked on
 
     def work(self) -> None:
         """Do all that is missing. Whatever ends it, run.json is up to date afterwards."""
@@ -194,14 +198,21 @@ class Steps:
         self.save()
 
     def measure(self, model: "ModelInUse") -> None:
-        """The missing cells."""
-        missing, saved_at = self.agenda.missing_cells, time.monotonic()
-        session_of = model.sessions() if missing else None
-        known = _measured_here(self.agenda.cells, self.store) if missing and self.team.first else []
+        """The missing cells; of an adaptive experiment look by look, until no cell has to grow."""
+        while missing := [cell for cell in self.agenda.missing_cells if cell.key not in self.tried]:
+            self.tried |= {cell.key: cell for cell in missing}
+            self._measure(missing, model)
+            if self.agenda.experiment.adaptive is None:
+                return
+            self.agenda = self.agenda.again(self.store)
+            self.save()
+
+    def _measure(self, missing: Sequence[Cell], model: "ModelInUse") -> None:
+        saved_at, session_of = time.monotonic(), model.sessions()
+        known = _measured_here(self.agenda.cells, self.store) if self.team.first else []
         self.progress.start(missing, self.agenda.total, self.team.size, known)
         self.team.expects(missing)
         for cell in self._taken(missing, lambda cell: cell.key):
-            assert session_of is not None
             self._measured(cell, session_of)
             if time.monotonic() - saved_at > SAVED_SECONDS:  # the ledger, should the process be killed
                 self.save()
@@ -243,9 +254,11 @@ class Steps:
         self.store.check_place()
         lines = self.agenda.description.get("searches", [])
         unsearched = [(line["label"], line["error"]) for line in lines if line["status"] == "failed"]
-        missing = self.agenda.missing_cells
-        failed = _failed(missing, self.store)
-        return Outcome(self.store, self.agenda.total, len(missing), failed, tuple(unsearched))
+        only = self.agenda.only
+        asked = [cell for cell in self.agenda.cells if only is None or cell.method.label in only]
+        worked = {cell.key: cell for cell in reversed(asked) if cell.key in self.tried}
+        failed = _failed([self.tried[key] for key in self.tried if key in worked], self.store)
+        return Outcome(self.store, self.agenda.total, len(worked), failed, tuple(unsearched))
 
 
 class ModelInUse:

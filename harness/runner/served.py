@@ -78,6 +78,12 @@ def _check(experiment: Experiment, serving: Serving) -> None:
     for label in serving.addresses:
         if label not in labels:
             raise ValueError(f"--served names the method {label!r}; this experiment has {', '.join(labels)}")
+    adaptive = experiment.adaptive
+    if adaptive is not None and adaptive.against not in serving.addresses:
+        raise ValueError(
+            f"adaptive compares with {adaptive.against}, which has no server: name it too, "
+            f"--served {adaptive.against}=URL"
+        )
     for address in serving.addresses.values():
         Endpoint(address)
     for method in experiment.methods:

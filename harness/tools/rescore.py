@@ -20,6 +20,8 @@ from tasks.scoring import applied, is_rule, name_of, named
 
 OF_THE_NAME = ("profile", "row", "task")  # parameters that a suite takes from the name of its row
 
+LEFT_OUT = ("searches", "trainings", "adaptive")  # of run.json: what the new scores have not followed from
+
 
 @dataclass(frozen=True)
 class ScoringRule:
@@ -170,8 +172,11 @@ def _run(run: Run, cells: list[PlannedCell], rule: ScoringRule | None, store: St
         f"Stored answers of {run['name']}, scored again by {by}; no model ran. Costs and proofs are those of the run "
         "that gave the answers."
     )
-    content: dict[str, Any] = {name: value for name, value in run.items() if name not in ("searches", "trainings")}
+    content: dict[str, Any] = {name: value for name, value in run.items() if name not in LEFT_OUT}
     ledger: dict[str, Any] = dict(content.get("ledger") or {"conditions": [], "environment": {}})
     ledger["remarks"] = [*ledger.get("remarks", []), {"tag": "rescored", "text": text}]
+    if "adaptive" in run:
+        stopped = "Its cells stopped where a sequential test of the scores that they had then decided, not of these."
+        ledger["remarks"].append({"tag": "adaptive", "text": stopped})
     origin = {"rule": by, "of": store.folder.name}
     return {**content, "name": f"{run['name']} rescored", "cells": cells, "ledger": ledger, "rescored": origin}

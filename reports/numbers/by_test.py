@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from reports.numbers.best import MARKS_NOTE, rank
+from reports.numbers.decided import stopping_notes
 from reports.numbers.frame import CONTROL, Test
 from reports.numbers.grid import Grid, Line, tokens
 from reports.numbers.ruler_profiles import ROWS, by_profile
@@ -42,6 +43,7 @@ def by_test(scores: Scores, length: int) -> Grid:
         notes=(
             MANY_NOTE,
             *floor_notes(scores),
+            *stopping_notes(scores.frames),
             *([SUBSTRINGS] if any(line.label.startswith("ruler-") for line in made) else []),
         ),
         lines_are="tests",

@@ -10,9 +10,12 @@ Entry = TypeVar("Entry", bound=Mapping[str, object])
 
 def number(value: object) -> float:
     """A finite number, or NaN for everything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else math.nan
+    except OverflowError:  # a whole number of 400 digits
+        return math.nan
 
 
 def whole(value: object) -> int:

@@ -17,6 +17,7 @@ from reports.numbers.audit import Audit, audit
 from reports.numbers.beyond_window import WindowLosses, window_losses
 from reports.numbers.by_test import by_test_at_all_lengths
 from reports.numbers.costs import cost_totals
+from reports.numbers.decided import decided
 from reports.numbers.depths import DepthMap, depth_maps
 from reports.numbers.differences import LeaderGap, differences
 from reports.numbers.effective_lengths import RuleLengths, effective_lengths
@@ -111,6 +112,11 @@ class Results:
     @cached_property
     def telling_apart(self) -> list[Grid]:
         table = telling_apart(self.scores)
+        return [table] if table else []
+
+    @cached_property
+    def decided(self) -> list[Grid]:
+        table = decided(self.frames)
         return [table] if table else []
 
     @property

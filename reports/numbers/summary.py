@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.numbers.best import MARKS_NOTE, Ranked, rank
+from reports.numbers.decided import stopping_notes
 from reports.numbers.frame import Test
 from reports.numbers.grid import Grid, Line, tokens
 from reports.numbers.scores import Scores
@@ -75,6 +76,7 @@ def summary(scores: Scores) -> Summary:
             MARKS_NOTE,
             "Every test has equal weight; all methods are averaged over the same tests.",
             *floor_notes(scores),
+            *stopping_notes(scores.frames),
             *_luck_notes(scores, [column.tests for column in listed]),
         ),
         lengths=tuple(column.length for column in listed),

@@ -37,6 +37,12 @@ class Section:
 RESULTS = (
     Section("summary", "Methods over lengths", lambda results: [results.summary.grid]),
     Section("differences", "Which differences are real"),
+    Section(
+        "decided",
+        "Where comparisons stopped",
+        lambda results: results.decided,
+        only_with=lambda results: results.decided,
+    ),
     Section("needles", "Needles by depth", only_with=lambda results: results.depth_maps),
     Section("tests", "Test by test", lambda results: results.by_test, only_with=lambda results: results.by_test),
     Section(

@@ -1,9 +1,10 @@
 """Do two methods differ on the same samples? Tests and intervals for paired scores.
 
-Scores of 0 and 1 get McNemar's test, partial scores and averages over several tests a sign-flip test, losses the
-paired t test. McNemar and sign flips take mid-p values unless told otherwise: the exact ones are conservative, since
-with d differing samples only about d p-values are possible (Fagerland, Lydersen and Laake 2013, BMC Medical Research
-Methodology 13:91, who recommend the mid-p test). Below five differing samples neither can reach 5 %.
+Scores of 0 and 1 get McNemar's test, partial scores and averages over several tests a sign-flip test (with partial
+scores among them also the test of `skewed`, and the larger p-value counts), losses the paired t test. McNemar and sign
+flips take mid-p values unless told otherwise: the exact ones are conservative, since with d differing samples only
+about d p-values are possible (Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91, who recommend
+the mid-p test). Below five differing samples neither can reach 5 %.
 """
 
 import math
@@ -26,6 +27,7 @@ from reports.statistics.intervals import (  # fmt: skip
     wilson,
     z_of,
 )
+from reports.statistics.skewed import skewed_p
 
 Pairs = Sequence[tuple[Array, Array]]  # for each test the scores of both methods on the same samples
 
@@ -157,13 +159,16 @@ def difference_interval(
 
 def p_value(tests: Pairs, name: str, bounded: bool = True, mid_p: bool = True) -> float:
     """Are two methods equal on average over these tests? McNemar for one test of 0/1 scores, the paired t test for one
-    test of losses, else sign flips."""
+    test of losses, else sign flips, and where scores are partial the larger of that p-value and `skewed_p`."""
     check(tests)
     if len(tests) == 1 and all(is_binary(values) for values in tests[0]):
         return mcnemar(*tests[0], mid_p=mid_p)
     if len(tests) == 1 and not bounded:
         return paired_t(tests[0][0] - tests[0][1])
-    return sign_flip(np.concatenate([(a - b) / (len(a) * len(tests)) for a, b in tests]), name, mid_p)
+    flipped = sign_flip(np.concatenate([(a - b) / (len(a) * len(tests)) for a, b in tests]), name, mid_p)
+    if not bounded or all(is_binary(values) for pair in tests for values in pair):
+        return flipped
+    return max(flipped, skewed_p(tests))
 
 
 def check(tests: Pairs) -> None:
