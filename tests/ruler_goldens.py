@@ -176,8 +176,12 @@ def official(
     seed: int = 42,
     name: str = OWN,
     settings: Sequence[str] = (),
+    before: Sequence[str] = (),
 ) -> list[str]:
-    """The prompts that a checkout's own script makes, with the data in `folder` and the tokenizer of that name."""
+    """The prompts that a checkout's own script makes, with the data in `folder` and the tokenizer of that name.
+
+    `before` are arguments of the interpreter that come before the script's name.
+    """
     script, _, new_tokens = SCRIPTS[row]
     copy = folder / "checkout"  # the scripts read their data from a folder beside themselves
     shutil.rmtree(copy, ignore_errors=True)
@@ -192,7 +196,7 @@ def official(
     model.mkdir()
     (model / "tokenizer.json").write_text(tokenizer_json(name))
     (model / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    command = [sys.executable, f"{script}.py", "--save_dir", str(copy / "out"), "--save_name", row]
+    command = [sys.executable, *before, f"{script}.py", "--save_dir", str(copy / "out"), "--save_name", row]
     command += ["--tokenizer_path", str(model), "--tokenizer_type", "hf", "--max_seq_length", str(length)]
     command += ["--tokens_to_generate", str(new_tokens), "--num_samples", str(samples), "--random_seed", str(seed)]
     command += ["--template", template(row, checkout)]
