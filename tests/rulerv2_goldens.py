@@ -68,8 +68,8 @@ def write_data(folder: Path) -> None:
         return " ".join("".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(rng.randint(least, most)))
 
     def choice() -> dict[str, Any]:
-        asked = rng.choice(["Which is", "Where is", "Find  all of\n"]) + f" {words(4, 40)}{rng.choice('?.:')}"
-        choices = [words(1, 8) for _ in range(4)]
+        asked = rng.choice(["Which is", "Where is", "Find  all of\n"]) + f" {words(4, 16)}{rng.choice('?.:')}"
+        choices = [words(1, 3) for _ in range(4)]
         return {"question": asked, "subject": words(1, 1), "choices": choices, "answer": rng.randrange(4)}
 
     def asked() -> dict[str, Any]:

@@ -3,8 +3,8 @@
 Several keys (mk_niah), several values (mv_niah) and questions (qa), each basic, easy, medium and hard. The basic
 needle rows hide needles among needles: `mk_niah_basic` asks for one value of ten digits, `mv_niah_basic` for the four
 values of a key, where every other key has four values too. The other needle rows hide questions of MMLU, the qa rows
-documents of HotpotQA; both are read from files (see `tasks.rulerv2.data`). A mean over a part of the rows is no score of
-RULERv2's.
+documents of HotpotQA; both are read from files (see `tasks.rulerv2.data`). A mean over a part of the rows is no score
+of RULERv2's.
 
 Same tokenizer, word lists, files and seed give the same prompts as theirs: all samples come from one random stream,
 whose beginning the search for the size takes. Deviations: their length counts the prompt alone, ours the tokens that
@@ -114,7 +114,7 @@ class RulerSecond(PromptTask):
 
     def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
         room = length - self.new_tokens - lm.added_tokens
-        return fitted(self.stream(seed), room, counts_of(lm).whole, samples)
+        yield from fitted(self.stream(seed), room, counts_of(lm).whole, samples)
 
     def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
         rule = named(self.scoring)

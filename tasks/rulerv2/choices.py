@@ -100,6 +100,8 @@ class Choices:
 
     def draw(self, size: int, index: int) -> Drawn:
         """A prompt that asks for question `index` among `size` others."""
+        if self.ask.example and size < SHOTS:
+            raise ValueError(f"{SHOTS} questions are shown as examples and {size} fit; use a larger length")
         repeats = max(1, math.ceil(size / len(self.others)))
         places = self.rng.sample(range(len(self.others) * repeats), size)
         *numbers, own = self.numbers(size + 1)
