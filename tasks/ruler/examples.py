@@ -17,6 +17,23 @@ from tasks.ruler import exact
 
 SAMPLES, OF, AROUND, OPENING, ENDING, PLACES = 3, 12, 70, 170, 210, 5
 
+# what tests/ruler_costs.py wrote
+COSTS = """| row | NVIDIA's search | sample | 100 samples | our search | sample | 100 samples | share of NVIDIA's |
+|---|---|---|---|---|---|---|---|
+| niah_single_1 | 18.28 | 0.745 | 0.928 | 1.21 | 0.0007 | 0.0476 | 0.1%; 5.1% |
+| niah_single_2 | 36.13 | 1.055 | 1.416 | 2.64 | 0.0071 | 0.0627 | 0.7%; 4.4% |
+| niah_single_3 | 29.74 | 1.866 | 2.163 | 1.53 | 0.0110 | 0.0463 | 0.6%; 2.1% |
+| niah_multikey_1 | 33.72 | 1.954 | 2.291 | 2.26 | 0.0279 | 0.0842 | 1.4%; 3.7% |
+| niah_multikey_2 | 32.49 | 0.988 | 1.313 | 2.67 | 0.0478 | 0.1263 | 4.8%; 9.6% |
+| niah_multikey_3 | 25.25 | 1.395 | 1.648 | 1.69 | 0.0721 | 0.1154 | 5.2%; 7.0% |
+| niah_multivalue | 35.36 | 1.844 | 2.197 | 2.07 | 0.0168 | 0.0714 | 0.9%; 3.2% |
+| niah_multiquery | 38.14 | 1.294 | 1.676 | 1.48 | 0.0082 | 0.0516 | 0.6%; 3.1% |
+| vt | 7.62 | 1.241 | 1.317 | 1.43 | 0.0113 | 0.0642 | 0.9%; 4.9% |
+| cwe | 7.76 | 1.122 | 1.199 | 1.85 | 0.0326 | 0.0890 | 2.9%; 7.4% |
+| fwe | 3.50 | 0.850 | 0.885 | 1.41 | 0.0306 | 0.0676 | 3.6%; 7.6% |
+| qa_1 | 5.00 | 0.453 | 0.503 | 1.44 | 0.0058 | 0.0536 | 1.3%; 10.7% |
+| qa_2 | 6.97 | 0.609 | 0.679 | 2.30 | 0.0136 | 0.0713 | 2.2%; 10.5% |"""
+
 DIFFERENCES = """| | `ruler-head` | `ruler-paper` | `ruler-pocket` |
 |---|---|---|---|
 | what it is | NVIDIA's main, c3f5e3b | e40fae1, behind the published table | our own, for a window of 512 tokens |
@@ -61,9 +78,8 @@ the others are skipped with a reason. Not held to the scripts: tokenizers whose 
 is tokenised), `--remove_newline_tab`, and chunks of a data set.
 
 `ruler-head` stands for main, which has not changed a prompt since 10 July 2025. NVIDIA's README calls this pipeline
-deprecated and sends to two branches, `rulerv1-ns` and `rulerv2-ns`, which run in NeMo-Skills. RULERv2 is another test:
-its two rows that need no data are `rulerv2/mk_niah_basic` and `rulerv2/mv_niah_basic`, to the byte as NeMo-Skills makes
-them at 8779b75 (`tests/rulerv2_goldens.py`); its ten rows over MMLU and HotpotQA are not here.
+deprecated and sends to two branches, `rulerv1-ns` and `rulerv2-ns`, which run in NeMo-Skills. RULERv2 is another test,
+see [below](#rulerv2).
 
 How hard a row is can be set, by the names of RULER's own `synthetic.yaml`: `num_needle_k`, `num_needle_v` and
 `num_needle_q` of the needle rows, `num_chains` and `num_hops` of vt (up to 4 hops: NVIDIA's script ends with an error
@@ -99,6 +115,37 @@ A chat model takes `template: meta-llama3`, or another of RULER's names, or a te
 prefix stands in the model's own turn then. vicuna-chat, lwm-chat and RWKV are read from the checkout. Prompts that
 are too long are refused, never cut.
 
+## RULERv2
+
+`rulerv2/` and one of mk_niah, mv_niah and qa with one of _basic, _easy, _medium and _hard: twelve rows. The two needle
+rows called basic need no data and are those of NeMo-Skills at 8779b75, to the byte. The ten others read MMLU and
+HotpotQA; they are held to `prepare_mmlu.py` and `prepare_qa.py` as they stand at 5536f54 (four plus signs that are no
+Python taken out of the first), with invented data in the columns of the real ones: `tests/rulerv2_goldens.py` makes the
+digests of prompts and right answers again. Nobody ran them on the real data here.
+
+| rows | files in the folder | from |
+|---|---|---|
+| mk_niah and mv_niah but basic | `mmlu/test.jsonl`, `mmlu/auxiliary_train.jsonl` | cais/mmlu, all |
+| qa | `hotpotqa/validation.jsonl`, `hotpotqa/train.jsonl` | hotpotqa/hotpot_qa, distractor |
+
+`datasets.load_dataset("cais/mmlu", "all")["test"].to_json("mmlu/test.jsonl")` writes one of them, and
+`{{rulerv2: {{folder: path/to/folder}}}}` runs all twelve. What differs from NeMo-Skills: new tokens, which it leaves to
+whoever runs it, count into the length (32 to 1,024, by row); MMLU has 100 samples at most, since which questions are
+asked depends there on how many are; HotpotQA's documents are drawn from the order of the file, there from the order of
+a Python set, which changes from run to run. Scores are those of its `ruler.py` and `mcq.py`: a text that should be
+copied counts by its share of right words, and letters of other scripts than Latin are not read.
+
+## Costs
+
+CPU seconds of making prompts of 131,072 tokens with SmolLM2's tokenizer, NVIDIA's script of head and ours in one run on
+a shared machine of two cores, 2026-11-27: `python tests/ruler_costs.py head/`, whose first lines say what the columns
+are. The last one is our share of NVIDIA's for a further sample, and in a run of a hundred, where ours tokenises eight
+prompts whole to check its sums. A further sample is below a tenth in every row. A run of a hundred is above one in qa_1
+and qa_2, where those eight prompts are most of it. niah_multikey_3 is from a second run: in the first it was 10.0% and
+11.0%, and the pattern that finds the parts of uuids was changed in between.
+
+{costs}
+
 ## Samples
 
 For {length:,} words and marks ({short} in `ruler-pocket`), shortened: `[…]` stands for what was left out, and what a
@@ -117,7 +164,7 @@ class WordsLM:
 
 def page(length: int = 4096, short: int = 512) -> str:
     """The whole page as Markdown."""
-    parts = [INTRODUCTION.format(differences=DIFFERENCES, length=length, short=short)]
+    parts = [INTRODUCTION.format(differences=DIFFERENCES, costs=COSTS, length=length, short=short)]
     lm: Any = WordsLM()
     for row, made in exact.ROWS.items():
         own = f"ruler-head{exact.STANDIN if made.file not in ('', 'cwe') else ''}/{row}"

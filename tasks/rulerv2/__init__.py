@@ -24,9 +24,9 @@ from tasks.answers import PromptTask
 from tasks.base import LM, Row, Tokenizer, later, unknown
 from tasks.rulerv2 import data
 from tasks.rulerv2.choices import Choices
-from tasks.rulerv2.documents import Documents
+from tasks.rulerv2.documents import ManyDocuments
 from tasks.rulerv2.fitting import Stream, fitted
-from tasks.rulerv2.needles import Needles
+from tasks.rulerv2.needles import BasicNeedles
 from tasks.scoring import named
 from tasks.token_counts import counts_of
 
@@ -36,7 +36,7 @@ VALUES = {"mk_niah_basic": 1, "mv_niah_basic": 4}  # of a key
 
 
 @dataclass(frozen=True)
-class Kind:
+class SecondRow:
     """What a row scores by, its budget of new tokens, and the data that it reads."""
 
     scoring: str
@@ -47,18 +47,18 @@ class Kind:
 
 # New tokens are our choice: room to copy one question (512) or several, or documents (1,024), a letter or a number.
 ROWS = {
-    "mk_niah_basic": Kind("tasks.ruler.scoring:match_all", 128),
-    "mk_niah_easy": Kind("tasks.rulerv2.scoring:copied", 512, "mmlu"),
-    "mk_niah_medium": Kind("tasks.rulerv2.scoring:chosen", 512, "mmlu"),
-    "mk_niah_hard": Kind("tasks.rulerv2.scoring:chosen", 128, "mmlu"),
-    "mv_niah_basic": Kind("tasks.ruler.scoring:match_all", 128),
-    "mv_niah_easy": Kind("tasks.rulerv2.scoring:copied", 1024, "mmlu"),
-    "mv_niah_medium": Kind("tasks.rulerv2.scoring:copied_last", 1024, "mmlu"),
-    "mv_niah_hard": Kind("tasks.rulerv2.scoring:copied", 512, "mmlu"),
-    "qa_basic": Kind("tasks.rulerv2.scoring:answered", 32, "hotpotqa", "qa"),
-    "qa_easy": Kind("tasks.rulerv2.scoring:answered", 32, "hotpotqa", "qa"),
-    "qa_medium": Kind("tasks.rulerv2.scoring:answered", 1024, "hotpotqa", "qa"),
-    "qa_hard": Kind("tasks.rulerv2.scoring:answered", 128, "hotpotqa", "qa"),
+    "mk_niah_basic": SecondRow("tasks.ruler.scoring:match_all", 128),
+    "mk_niah_easy": SecondRow("tasks.rulerv2.scoring:copied", 512, "mmlu"),
+    "mk_niah_medium": SecondRow("tasks.rulerv2.scoring:chosen", 512, "mmlu"),
+    "mk_niah_hard": SecondRow("tasks.rulerv2.scoring:chosen", 128, "mmlu"),
+    "mv_niah_basic": SecondRow("tasks.ruler.scoring:match_all", 128),
+    "mv_niah_easy": SecondRow("tasks.rulerv2.scoring:copied", 1024, "mmlu"),
+    "mv_niah_medium": SecondRow("tasks.rulerv2.scoring:copied_last", 1024, "mmlu"),
+    "mv_niah_hard": SecondRow("tasks.rulerv2.scoring:copied", 512, "mmlu"),
+    "qa_basic": SecondRow("tasks.rulerv2.scoring:answered", 32, "hotpotqa", "qa"),
+    "qa_easy": SecondRow("tasks.rulerv2.scoring:answered", 32, "hotpotqa", "qa"),
+    "qa_medium": SecondRow("tasks.rulerv2.scoring:answered", 1024, "hotpotqa", "qa"),
+    "qa_hard": SecondRow("tasks.rulerv2.scoring:answered", 128, "hotpotqa", "qa"),
 }
 
 
@@ -76,7 +76,7 @@ class RulerSecond(PromptTask):
         return f"{SUITE}/{self.row}"
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> SecondRow:
         return ROWS[self.row]
 
     @property
@@ -109,8 +109,8 @@ class RulerSecond(PromptTask):
         if self.kind.data == "mmlu":
             return Choices(self.row, *data.mmlu(self.folder), rng)
         if self.kind.data == "hotpotqa":
-            return Documents(self.row, *data.hotpot(self.folder), rng)
-        return Needles(VALUES[self.row], rng)
+            return ManyDocuments(self.row, *data.hotpot(self.folder), rng)
+        return BasicNeedles(VALUES[self.row], rng)
 
     def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
         room = length - self.new_tokens - lm.added_tokens

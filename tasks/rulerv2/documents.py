@@ -48,7 +48,7 @@ QUESTIONS = {
 }
 
 
-class Documents:
+class ManyDocuments:
     """All prompts of a run, drawn one after the other in the original's order."""
 
     step = 5  # documents

@@ -11,7 +11,7 @@ from tasks.rulerv2.fitting import Drawn
 DIGITS = 10
 
 
-class Needles:
+class BasicNeedles:
     """All prompts of a run, drawn one after the other in the original's order."""
 
     step = 5  # lines
