@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from harness import cli
+from harness.model.load import slow_in_half
 from harness.model.spec import spec_from_config
-from harness.tools import bench_candidate, bench_stages
+from harness.tools import bench_candidate, bench_shape, bench_stages
 from harness.tools.bench import bench
 from harness.tools.bench_candidate import SHAPES, line, parameters, random_model
 
@@ -32,15 +33,55 @@ def test_a_random_model_runs_under_its_own_rope(monkeypatch: pytest.MonkeyPatch)
     shape = {**SHAPES["llama3-8b"], **small, "num_attention_heads": 2, "num_key_value_heads": 1}
     monkeypatch.setattr(bench_candidate, "SHAPES", {"small": shape})
     model, spec = random_model("small")
-    assert (model.dtype, spec.rope_theta, spec.trained_length) == (torch.bfloat16, 500_000, 8192)
+    assert (spec.rope_theta, spec.trained_length) == (500_000, 8192)
+    assert model.dtype == (torch.float32 if slow_in_half(torch.device("cpu")) else torch.bfloat16)
     [_, one, whole] = bench_candidate.bench_candidate(model, spec, [40], pairs=1)
     assert one.loss == pytest.approx(whole.loss, abs=0.02)
     assert one.loss == pytest.approx(math.log(300), abs=0.5)
 
 
+def test_a_shape_beside_the_ceilings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_stages, "SIZE", 64)  # bfloat16 products are slow on CPUs that have no unit for them
+    model, spec = fakes.tiny_llama(), spec_from_config(fakes.tiny_llama().config)
+    rows = list(bench_shape.bench_shape(model, spec, [48, 24], pairs=1, training=True))
+    step = "training step, LoRA of rank 8"
+    many, few = (f"a token decoded, {16_384 // (length + 16)} prompts" for length in (24, 48))
+    names = ["matrix product", "read memory", "prefill", many, "prefill", few, step, step]
+    assert [row.what for row in rows] == names
+    assert [row.length for row in rows] == [0, 0, 24, 24, 48, 48, 24, 48]
+    assert all(row.seconds > 0 and (row.length == 0 or (row.share or 0) > 0) for row in rows)
+
+
+def test_a_long_first_round_counts_and_a_short_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    model = fakes.tiny_llama()
+    for seconds, rounds in ((10.0, ["1 of 2", "2 of 2"]), (0.0, ["1 of 2"])):
+        monkeypatch.setattr(bench_candidate, "LONG", seconds)
+        said.clear()
+        list(bench_candidate.bench_candidate(model, spec_from_config(model.config), [32], 1, said.append))
+        assert [line.split("round ")[1].split(":")[0] for line in said] == rounds
+    calls: list[int] = []
+    assert len(bench_stages.times(lambda: calls.append(1), 2)) == 2 and len(calls) == 3
+    monkeypatch.setattr(bench_stages, "LONG", 0.0)
+    assert len(bench_stages.times(lambda: calls.append(1), 2)) == 2 and len(calls) == 5
+
+
+def test_a_step_that_does_not_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(bench_stages, "SIZE", 64)
+    monkeypatch.setattr(bench_shape, "_prefill", no_room)
+    model = fakes.tiny_llama()
+    rows = list(bench_shape.bench_shape(model, spec_from_config(model.config), [24], pairs=1))
+    assert (rows[2].what, rows[2].share, rows[2].of) == ("prefill", None, "does not fit into memory")
+    assert bench_stages.as_row(rows[2])[2] == "–"
+
+
 def test_a_shape_that_is_too_large_or_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(bench_candidate, "memory_bytes", lambda: 8 * 10**9)
+    monkeypatch.setattr(bench_candidate, "slow_in_half", lambda place: False)
     with pytest.raises(ValueError, match=r"llama3-8b has 16\.1 GB of weights and this machine 8\.0 GB"):
         random_model("llama3-8b")
     with pytest.raises(ValueError, match="shape 'llama3' is unknown; allowed are llama3-8b, llama3-1b, phi3-mini"):
@@ -108,8 +149,12 @@ def test_a_prefill_is_timed_in_pairs() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["decode"], "bench measures prefill, candidate or stages, got 'decode'"),
-        (["--shape", "llama3-8b"], "--shape is for: ropebench bench candidate"),
+        (["decode"], "bench measures prefill, candidate, stages or shape, got 'decode'"),
+        (["--shape", "llama3-8b"], "--shape is for: ropebench bench candidate, ropebench bench shape"),
+        (["candidate", "--only", "tail"], "no way 'tail'; it has body, candidate, full logits"),
+        (["--only", "body"], "--only is for: ropebench bench candidate"),
+        (["candidate", "--training"], "--training is for: ropebench bench shape"),
+        (["shape", "--shape", "gpt"], "shape 'gpt' is unknown"),
         (["--gradient"], "--gradient is for: ropebench bench candidate"),
         (["candidate", "--shape", "gpt"], "shape 'gpt' is unknown"),
         (["candidate", "--length", "7"], "lengths above 7 tokens"),
@@ -130,10 +175,10 @@ def test_operations_of_a_prefill_by_hand() -> None:
     keys = config.num_key_value_heads * head
     layer = width * heads * head * 2 + 2 * width * keys + 3 * width * config.intermediate_size
     linear, layers = layer * config.num_hidden_layers, config.num_hidden_layers
-    assert bench_stages._linear(model) == linear
+    assert bench_stages.linear_weights(model) == linear
     attention = layers * 4 * heads * head * (1 + 2 + 3)  # token i looks at i tokens: products with keys and values
-    assert bench_stages._operations(model, 3) == 2 * linear * 3 + attention + 2 * config.vocab_size * width
-    assert bench_stages._bytes(model) == 4 * (linear + config.vocab_size * width)
+    assert bench_stages.operations(model, 3) == 2 * linear * 3 + attention + 2 * config.vocab_size * width
+    assert bench_stages.weight_bytes(model) == 4 * (linear + config.vocab_size * width)
 
 
 def test_stages_are_shares_of_the_machine(tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ FOLDER = Path(__file__).parents[1] / "docs" / "search-study"
 pytestmark = pytest.mark.slow  # pandas
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
 SECTION = PAGE[PAGE.index("## By answers") : PAGE.index("## What it said before")]
-MODELS = sorted(path.stem for path in (FOLDER / "generation").glob("*.csv"))
+MODELS = sorted(path.stem for path in (FOLDER / "generation").glob("pocket-*.csv"))
+TRAINED = sorted(path.stem for path in (FOLDER / "generation").glob("mixed-*.csv"))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,41 @@ def test_every_figure_of_the_tables(tables: dict[str, Any], length: int) -> None
             assert against == f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]".replace("-", "−"), method
 
 
+def said_of_training() -> dict[str, list[str]]:
+    """The rows of the table of trained methods, by method."""
+    part = SECTION[SECTION.index("### After `mixed`") :]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
+    return {row[0]: row[1:] for row in rows[2:]}
+
+
+@pytest.mark.parametrize(("model", "length", "place"), [
+    ("pocket-llama", 2048, 0), ("pocket-llama", 4096, 2), ("pocket-phi", 2048, 4), ("pocket-phi", 4096, 6)
+])  # fmt: skip
+def test_every_figure_of_the_trained_methods(tables: dict[str, Any], model: str, length: int, place: int) -> None:
+    assert TRAINED == [f"mixed-{name}" for name in tables["MODELS"]]
+    means = tables["trained"](model)["mean"].dropna()
+    unextended = {"unextended, untrained": "none", "unextended, trained": "none + mixed"}
+    for name, cells in said_of_training().items():
+        method = unextended.get(name, f"{name} + mixed")
+        if (length, method) not in means.index.droplevel("seed"):
+            assert cells[place : place + 2] == ["–", "–"], name
+            continue
+        found = means.loc[length, method]
+        assert cells[place] == f"{found.mean():.1f}" + ("" if len(found) == 3 else f" ({len(found)} seeds)"), name
+        if name != "yarn":
+            mean, half = tables["trained_difference"](model, length, method, "yarn + mixed")
+            said = f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]".replace("-", "−")
+            assert cells[place + 1] == said, name
+
+
+def test_trained_differences_go_by_seeds_and_are_never_surer_than_samples(tables: dict[str, Any]) -> None:
+    mean, half = tables["trained_difference"]("pocket-phi", 2048, "yarn + mixed", "none + mixed")
+    wide = tables["trained"]("pocket-phi").loc[2048]["mean"]
+    gaps = wide["yarn + mixed"] - wide["none + mixed"]
+    assert mean == pytest.approx(gaps.mean())
+    assert half >= 4.302653 * gaps.std() / 3**0.5 - 1e-6 and half > 3  # 480 answers a method, about half right
+
+
 def test_differences_are_paired_and_stratified(tables: dict[str, Any]) -> None:
     import pandas as pd
 
@@ -54,6 +90,16 @@ def test_differences_are_paired_and_stratified(tables: dict[str, Any]) -> None:
     assert mean == 50.0  # a: 1/2, b: 1/2
     # Each test: variance 1/2 over 2 samples, over 2² tests: 1/16, two of them: 1/8; one degree of freedom each.
     assert half == pytest.approx(100 * 4.302653 * (1 / 8) ** 0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("model", TRAINED)
+def test_the_experiment_of_the_trained_methods_can_be_run(tables: dict[str, Any], model: str) -> None:
+    experiment = read(FOLDER / "generation" / f"{model}.yaml")
+    named = {method.label for method in experiment.methods} | {
+        f"{method.label} + mixed" for method in experiment.methods
+    }
+    listed = tables["trained"](model.removeprefix("mixed-")).index.get_level_values("method")
+    assert set(listed) <= named | {"none", "none + mixed"}
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -10,6 +10,7 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "docs" / "real-study"
 pytestmark = pytest.mark.slow  # pandas and matplotlib
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
+FIRST = PAGE[: PAGE.index("## After a short training")]
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def tables() -> dict[str, Any]:
 
 
 def row(method: str) -> list[str]:
-    [line] = [line for line in PAGE.splitlines() if line.startswith(f"| {method} |")]
+    [line] = [line for line in FIRST.splitlines() if line.startswith(f"| {method} |")]
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
@@ -57,3 +58,18 @@ def test_the_edge_moves_and_costs(tables: dict[str, Any]) -> None:
         "0.08 ± 0.05 and 0.10 ± 0.04",
     ):
         assert said in PAGE
+
+
+def test_needles_after_a_training() -> None:
+    table = pd.read_csv(FOLDER / "trained.csv")
+    right = {(row.method, row.test, row.length): sum(map(float, row.scores.split())) for row in table.itertuples()}
+    columns = [("needle", 4096), ("needle", 8192), ("needle", 12288),
+               ("ruler-pocket/niah_single_2", 8192), ("ruler-pocket/niah_multikey_1", 8192)]  # fmt: skip
+    section = PAGE[PAGE.index("## After a short training") : PAGE.index("## The papers' claims")]
+    listed = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(listed) == 12
+    for line in listed:
+        method, *said = [cell.strip() for cell in line.strip("|").split("|")]
+        assert said == [f"{right[method, *column]:.0f}" for column in columns], method
+    read_from_it = {"longrope2": 19, "yarn": 17}
+    assert {method: right[method, "needle", 16384] for method in read_from_it} == read_from_it

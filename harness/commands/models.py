@@ -53,7 +53,8 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="prefill; candidate (of a search, compared with full logits); stages (shares of this machine's rates)."
+            help="prefill; candidate (of a search, compared with full logits); stages (shares of this machine's "
+            "rates); shape (the same of a model of that size with random weights, and a training step)."
         ),
     ] = "prefill",
     model: options.Model = "pocket-llama",
@@ -63,28 +64,41 @@ def bench(
     extender: Annotated[str, typer.Option(help="The method, or its file, whose plan is applied.")] = "yarn",
     pairs: Annotated[int, typer.Option(help="Timed pairs for each length.")] = 5,
     shape: Annotated[
-        str | None, typer.Option(help="Candidate: random weights of this size instead of a model: llama3-8b, …")
+        str | None, typer.Option(help="Candidate, shape: random weights of this size instead of a model: llama3-8b, …")
     ] = None,
     gradient: Annotated[
         bool, typer.Option("--gradient", help="Candidate: a step of a search by gradient and one of training, too.")
     ] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Candidate: this way alone; repeatable.")] = None,
+    training: Annotated[bool, typer.Option("--training", help="Shape: a training step with adapters, too.")] = False,
 ) -> None:
     """Measure the time of a prefill with and without a plan, of a search's candidate, or of every stage."""
     lengths = length or [512, 2048, 8192]
-    if what not in ("prefill", "candidate", "stages"):
-        raise ValueError(f"bench measures prefill, candidate or stages, got {what!r}")
-    if what != "candidate" and (shape is not None or gradient):
-        raise ValueError(f"{'--shape' if shape else '--gradient'} is for: ropebench bench candidate")
+    if what not in ("prefill", "candidate", "stages", "shape"):
+        raise ValueError(f"bench measures prefill, candidate, stages or shape, got {what!r}")
+    if what != "candidate" and (gradient or only):
+        raise ValueError(f"{'--gradient' if gradient else '--only'} is for: ropebench bench candidate")
+    if what != "shape" and training:
+        raise ValueError("--training is for: ropebench bench shape")
+    if what not in ("candidate", "shape") and shape is not None:
+        raise ValueError("--shape is for: ropebench bench candidate, ropebench bench shape")
     if what == "candidate":
         from harness.tools.bench_candidate import HEAD, bench_candidate, line, opened
 
-        ways = bench_candidate(*opened(model, shape), lengths, pairs, say, gradient)
+        ways = bench_candidate(*opened(model, shape), lengths, pairs, say, gradient, only or ())
         print_table(HEAD, [line(way) for way in ways])
+        return
+    from harness.tools.bench_stages import HEAD_OF_STAGES, as_row, bench_stages
+
+    if what == "shape":
+        from harness.tools.bench_candidate import random_model
+        from harness.tools.bench_shape import bench_shape
+
+        stages = bench_shape(*random_model(shape or "llama3-8b"), lengths, pairs, say, training)
+        print_table(HEAD_OF_STAGES, [as_row(stage) for stage in stages])
         return
     options.check_method("bench", extender)
     if what == "stages":
-        from harness.tools.bench_stages import HEAD_OF_STAGES, as_row, bench_stages
-
         print_table(HEAD_OF_STAGES, [as_row(stage) for stage in bench_stages(model, lengths, extender, pairs)])
         return
     from harness.tools.bench import bench as measure

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from extenders.base import Extender, RopePlan
 from harness.model.at_once import tokens_at_once
+from harness.model.grouped import grouped_decoding
 from harness.model.joined_cache import can_join, joined, mask_of
 from harness.model.load import LoadedModel
 from harness.model.logits import body, head, hidden_states, target_losses
@@ -226,14 +227,15 @@ class ExtendedLM(Tokens):
                 continue
             if mask is not None:
                 mask = torch.cat((mask, torch.ones_like(places)), dim=1)
-            output = self.model(
-                input_ids=written[-1][:, None],
-                position_ids=places + (len(written) - 1),
-                attention_mask=mask,
-                past_key_values=cache,
-                use_cache=True,
-                return_dict=True,
-            )
+            with grouped_decoding(self.model):
+                output = self.model(
+                    input_ids=written[-1][:, None],
+                    position_ids=places + (len(written) - 1),
+                    attention_mask=mask,
+                    past_key_values=cache,
+                    use_cache=True,
+                    return_dict=True,
+                )
             cache, logits = output.past_key_values, output.logits
             self.token_forwards += int((~ended).sum())
         seconds = (time.perf_counter() - started) / len(rows)

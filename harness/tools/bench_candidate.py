@@ -28,7 +28,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from extenders.base import RopePlan, RopeSpec, load
-from harness.model.load import load_model
+from harness.model.load import load_model, place_of, slow_in_half
 from harness.model.logits import hidden_states
 from harness.model.spec import spec_from_config
 from harness.records.memory import PeakMemory, trim
@@ -37,6 +37,7 @@ from harness.search.losses import plan_losses, plan_slopes
 from harness.search.texts import SearchText
 from harness.tools.doctor import memory_bytes
 
+LONG = 10.0  # seconds of a pass; what the first one prepares takes less than one, so long ones count from the first
 SCORED = 7  # tokens of one RULER number and the space before it, which is what a search scores in a text
 
 # meta-llama/Meta-Llama-3-8B, meta-llama/Llama-3.2-1B (without its RoPE scaling) and microsoft/Phi-3-mini-4k-instruct,
@@ -114,22 +115,24 @@ def opened(model: str, shape: str | None) -> tuple[Any, RopeSpec]:
 
 
 def random_model(shape: str) -> tuple[Any, RopeSpec]:
-    """A model of that shape with random weights, in bfloat16 on the GPU where there is one, and its RoPE."""
+    """A model of that shape with random weights, in bfloat16 unless a CPU is slow in it, on the GPU where there is one,
+    and its RoPE."""
     if shape not in SHAPES:
         raise ValueError(f"shape {shape!r} is unknown; allowed are {', '.join(SHAPES)}")
     settings = dict(SHAPES[shape])
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    needed = 2 * parameters(config)
-    place = "cuda" if torch.cuda.is_available() else "cpu"
-    have = torch.cuda.mem_get_info()[0] if place == "cuda" else memory_bytes()
+    place = place_of("auto")
+    dtype = torch.float32 if slow_in_half(place) else torch.bfloat16
+    needed = dtype.itemsize * parameters(config)
+    have = torch.cuda.mem_get_info()[0] if place.type == "cuda" else memory_bytes()
     if have and needed > 0.9 * have:
         raise ValueError(
             f"{shape} has {needed / 1e9:.1f} GB of weights and this machine {have / 1e9:.1f} GB of memory for them; "
             "measure a smaller shape, or a model of your own with --model"
         )
-    with torch.random.fork_rng(), torch.device(place):
+    with torch.random.fork_rng(), place:
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
     return model.eval(), spec_from_config(config)
 
 
@@ -146,8 +149,14 @@ def bench_candidate(
     pairs: int = 3,
     say: Callable[[str], None] = lambda line: None,
     gradient: bool = False,
+    only: Sequence[str] = (),
 ) -> Iterator[Way]:
-    """The ways at every length (tokens). Raises ValueError for lengths that hold no scored token."""
+    """The ways at every length (tokens), or those of `only`. Raises ValueError for lengths that hold no scored token
+    and ways that do not exist."""
+    ways = {**FORWARD, **BACKWARD} if gradient else dict(FORWARD)
+    if unknown := [name for name in only if name not in ways]:
+        raise ValueError(f"bench candidate has no way {unknown[0]!r}; it has {', '.join(ways)}")
+    ways = {name: ways[name] for name in ways if not only or name in only}
     if pairs < 1 or not lengths or min(lengths) <= SCORED:
         raise ValueError(f"bench candidate wants at least one pair and lengths above {SCORED} tokens")
     generator = torch.Generator().manual_seed(0)
@@ -157,8 +166,7 @@ def bench_candidate(
             ids = torch.randint(0, model.config.vocab_size, (length,), generator=generator).tolist()
             document = SearchText(tuple(ids), tuple(range(length - SCORED, length)), "random", "")
             method = load("yarn")(target_length=max(length, 2 * spec.trained_length))
-            ways = {**FORWARD, **BACKWARD} if gradient else dict(FORWARD)
-            yield from _measured_ways(ways, bare, method.plan(spec, length), document, pairs, say)
+            yield from _measured_ways(dict(ways), bare, method.plan(spec, length), document, pairs, say)
 
 
 def _measured_ways(
@@ -176,8 +184,10 @@ def _measured_ways(
     seconds: dict[str, list[float]] = {what: [] for what in ways}
     peaks: dict[str, int] = {}
     losses: dict[str, float | None] = {}
-    for turn in range(pairs + 1):  # the first round warms up: the first pass of a shape prepares kernels
-        say(f"{length} tokens, round {turn + 1} of {pairs + 1}: {', '.join(ways)}")
+    warm, turn = 1, 0  # the first round warms up: the first pass of a shape prepares kernels
+    while turn < warm + pairs:
+        turn += 1
+        say(f"{length} tokens, round {turn} of {warm + pairs}: {', '.join(ways)}")
         for what in list(ways):
             measured = _measured(ways[what], bare, plan, document)
             if measured is None:
@@ -186,11 +196,13 @@ def _measured_ways(
             losses[what], took, peak = measured
             seconds[what].append(took)
             peaks[what] = max(peak, peaks.get(what, 0))
+        if turn == 1 and all(first > LONG for [first] in seconds.values()):
+            warm = 0
     for what in names:
         if what not in ways:
             yield Way(what, length, None, None, None, None, None, None)
             continue
-        here, whole = seconds[what][1:], seconds.get("full logits", [])[1:]
+        here, whole = seconds[what][warm:], seconds.get("full logits", [])[warm:]
         shares = [part / all_ for part, all_ in zip(here, whole, strict=True)] if whole else []
         middle, low, high = (statistics.median(shares), min(shares), max(shares)) if shares else (None, None, None)
         yield Way(what, length, statistics.median(here), middle, low, high, peaks[what], losses[what])

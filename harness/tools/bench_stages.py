@@ -19,13 +19,13 @@ from torch import nn
 import tasks.base
 from harness.model.at_once import cache_bytes_per_token
 from harness.model.lm import ExtendedLM
-from harness.model.load import LoadedModel
 from harness.rope.applied import applied
 from harness.tools.bench import subject
 from tasks.answers import PromptTask
 
-SIZE = 2048  # rows and columns of the matrices
-READ = 256 * 2**20  # bytes that are read at once: more than caches hold
+SIZE, SIZE_ON_GPU = 2048, 8192  # rows and columns of the matrices; small ones do not fill a GPU
+READ, READ_ON_GPU = 256 * 2**20, 8 * 2**30  # bytes that are read at once: more than caches hold
+LONG = 10.0  # seconds
 NEW = 16  # tokens of an answer
 PROMPTS = 2
 
@@ -49,9 +49,9 @@ def bench_stages(model: str, lengths: list[int], extender: str = "yarn", pairs: 
     if pairs < 1 or not lengths or min(lengths) < 256:
         raise ValueError("bench stages wants at least one pair and lengths of at least 256 tokens")
     loaded, method = subject(model, lengths, extender)
-    matrix, memory = _matrix_rate(loaded, pairs), _memory_rate(loaded, pairs)
-    yield _stage("matrix product", 0, matrix[1], None, f"{matrix[0] / 1e9:,.0f} GFLOP/s in {loaded.dtype}")
-    yield _stage("read memory", 0, memory[1], None, f"{memory[0] / 1e9:,.1f} GB/s")
+    matrix, memory = matrix_rate(loaded.model, pairs), memory_rate(loaded.model, pairs)
+    yield stage("matrix product", 0, matrix[1], None, f"{matrix[0] / 1e9:,.0f} GFLOP/s in {loaded.dtype}")
+    yield stage("read memory", 0, memory[1], None, f"{memory[0] / 1e9:,.1f} GB/s")
     with applied(loaded.model, loaded.spec) as rotary:
         lm = ExtendedLM(loaded, method, rotary)
         for length in sorted(lengths):
@@ -66,7 +66,7 @@ def _at(lm: ExtendedLM, length: int, pairs: int, matrix: float, memory: float) -
     def make() -> None:
         prompts[:] = [sample.prompt for sample in task.prompts(lm, length, 0, PROMPTS)]
 
-    makes = [seconds / PROMPTS for seconds in _times(make, pairs)]
+    makes = [seconds / PROMPTS for seconds in times(make, pairs)]
     rows = [lm.with_start(lm.encode(prompt)) for prompt in prompts]
     plans = [lm.plan(length), lm.plan(max(2, length // 2))]
 
@@ -74,12 +74,12 @@ def _at(lm: ExtendedLM, length: int, pairs: int, matrix: float, memory: float) -
         for plan in plans:
             lm.rotary.use(plan)
 
-    swaps = [seconds / len(plans) for seconds in _times(swap, pairs)]
+    swaps = [seconds / len(plans) for seconds in times(swap, pairs)]
     ids = torch.tensor([rows[0]], device=lm.model.device)
-    prefills = _times(lambda: _prefilled(lm.model, ids), pairs)
+    prefills = times(lambda: _prefilled(lm.model, ids), pairs)
     cache, first = _prefilled(lm.model, ids)
-    decodes = [seconds / NEW for seconds in _times(lambda: _decoded(lm.model, cache, first, NEW), 1)]
-    read = _bytes(lm.model) + ids.shape[1] * cache_bytes_per_token(lm.model)
+    decodes = [seconds / NEW for seconds in times(lambda: _decoded(lm.model, cache, first, NEW), 1)]
+    read = weight_bytes(lm.model) + ids.shape[1] * cache_bytes_per_token(lm.model)
 
     def ours() -> list[str]:
         return [answer.text for answer in lm.generate(prompts, NEW)]
@@ -90,83 +90,87 @@ def _at(lm: ExtendedLM, length: int, pairs: int, matrix: float, memory: float) -
     ours()
     ratios, took = [], []
     for _ in range(pairs):
-        [with_harness], [without] = _times(ours, 1, False), _times(bare, 1, False)
+        [with_harness], [without] = times(ours, 1, False), times(bare, 1, False)
         took.append(with_harness / PROMPTS)
         ratios.append(with_harness / without)
     answers = "same answers" if ours() == bare() else "other answers: the bare model runs as planned last"
-    yield _stage("prompt made (needle)", length, makes, None, "")
-    yield _stage("plan swapped", length, swaps, None, "")
-    rate = _operations(lm.model, ids.shape[1]) / statistics.median(prefills)
-    yield _stage("prefill", length, prefills, rate / matrix, "the matrix rate")
-    yield _stage("one token decoded", length, decodes, read / statistics.median(decodes) / memory, "the memory rate")
+    yield stage("prompt made (needle)", length, makes, None, "")
+    yield stage("plan swapped", length, swaps, None, "")
+    rate = operations(lm.model, ids.shape[1]) / statistics.median(prefills)
+    yield stage("prefill", length, prefills, rate / matrix, "the matrix rate")
+    yield stage("one token decoded", length, decodes, read / statistics.median(decodes) / memory, "the memory rate")
     words = f"times the bare model, {min(ratios):.3f} to {max(ratios):.3f}; {answers}"
-    yield _stage(f"answer of {NEW} tokens", length, took, statistics.median(ratios), words)
+    yield stage(f"answer of {NEW} tokens", length, took, statistics.median(ratios), words)
 
 
 HEAD_OF_STAGES = ["", "tokens", "s [range]", "share", "of"]
 
 
-def as_row(stage: TimedStage) -> list[str]:
+def as_row(timed: TimedStage) -> list[str]:
     """A row of the table."""
-    seconds = f"{stage.seconds:.4g} [{stage.lowest:.4g}, {stage.highest:.4g}]"
-    share = "" if stage.share is None else f"{stage.share:.3f}"
-    return [stage.what, f"{stage.length:,}" if stage.length else "", seconds, share, stage.of]
+    seconds = f"{timed.seconds:.4g} [{timed.lowest:.4g}, {timed.highest:.4g}]" if timed.seconds else "–"
+    share = "" if timed.share is None else f"{timed.share:.3f}"
+    return [timed.what, f"{timed.length:,}" if timed.length else "", seconds, share, timed.of]
 
 
-def _stage(what: str, length: int, seconds: list[float], share: float | None, of: str) -> TimedStage:
+def stage(what: str, length: int, seconds: list[float], share: float | None, of: str) -> TimedStage:
     return TimedStage(what, length, statistics.median(seconds), min(seconds), max(seconds), share, of)
 
 
-def _times(work: Callable[[], object], times: int, warm: bool = True) -> list[float]:
-    if warm:
-        work()
-    taken = []
-    for _ in range(times):
+def times(work: Callable[[], object], repetitions: int, warm: bool = True) -> list[float]:
+    """Seconds of each repetition. `warm`: one before them does not count, unless it is so long that what it prepares
+    does not show."""
+    taken: list[float] = []
+    while len(taken) < repetitions:
         started = time.perf_counter()
         work()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - started)
+        took, warm_up, warm = time.perf_counter() - started, warm, False
+        if not warm_up or took > LONG:
+            taken.append(took)
     return taken
 
 
 @torch.inference_mode()
-def _matrix_rate(loaded: LoadedModel, times: int) -> tuple[float, list[float]]:
+def matrix_rate(model: Any, repetitions: int) -> tuple[float, list[float]]:
     """Operations a second of the best of several products, and their seconds."""
-    one = torch.randn(SIZE, SIZE, device=loaded.model.device).to(loaded.model.dtype)
-    taken = _times(lambda: one @ one, times)
-    return 2 * SIZE**3 / min(taken), taken
+    size = SIZE_ON_GPU if model.device.type == "cuda" else SIZE
+    one = torch.randn(size, size, device=model.device).to(model.dtype)
+    taken = times(lambda: one @ one, repetitions)
+    return 2 * size**3 / min(taken), taken
 
 
 @torch.inference_mode()
-def _memory_rate(loaded: LoadedModel, times: int) -> tuple[float, list[float]]:
+def memory_rate(model: Any, repetitions: int) -> tuple[float, list[float]]:
     """Bytes a second of the best of several readings, and their seconds."""
-    block = torch.ones(READ // 4, device=loaded.model.device)
-    taken = _times(lambda: block.sum().item(), times)
-    return READ / min(taken), taken
+    size = READ_ON_GPU if model.device.type == "cuda" else READ
+    block = torch.ones(size // 4, device=model.device)
+    taken = times(lambda: block.sum().item(), repetitions)
+    return size / min(taken), taken
 
 
-def _linear(model: Any) -> int:
+def linear_weights(model: Any) -> int:
     """Weights that every token is multiplied with, the output layer left out."""
     output = model.get_output_embeddings()
     modules = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not output]
     return sum(module.weight.numel() for module in modules)
 
 
-def _bytes(model: Any) -> int:
+def weight_bytes(model: Any) -> int:
     """Bytes of the weights that are read for a token."""
     output = model.get_output_embeddings()
-    return int((_linear(model) + output.weight.numel()) * model.dtype.itemsize)
+    return int((linear_weights(model) + output.weight.numel()) * model.dtype.itemsize)
 
 
-def _operations(model: Any, tokens: int) -> float:
+def operations(model: Any, tokens: int) -> float:
     """Operations of a prefill with logits of its last token."""
     config = model.config.get_text_config()
     width = (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads) * (
         config.num_attention_heads
     )
     attention = 2 * 2 * config.num_hidden_layers * width * tokens * (tokens + 1) / 2
-    return float(2 * _linear(model) * tokens + attention + 2 * model.get_output_embeddings().weight.numel())
+    return float(2 * linear_weights(model) * tokens + attention + 2 * model.get_output_embeddings().weight.numel())
 
 
 @torch.inference_mode()

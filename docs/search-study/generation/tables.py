@@ -1,15 +1,21 @@
 """The tables of README.md from the scores beside this file: python docs/search-study/generation/tables.py
 
-Differences are paired by sample and stratified by test: the mean over tests of the mean difference, with the error of
-that mean (Student's t, degrees of freedom after Satterthwaite). Percentage points.
+Untrained (MODEL.csv): differences are paired by sample and stratified by test: the mean over tests of the mean
+difference, with the error of that mean (Student's t, degrees of freedom after Satterthwaite). Trained by `mixed`
+(mixed-MODEL.csv, a line for each cell with the scores of its samples): a training with another seed is another model,
+so differences are taken seed by seed (Student's t), and never surer than the samples alone say. Percentage points.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
 HERE = Path(__file__).parent
+MODELS = ("pocket-llama", "pocket-phi")
+TESTS = ("needle", "niah_single_2", "niah_multikey_1", "niah_multivalue", "vt")
 AGAINST = ("yarn", "mrrope_pro", "released code", "released code, full size", "late_ramp")
 
 
@@ -46,13 +52,49 @@ def against(table: pd.DataFrame, length: int, other: str) -> list[str]:
     return lines
 
 
+def trained(model: str) -> pd.DataFrame:
+    """Percent: a row for each length, method and seed, a column for each test, and their mean where all are there."""
+    table = pd.read_csv(HERE / f"mixed-{model}.csv")
+    table["score"] = [100 * float(np.mean([float(score) for score in text.split()])) for text in table.scores]
+    table["test"] = table.test.str.removeprefix("ruler-pocket/")
+    wide = table.pivot_table(index=["length", "method", "seed"], columns="test", values="score")[list(TESTS)]
+    return wide.assign(mean=wide.mean(axis=1, skipna=False))
+
+
+def trained_difference(
+    model: str, length: int, one: str, other: str, tests: Sequence[str] = TESTS
+) -> tuple[float, float]:
+    """(mean difference over the seeds that both have whole, half of its 95 % interval) in points."""
+    of = trained(model).loc[length][list(tests)].dropna()
+    gaps = (of.loc[one] - of.loc[other]).mean(axis=1).dropna()
+    cells = pd.read_csv(HERE / f"mixed-{model}.csv")
+    cells["test"] = cells.test.str.removeprefix("ruler-pocket/")
+    listed = cells[cells.length == length].set_index(["method", "test", "seed"]).scores.str.split()
+    strata = [(test, seed) for test in tests for seed in gaps.index]
+    pairs = [np.subtract(*(np.array(listed[name, *at], dtype=float) for name in (one, other))) for at in strata]
+    error = 100 * (sum(pair.var(ddof=1) / len(pair) for pair in pairs) / len(strata) ** 2) ** 0.5
+    by_seeds = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std() / len(gaps) ** 0.5 if len(gaps) > 1 else np.inf
+    return float(gaps.mean()), float(max(by_seeds, stats.norm.ppf(0.975) * error))
+
+
 def main() -> None:
-    for path in sorted(HERE.glob("*.csv")):
-        table = scores(path.stem)
+    for model in (model for model in MODELS if (HERE / f"{model}.csv").is_file()):
+        table = scores(model)
         for length in table.columns.levels[0]:
-            print(f"\n{path.stem}, {length:,} tokens\n{means(table, length).round(1).to_string()}")
+            print(f"\n{model}, {length:,} tokens\n{means(table, length).round(1).to_string()}")
             for other in (method for method in AGAINST if method in table[length].columns):
                 print(f"against {other}: " + "; ".join(against(table, length, other)))
+    for model in MODELS:
+        print(
+            f"\n{model} after mixed\n{trained(model).groupby(level=['length', 'method']).mean().round(1).to_string()}"
+        )
+        for length, method in trained(model)["mean"].dropna().index.droplevel("seed").unique():
+            if method != "yarn + mixed":
+                mean, half = trained_difference(model, length, method, "yarn + mixed")
+                print(f"{length:,} {method} against yarn + mixed: {mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]")
+        mean, half = trained_difference(model, 4096, "released code + mixed", "yarn + mixed", TESTS[:4])
+        words = f"[{mean - half:+.1f}, {mean + half:+.1f}]" if np.isfinite(half) else "(one seed)"
+        print(f"4,096 released code + mixed against yarn + mixed, without tracking: {mean:+.1f} {words}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+"""The table of README.md: python docs/methods-2026/tables.py
+
+scores.csv has a line for each model, method, test and length with the scores of the samples in their order; sample i is
+the same text for every method. Methods have 40 or 32 samples of the needle, and all are read to the 32nd.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+HERE = Path(__file__).parent
+SAMPLES = 32
+PLACES = [(model, length) for model in ("pocket-llama", "pocket-phi") for length in (2048, 4096)]
+
+
+def needles() -> pd.Series:
+    """By model, length and method: which of the 32 needles were answered."""
+    table = pd.read_csv(HERE / "scores.csv")
+    table = table[table.test == "needle"].set_index(["model", "length", "method"]).sort_index()
+    return table.scores.map(lambda text: np.array(text.split()[:SAMPLES], dtype=float))
+
+
+def right() -> pd.DataFrame:
+    """Needles answered: a row for each method, a column for each model and length."""
+    counts = needles().map(np.sum).astype(int)
+    return pd.DataFrame({place: counts[place] for place in PLACES})
+
+
+def against(model: str, length: int, one: str, other: str) -> tuple[int, int, float]:
+    """(needles that only the one answers, only the other, exact p of McNemar's test)."""
+    first, second = needles()[model, length, one], needles()[model, length, other]
+    up, down = int((first > second).sum()), int((first < second).sum())
+    return up, down, float(stats.binomtest(up, up + down).pvalue) if up + down else 1.0
+
+
+def main() -> None:
+    print(right().to_string())
+    for model, length in PLACES:
+        for method in right().index:
+            up, down, p = against(model, length, method, "yarn")
+            print(f"{model}, {length:,}: {method} against yarn {up} to {down}, p = {p:.4f}")
+
+
+if __name__ == "__main__":
+    main()

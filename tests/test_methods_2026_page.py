@@ -1,0 +1,44 @@
+"""The page of the methods of 2026 says what its scores say."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "docs" / "methods-2026"
+pytestmark = pytest.mark.slow  # pandas
+PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
+NAMES = {
+    "unextended": "none",
+    "longrope2, released code, scaled": "released code",
+    "longrope2, released code, full size": "released code, full size",
+    "all pairs by gradient from YaRN": "gradient from YaRN",
+}
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    return runpy.run_path(str(FOLDER / "tables.py"))
+
+
+def test_every_count(tables: dict[str, Any]) -> None:
+    counts = tables["right"]()
+    rows = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| ") and "*" not in line][1:]
+    listed = {NAMES.get(row[0].strip(), row[0].strip()): [int(cell) for cell in row[1:]] for row in rows}
+    assert listed == {method: list(counts.loc[method]) for method in counts.index}
+
+
+def test_what_is_said_of_differences_to_yarn(tables: dict[str, Any]) -> None:
+    best = ("rerope", "lampe", "dca", "self_extend (own rule)")
+    llama = [tables["against"]("pocket-llama", 4096, method, "yarn") for method in best]
+    phi = [tables["against"]("pocket-phi", 4096, method, "yarn") for method in best]
+    assert max(up - down for up, down, _ in llama) == 6 and min(p for *_, p in llama) == pytest.approx(0.03, abs=0.005)
+    assert {(up, down) for up, down, _ in phi} == {(15, 1), (15, 0)} and max(p for *_, p in phi) < 0.001
+
+
+def test_questions_of_order_are_at_the_floor() -> None:
+    table = pd.read_csv(FOLDER / "scores.csv")
+    order = table[table.test.isin(["ordinal", "which_first"])]
+    assert len(order) == 2 * 2 * 2 * 15 and set(" ".join(order.scores).split()) == {"0"}
