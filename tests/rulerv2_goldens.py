@@ -7,7 +7,8 @@ This runs the scripts of the checkout with the tokenizer of the goldens and rewr
 is "ROW LENGTH", and LENGTH is ours: theirs is less, without BOS and new tokens. MMLU and HotpotQA are invented, in the
 columns of the real data sets, and a package `datasets` of ten lines gives them to the scripts. HotpotQA's script draws
 from the order of a Python set, which differs between runs; here its `set` keeps the order of the file. The scripts need
-the packages tenacity and inflect.
+the packages tenacity and inflect. The goldens of the ten rows with data come from the two scripts of 5536f54, see
+docs/ruler.md.
 """
 
 import argparse

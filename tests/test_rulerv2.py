@@ -78,7 +78,7 @@ def test_a_run_scores_what_is_right_and_stores_where_it_stands(row: str, folder:
 
 
 def test_scores_are_those_of_nemo_skills() -> None:
-    """The expected numbers are what its functions eval_ruler2 and eval_mcq gave for these answers."""
+    """Beside these, 60,000 random answers were compared once with its functions of 2c6b9e3 and 511d678, typed off."""
     text = "Which is it? A. one B. two"
     assert scoring.copied(f"It says: {text.upper()}", (text,)) == 1
     assert scoring.copied("Which is it? A. one C. two", (text,)) == 1 - 1 / 7
