@@ -4,13 +4,14 @@ From its first moment a command answers with one line; once it works on somethin
 KeyboardInterrupt, which keeps what is finished. A training finishes its step first (`stop_asked`).
 """
 
+import math
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,7 @@ ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 LOOK = 0.25  # seconds between two looks at the parent
 GRACE = 1.0  # seconds that a process without a parent has to close its files
 AGAIN = 0.05  # seconds until a signal that was lost is sent again
+SHORT = 15.0  # seconds that somebody who asks to stop may wait
 BEAT = 5.0  # seconds between two signs of life of a helper
 STOPPED = 130  # exit code
 _exit = os._exit
@@ -114,6 +116,22 @@ def stop_asked() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
     if asked.is_set():
         raise KeyboardInterrupt
+
+
+class ShortPieces:
+    """Of pieces of work of which many are alike the one at work is finished before a stop counts, as long as the last
+    one took no longer than SHORT: nothing is done twice, and nobody waits long."""
+
+    def __init__(self) -> None:
+        self.seconds = math.inf  # of the last one
+
+    @contextmanager
+    def piece(self) -> Iterator[None]:
+        """One of them; what has to be written down belongs inside."""
+        started = time.perf_counter()
+        with stop_asked() if self.seconds <= SHORT else nullcontext():
+            yield
+        self.seconds = time.perf_counter() - started
 
 
 def end_with_parent() -> None:

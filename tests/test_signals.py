@@ -227,3 +227,38 @@ def test_a_helper_that_is_frozen_or_deaf_ends_with_the_run(monkeypatch: pytest.M
     deaf.end()
     deaf.join()
     assert len(said) == 1 and f"process {deaf._process.pid}" in said[0] and "did not end when it was asked" in said[0]
+
+
+PIECES = (
+    "import time; from harness import signals\n"
+    "signals.hear(); signals.SHORT = {short}; pieces = signals.ShortPieces()\n"
+    "for name in 'abc':\n"
+    "    with pieces.piece():\n"
+    "        print(name, 'begun', flush=True); time.sleep(0.3); print(name, 'done', flush=True)\n"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("short", "last"), [(15.0, "b done"), (0.0, "b begun")])
+def test_a_stop_waits_for_a_short_piece_of_work_and_for_no_long_one(short: float, last: str) -> None:
+    lines = []
+    with started(PIECES.format(short=short)) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            lines.append(line.strip())
+            if lines[-1] == "b begun":
+                process.send_signal(signal.SIGTERM)
+        assert "KeyboardInterrupt" in process.stderr.read()
+    assert lines[-1] == last and process.returncode != 0
+
+
+@pytest.mark.slow
+def test_who_asks_twice_does_not_wait_for_a_piece() -> None:
+    with started(PIECES.format(short=15.0).replace("0.3", "0.3 if name == 'a' else 60")) as process:
+        assert process.stdout is not None and process.stderr is not None
+        while process.stdout.readline().strip() != "b begun":
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert "written down first" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) != 0

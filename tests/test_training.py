@@ -330,7 +330,7 @@ def test_a_run_with_dropout_goes_on_with_the_same_weights() -> None:
         assert torch.equal(run_on(state)[0], whole), state["outcome"]["steps"]
 
 
-def test_a_run_that_is_asked_to_stop_writes_its_state_first_and_goes_on_with_the_same_weights() -> None:
+def test_a_run_that_is_asked_to_stop_keeps_the_step_at_work_and_goes_on_with_the_same_weights() -> None:
     def run_on(state: Any, stop_at: int = -1) -> tuple[torch.Tensor, Any]:
         torch.manual_seed(0)
         objective, saved, asked = Dropping(), [], iter(range(100))
@@ -345,7 +345,7 @@ def test_a_run_that_is_asked_to_stop_writes_its_state_first_and_goes_on_with_the
     assert not never_saved
     for stop_at in (0, 2):
         _, saved = run_on(None, stop_at)
-        assert [state["outcome"]["steps"] for state in saved] == [stop_at]
+        assert [state["outcome"]["steps"] for state in saved] == [stop_at + 1]  # the step that was at work is done
         assert torch.equal(run_on(saved[0])[0], whole)
 
 

@@ -120,14 +120,14 @@ def train(
             losses, weights = _gradients(objective, data.batches, batches.kinds, prepare, world, half)
             norm = _norm(trained.values(), recipe.clip)
             watch.check(step + 1, losses, weights, norm)
-            # weights are kept once a loss has shown that they are good, so before this step changes them
+            # weights are kept once a loss has shown that they are good, so before this step changes them; but who is
+            # asked to stop keeps the step that was at work
             stopping = world.any(stop())
-            if save is not None and watch.above == 0 and (stopping or world.any(saving.due)):
+            good = save is not None and watch.above == 0
+            if save is not None and good and not stopping and world.any(saving.due):
                 outcome.seconds = clock.seconds
                 with saving:
                     save({**_state(trained, optimiser, outcome), **generators})
-            if stopping:
-                raise KeyboardInterrupt
             _update(optimiser, rate)
             outcome.steps = step + 1
             outcome.tokens = batches.tokens_until(step + 1)
@@ -137,6 +137,11 @@ def train(
             outcome.curve.append(_point(outcome, losses, weights, rate, norm))
             speed, left = clock.speed(outcome.tokens, total)
             report(TrainingProgress(outcome.steps, batches.steps, outcome.tokens, losses, speed, left))
+            if stopping and outcome.steps < batches.steps:
+                if save is not None and good:  # this step is done, and would be done twice
+                    with saving:
+                        save({**_state(trained, optimiser, outcome), **_generators()})
+                raise KeyboardInterrupt
     return outcome
 
 

@@ -14,16 +14,21 @@ from typing import Any
 
 from harness.files_on_disk import mend_lines, room_in
 from harness.seals import canonical, sealed
+from harness.signals import ShortPieces
 from harness.store import PassLine, Store, is_pass_line, pass_kind
 
 LEAST = 0.2  # seconds; a shorter pass is not worth a line
 
 
 class Passes:
-    """Those of one cell. `seconds` and `token_forwards` are what the answers that were given again once cost."""
+    """Those of one cell. A stop waits for the pass at work while `pieces`, the passes of all cells, are short.
 
-    def __init__(self, store: Store, key: str) -> None:
+    `seconds` and `token_forwards` are what the answers that were given again once cost.
+    """
+
+    def __init__(self, store: Store, key: str, pieces: ShortPieces | None = None) -> None:
         self._store, self._key, self._path = store, key, store.passes_path(key)
+        self._pieces = pieces or ShortPieces()
         lines = mend_lines(self._path, lambda line: is_pass_line(key, line))
         self._earlier: dict[str, PassLine] = {line["asked"]: line for line in lines}
         self.seconds = 0.0
@@ -37,11 +42,12 @@ class Passes:
             self.seconds += line["seconds"]
             self.token_forwards += line["token_forwards"]
             return list(line["answers"])
-        started, before = time.perf_counter(), forwards()
-        answers = work()
-        seconds = time.perf_counter() - started
-        if seconds >= LEAST:
-            self._write({"asked": name, "answers": answers, "seconds": seconds, "token_forwards": forwards() - before})
+        with self._pieces.piece():
+            started, before = time.perf_counter(), forwards()
+            answers = work()
+            seconds, spent = time.perf_counter() - started, forwards() - before
+            if seconds >= LEAST:
+                self._write({"asked": name, "answers": answers, "seconds": seconds, "token_forwards": spent})
         return answers
 
     def _write(self, line: PassLine) -> None:

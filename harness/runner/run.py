@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from harness.runner.forecast import StageForecast, calibrated, forecast
 from harness.runner.measure import measure
 from harness.runner.team import Team, Unit
 from harness.search import stage as searching
-from harness.signals import stop_if_asked
+from harness.signals import ShortPieces, stop_if_asked
 from harness.store import Store
 from harness.training import stage as training_stage
 from tasks.base import Task
@@ -149,6 +149,7 @@ class Steps:
     created: str  # when the store was made
     progress: Progress
     agenda: Agenda  # what there is to do by now
+    pieces: ShortPieces = field(default_factory=ShortPieces)  # passes of the model in cells
 
     def work(self) -> None:
         """Do all that is missing. Whatever ends it, run.json is up to date afterwards."""
@@ -208,7 +209,7 @@ class Steps:
 
     def _measured(self, cell: Cell, session_of: Sessions) -> None:
         self.progress.begin(cell)
-        passes = Passes(self.store, cell.key)
+        passes = Passes(self.store, cell.key, self.pieces)
         record, prompts = measure(cell, session_of, self.engine.name, self.store, self.kept, passes)
         for text in prompts:
             self.store.put_prompt(text)

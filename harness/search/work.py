@@ -18,6 +18,7 @@ from harness.experiment.cells import Base
 from harness.files_on_disk import mend_lines, room_in
 from harness.seals import canonical, sealed
 from harness.search.texts import SearchText, SearchTexts
+from harness.signals import ShortPieces
 from harness.store import is_losses_line, moved
 from tasks.base import LM
 
@@ -75,6 +76,7 @@ class Work:
         self._made: MadeTexts = {} if made is None else made
         self._problems: list[Problem] = []
         self._measured = False  # since the last report
+        self._pieces = ShortPieces()  # passes of the model
         self.avoided: int | None = None  # passages of evaluation text that search texts were compared with
         self.seconds = 0.0  # of all sittings
         self.held_out: dict[str, float | None] = {}
@@ -162,25 +164,27 @@ class Work:
         """The losses of these pairs, written down before they are given."""
         texts = self.texts_of(length)
         rows = [(plan, texts[sample]) for plan, sample in pairs]
-        started = time.perf_counter()
-        losses = self._session.plan_losses(rows)
-        seconds = time.perf_counter() - started
-        lines = [[length, plan.hash, n, finite(loss)] for (plan, n), loss in zip(pairs, losses, strict=True)]
-        self._write_down(seconds, losses=lines)
+        with self._pieces.piece():
+            started = time.perf_counter()
+            losses = self._session.plan_losses(rows)
+            seconds = time.perf_counter() - started
+            lines = [[length, plan.hash, n, finite(loss)] for (plan, n), loss in zip(pairs, losses, strict=True)]
+            self._write_down(seconds, losses=lines)
         return losses
 
     def _differentiate(self, length: int, pairs: Sequence[Pair], solved: float, recompute: bool) -> list[Slope]:
         """The slopes of these pairs, written down before they are given."""
         texts = self.texts_of(length)
         rows = [(plan, texts[sample]) for plan, sample in pairs]
-        started = time.perf_counter()
-        slopes = self._session.plan_slopes(rows, solved, recompute)
-        seconds = time.perf_counter() - started
-        lines = []
-        for (plan, sample), slope in zip(pairs, slopes, strict=True):
-            gradient = None if slope.gradient is None else list(slope.gradient)
-            lines.append([length, plan.hash, sample, finite(slope.loss), gradient, slope.forwards])
-        self._write_down(seconds, losses=[], slopes=lines)
+        with self._pieces.piece():
+            started = time.perf_counter()
+            slopes = self._session.plan_slopes(rows, solved, recompute)
+            seconds = time.perf_counter() - started
+            lines = []
+            for (plan, sample), slope in zip(pairs, slopes, strict=True):
+                gradient = None if slope.gradient is None else list(slope.gradient)
+                lines.append([length, plan.hash, sample, finite(slope.loss), gradient, slope.forwards])
+            self._write_down(seconds, losses=[], slopes=lines)
         return slopes
 
     def _write_down(self, seconds: float, **measured: list[Any]) -> None:
