@@ -120,10 +120,10 @@ are too long are refused, never cut.
 `rulerv2/` and one of mk_niah, mv_niah and qa with one of _basic, _easy, _medium and _hard: twelve rows. The two needle
 rows called basic need no data and are those of NeMo-Skills at 8779b75, to the byte. The ten others read MMLU and
 HotpotQA; they are held to `prepare_mmlu.py` and `prepare_qa.py` of 5536f54, with invented data in the columns of the
-real ones: `tests/rulerv2_goldens.py` makes the digests of prompts and right answers again. No checkout of that commit was at
-hand: its two scripts were made from those of 991a7432 and bfff3a05 by the changes that its text shows, to the same
-number of characters, and four plus signs that are no Python were taken out. They were not run at 8779b75, nor on the
-real data.
+real ones: `tests/rulerv2_goldens.py` makes the digests of prompts and right answers again. No checkout of that commit
+was at hand: its two scripts were made from those of 991a7432 and bfff3a05 by the changes that its text shows, to the
+same number of characters, and four plus signs that are no Python were taken out. They were not run at 8779b75, nor on
+the real data.
 
 | rows | files in the folder | from |
 |---|---|---|
