@@ -19,8 +19,10 @@ from tasks.base import Tokenizer
 # Parts of keys and values: a word with the space or dash before it, a run of digits, a lone dash or space. A dash
 # behind another mark (tam-o'-shanter) is no seam: tokenizers join the two.
 PARTS = re.compile(r"[- ]?(?:[^0-9 \-]|(?<=[^\w\s-])-)+| ?[0-9]+|[- ]")
+PARTS_OF_HEXADECIMAL = re.compile(r"[- ]?[a-f]+| ?[0-9]+|[- ]")  # the same of uuids, sooner
 DIGITS_TO_ZERO = str.maketrans("123456789", "0" * 9)
 MEASURED_AT_ONCE = 64  # more unknown units than this are counted in one text, and not remembered
+NO_HEXADECIMAL = str.maketrans("", "", "0123456789abcdef -")
 SHORT = 4  # letters; longer parts of hexadecimal numbers hardly come twice
 MOST_KNOWN, MOST_CODES = 1_000_000, 50_000  # words; bounds on memory
 # Prompts up to here are tokenised once more when they are done, however sure their sum is. At 131,072 tokens that
@@ -137,7 +139,8 @@ class TokenCounts:
         if self.digits_alike:
             text = text.translate(DIGITS_TO_ZERO)
         total, long = 0, []
-        for part, times in Counter(PARTS.findall(text)).items():
+        parts_of = PARTS if words or text.translate(NO_HEXADECIMAL) else PARTS_OF_HEXADECIMAL
+        for part, times in Counter(parts_of.findall(text)).items():
             known = self._units.get(part)
             if known is None:
                 if not words and len(part.lstrip(" -")) > SHORT and part.strip("0 "):

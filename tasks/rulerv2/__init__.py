@@ -1,17 +1,19 @@
-"""The two rows of RULERv2 that need no data, as NVIDIA-NeMo/Skills makes them at 8779b75, to the byte.
+"""RULERv2's twelve rows, as NVIDIA-NeMo/Skills makes them (nemo_skills/dataset/ruler2), to the byte.
 
-RULERv2 (nemo_skills/dataset/ruler2) has twelve rows: several keys, several values and questions, each basic, easy,
-medium and hard. The basic needle rows hide needles among needles: `mk_niah_basic` asks for one value of ten digits,
-`mv_niah_basic` for the four values of a key, where every other key has four values too. The others wrap MMLU and
-HotpotQA and are not here, so a mean over these two is no score of RULERv2's.
+Several keys (mk_niah), several values (mv_niah) and questions (qa), each basic, easy, medium and hard. The basic
+needle rows hide needles among needles: `mk_niah_basic` asks for one value of ten digits, `mv_niah_basic` for the four
+values of a key, where every other key has four values too. The other needle rows hide questions of MMLU, the qa rows
+documents of HotpotQA; both are read from files (see `tasks.rulerv2.data`). A mean over a part of the rows is no score
+of RULERv2's.
 
-Same tokenizer, word lists and seed give the same prompts as theirs: all samples come from one random stream, whose
-beginning the search for the size takes. Deviations: their length counts the prompt alone, ours the tokens that stand
-before it and the new ones too, so that their length is ours less BOS and 128; 100 samples as there, 128 new tokens,
-which they leave to whoever runs it. They ask chat models: `chat: model`. The wording is RULER's, read from lm_eval.
+Same tokenizer, word lists, files and seed give the same prompts as theirs: all samples come from one random stream,
+whose beginning the search for the size takes. Deviations: their length counts the prompt alone, ours the tokens that
+stand before it and the new ones too; 100 samples as there, and never more of MMLU; the new tokens are ours, as they
+leave them to whoever runs it; HotpotQA's documents stand in file order before they are drawn, theirs in the order of a
+Python set, which changes from run to run. They ask chat models: `chat: model`. The wording of the basic rows is
+RULER's, read from lm_eval.
 """
 
-import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,130 +21,125 @@ from typing import Any, ClassVar
 
 from tasks import text
 from tasks.answers import PromptTask
-from tasks.base import LM, Row, Tokenizer, unknown
-from tasks.ruler.exact.fitting import ATTEMPTS, head_size, too_long
-from tasks.ruler.exact.keys import drawer
-from tasks.ruler.scoring import match_all
-from tasks.ruler.wording import wording
+from tasks.base import LM, Row, Tokenizer, later, unknown
+from tasks.rulerv2 import data
+from tasks.rulerv2.choices import Choices
+from tasks.rulerv2.documents import ManyDocuments
+from tasks.rulerv2.fitting import Stream, fitted
+from tasks.rulerv2.needles import BasicNeedles
+from tasks.scoring import named
 from tasks.token_counts import counts_of
 
 SUITE = "rulerv2"
-ROWS = {"mk_niah_basic": 1, "mv_niah_basic": 4}  # values of a key
 FIRST_SEED = 42
-DIGITS = 10
-STEP = 5  # lines
+VALUES = {"mk_niah_basic": 1, "mv_niah_basic": 4}  # of a key
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One prompt with its right answers and the values of all other lines."""
+class SecondRow:
+    """What a row scores by, its budget of new tokens, and the data that it reads."""
 
-    prompt: str
-    answers: tuple[str, ...]
-    others: frozenset[str]
+    scoring: str
+    new_tokens: int
+    data: str = ""
+    category: str = "retrieval"
 
 
-class Stream:
-    """All prompts of a run, drawn one after the other in the original's order."""
-
-    def __init__(self, values: int, seed: int) -> None:
-        self.values, self.rng = values, random.Random(seed)
-        self.key = drawer("words", self.rng)
-        said = wording()
-        template, self.kind = said.niah_template + said.niah_prefix, "numbers"
-        if values == 1:
-            for old, new in said.singular:
-                template = template.replace(old, new)
-            self.kind = "number"
-        else:
-            template = template.replace("memorize it", "memorize them")
-        self.template, self.needle = template, said.needle
-
-    def value(self) -> str:
-        return str(self.rng.randint(10 ** (DIGITS - 1), 10**DIGITS - 1))
-
-    def line(self, key: str, value: str) -> str:
-        return self.needle.format(type_needle_v="numbers", key=key, value=value)
-
-    def draw(self, size: int) -> Drawn:
-        """A prompt with `size` other lines."""
-        key, answers = self.key(), []
-        for _ in range(self.values):
-            answers.append(self.value())
-        needles = [self.line(key, value) for value in answers]
-        self.rng.shuffle(needles)
-        if self.values == 1:
-            pairs = [(self.key(), self.value()) for _ in range(size)]
-            lines = [self.line(*pair) for pair in pairs]
-        else:
-            others = [self.value() for _ in range(size)]
-            keys = [self.key() for _ in range(math.ceil(size / self.values))] * self.values
-            pairs = list(zip(keys, others, strict=False))
-            lines = [self.line(*pair) for pair in pairs]
-            self.rng.shuffle(lines)
-        places = sorted(self.rng.sample(range(size), len(needles)), reverse=True)
-        for place, needle in zip(places, needles, strict=True):
-            lines.insert(place, needle)
-        self.rng.sample(range(1), 1)  # which of the one key is asked for
-        prompt = self.template.format(type_needle_v=self.kind, context="\n".join(lines), query=key)
-        return Drawn(prompt, tuple(answers), frozenset(value for _, value in pairs))
+# New tokens are our choice: room to copy one question (512) or several, or documents (1,024), a letter or a number.
+ROWS = {
+    "mk_niah_basic": SecondRow("tasks.ruler.scoring:match_all", 128),
+    "mk_niah_easy": SecondRow("tasks.rulerv2.scoring:copied", 512, "mmlu"),
+    "mk_niah_medium": SecondRow("tasks.rulerv2.scoring:chosen", 512, "mmlu"),
+    "mk_niah_hard": SecondRow("tasks.rulerv2.scoring:chosen", 128, "mmlu"),
+    "mv_niah_basic": SecondRow("tasks.ruler.scoring:match_all", 128),
+    "mv_niah_easy": SecondRow("tasks.rulerv2.scoring:copied", 1024, "mmlu"),
+    "mv_niah_medium": SecondRow("tasks.rulerv2.scoring:copied_last", 1024, "mmlu"),
+    "mv_niah_hard": SecondRow("tasks.rulerv2.scoring:copied", 512, "mmlu"),
+    "qa_basic": SecondRow("tasks.rulerv2.scoring:answered", 32, "hotpotqa", "qa"),
+    "qa_easy": SecondRow("tasks.rulerv2.scoring:answered", 32, "hotpotqa", "qa"),
+    "qa_medium": SecondRow("tasks.rulerv2.scoring:answered", 1024, "hotpotqa", "qa"),
+    "qa_hard": SecondRow("tasks.rulerv2.scoring:answered", 128, "hotpotqa", "qa"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RulerSecond(PromptTask):
-    """One of the rows."""
+    """One of the rows. `folder` is that of its own data, as `make` finds it."""
 
-    new_tokens: ClassVar[int] = 128
     default_samples: ClassVar[int] = 100
 
     row: str = "mk_niah_basic"
+    folder: str = later("")
 
     @property
     def name(self) -> str:
         return f"{SUITE}/{self.row}"
 
     @property
+    def kind(self) -> SecondRow:
+        return ROWS[self.row]
+
+    @property
+    def new_tokens(self) -> int:  # type: ignore[override]
+        return self.kind.new_tokens
+
+    @property
+    def category(self) -> str:  # type: ignore[override]
+        return self.kind.category
+
+    @property
+    def seeded(self) -> bool:  # type: ignore[override]
+        """Whether another seed asks other questions: those about documents stay the same."""
+        return self.kind.data != "hotpotqa"
+
+    @property
     def scoring(self) -> str:
-        return "tasks.ruler.scoring:match_all"
+        return self.kind.scoring
+
+    @property
+    def missing(self) -> str:  # type: ignore[override]
+        """What the row lacks on this machine, with the remedy; "" when it can run."""
+        return "" if self.folder or not self.kind.data else data.missing(self.name, self.kind.data)
+
+    def stream(self, seed: int) -> Stream:
+        """All prompts of a run. Raises ValueError where the data are not here or not of their shape."""
+        if self.missing:
+            raise ValueError(self.missing)
+        rng = random.Random(FIRST_SEED + seed)
+        if self.kind.data == "mmlu":
+            return Choices(self.row, *data.mmlu(self.folder), rng)
+        if self.kind.data == "hotpotqa":
+            return ManyDocuments(self.row, *data.hotpot(self.folder), rng)
+        return BasicNeedles(VALUES[self.row], rng)
 
     def prompts(self, lm: Tokenizer, length: int, seed: int, samples: int) -> Iterator[text.Sample]:
-        count, room = counts_of(lm).whole, length - self.new_tokens - lm.added_tokens
-        stream = Stream(ROWS[self.row], FIRST_SEED + seed)
-        size = head_size(lambda lines: count(stream.draw(lines).prompt), room, room, STEP)
-        for _ in range(samples):
-            yield fitting(stream, size, room, count)
+        room = length - self.new_tokens - lm.added_tokens
+        yield from fitted(self.stream(seed), room, counts_of(lm).whole, samples)
 
     def answers(self, lm: LM, prompts: Iterable[text.Sample], length: int) -> Iterator[Row]:
+        rule = named(self.scoring)
+
         def score(said: str, asked: text.Sample) -> float:
-            return match_all(said, asked.references)
+            return float(rule(said, asked.references))
 
         return text.answer_rows(lm, prompts, self.new_tokens, score, length)
-
-
-def fitting(stream: Stream, size: int, room: int, count: text.TokenCount) -> text.Sample:
-    """The next sample: drawn again with a step less after each that is too long. Raises ValueError where none fits."""
-    tokens = 0
-    for _ in range(ATTEMPTS + size // STEP):
-        drawn = stream.draw(size)
-        tokens = count(drawn.prompt)
-        if tokens <= room:
-            depths = [round(drawn.prompt.index(answer) / len(drawn.prompt), 4) for answer in drawn.answers]
-            extra: dict[str, Any] = {"depths": depths} if len(depths) > 1 else {}
-            return text.Sample(drawn.prompt, drawn.answers, tokens, depths[0], extra=extra, values=drawn.others)
-        if size <= STEP:
-            break
-        size -= STEP
-    raise too_long(tokens, room)
 
 
 def names() -> list[str]:
     return [f"{SUITE}/{row}" for row in ROWS]
 
 
-def make(name: str, **parameters: Any) -> RulerSecond:
-    """A row by its name. Raises ValueError for an unknown one, or a parameter: they have none."""
+def make(name: str, *, folder: str = "", **parameters: Any) -> RulerSecond:
+    """A row by its name. `folder` has the folders mmlu and hotpotqa, and is for the rows that read them.
+
+    Raises ValueError for an unknown name or parameter, and for a folder without the row's files.
+    """
     if name not in names():
         raise ValueError(unknown("test", name, names()))
     if parameters:
-        raise ValueError(f"{name} has no parameters, got {', '.join(sorted(parameters))}")
-    return RulerSecond(row=name.partition("/")[2])
+        raise ValueError(f"{name} has no parameters but folder, got {', '.join(sorted(parameters))}")
+    if not isinstance(folder, str):
+        raise ValueError(f"{name}: folder must be a text, got {folder!r}")
+    row = name.partition("/")[2]
+    kind = ROWS[row].data
+    return RulerSecond(row=row, folder=data.found(name, kind, folder) if kind and folder else "")
