@@ -92,6 +92,24 @@ def test_differences_are_paired_and_stratified(tables: dict[str, Any]) -> None:
     assert half == pytest.approx(100 * 4.302653 * (1 / 8) ** 0.5, rel=1e-5)
 
 
+def test_every_count_of_the_needles(tables: dict[str, Any]) -> None:
+    part = SECTION[SECTION.index("### Other seeds") : SECTION.index("### After `mixed`")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
+    places = [(model, length) for model in tables["MODELS"] for length in (2048, 4096)]
+    assert len(rows) == 2 + 12
+    for name, *said in rows[2:]:
+        for cell, place in zip(said, places, strict=True):
+            several = tables["by_search"](*place)
+            wanted = several.get(name, [tables["needles"](*place)[name]])
+            assert cell == ", ".join(map(str, wanted)), (name, place)
+
+
+@pytest.mark.parametrize("model", ["pocket-llama", "pocket-phi"])
+def test_the_experiment_of_the_needles_names_their_methods(tables: dict[str, Any], model: str) -> None:
+    experiment = read(FOLDER / "generation" / f"needles-{model}.yaml")
+    assert {method.label for method in experiment.methods} == set(tables["needles"](model, 4096).index)
+
+
 @pytest.mark.parametrize("model", TRAINED)
 def test_the_experiment_of_the_trained_methods_can_be_run(tables: dict[str, Any], model: str) -> None:
     experiment = read(FOLDER / "generation" / f"{model}.yaml")

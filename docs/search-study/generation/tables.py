@@ -77,7 +77,27 @@ def trained_difference(
     return float(gaps.mean()), float(max(by_seeds, stats.norm.ppf(0.975) * error))
 
 
+SEARCHES = ("released code", "LongRoPE2 by gradient", "gradient from YaRN", "gradient from the best closed form")
+
+
+def needles(model: str, length: int) -> pd.Series:
+    """Needles answered of 32 under every plan, those of other seeds of the searches among them."""
+    table = pd.read_csv(HERE / "needles.csv")
+    chosen = table[(table.model == model) & (table.length == length)].set_index("method").scores
+    return chosen.map(lambda text: round(sum(map(float, text.split()))))
+
+
+def by_search(model: str, length: int) -> dict[str, list[int]]:
+    """Needles answered under the winners of the five seeds of each search."""
+    found = needles(model, length)
+    return {name: [found[name], *(found[f"{name}, seed {seed}"] for seed in range(1, 5))] for name in SEARCHES}
+
+
 def main() -> None:
+    for model in MODELS:
+        for length in (2048, 4096):
+            print(f"\n{model}, {length:,} tokens, needles of 32: {by_search(model, length)}")
+            print(needles(model, length).to_string())
     for model in (model for model in MODELS if (HERE / f"{model}.csv").is_file()):
         table = scores(model)
         for length in table.columns.levels[0]:
