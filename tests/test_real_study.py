@@ -71,5 +71,11 @@ def test_needles_after_a_training() -> None:
     for line in listed:
         method, *said = [cell.strip() for cell in line.strip("|").split("|")]
         assert said == [f"{right[method, *column]:.0f}" for column in columns], method
+    scores = {(row.method, row.length): row.scores.split() for row in table[table.test == "needle"].itertuples()}
+    before = [i for i in range(32) if i * 7 % 11 / 10 < 0.8]  # depths are visited in turn
+    answered = {
+        name: sum(scores[name, 8192][i] == "1" for i in before) for name in ("none", "longrope2 + plain_same_data")
+    }
+    assert len(before) == 23 and answered == {"none": 7, "longrope2 + plain_same_data": 22}
     read_from_it = {"longrope2": 19, "yarn": 17}
     assert {method: right[method, "needle", 16384] for method in read_from_it} == read_from_it
