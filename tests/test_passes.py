@@ -1,6 +1,7 @@
 """A cell that is stopped in its middle goes on: answers that were given are not computed again, and nothing differs."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,22 @@ def test_lines_are_what_their_type_says(store):
     Passes(store, KEY).once(["a"], work, work.forwards)
     line = json.loads(store.passes_path(KEY).read_text())
     assert set(line) == {"asked", "answers", "seconds", "token_forwards", "seal"}
+
+
+def test_short_passes_are_written_together_once_they_are_worth_it(store, monkeypatch):
+    monkeypatch.setattr(passes, "LEAST", 0.2)
+    clock = iter([0.0, 0.09, 1.0, 1.09, 2.0, 2.09, 3.0, 3.05])  # three passes of 0.09 s, one of 0.05
+    monkeypatch.setattr(passes.time, "perf_counter", lambda: next(clock))
+    work, path = Work(), store.passes_path(KEY)
+    now = Passes(store, KEY)
+    monkeypatch.setattr(now, "_pieces", Unguarded())
+    written = []
+    for number in range(4):
+        now.once(["a", number], work, work.forwards)
+        written.append(len(path.read_text().splitlines()) if path.exists() else 0)
+    assert written == [0, 0, 3, 3]
+
+
+class Unguarded:
+    def piece(self):
+        return nullcontext()

@@ -1,8 +1,11 @@
 """What ten stops cost: `quick` is ended by SIGTERM at ten moments and goes on, beside the same without a stop.
 
-In seconds of processor time of all processes, so that other work of the machine does not count: all sittings together,
-less the undisturbed run, less what a run takes to begin: its processes start and load the model. `quick` is made
-smaller here (three methods, two lengths, a third of the training): stops fall on searches, trainings and cells alike.
+Every process of a run records its units of work (tests/work_log): a step of a training, the loss of a plan on a text, a
+pass of the model in a cell, the making of a text. What was computed and did not last, because it was broken off or
+computed again, is work done twice. It is counted in seconds of processor time, so that other work of the machine does
+not count, and no start of Python and torch and no load of a model is work. What all sittings took more than the
+undisturbed run is shown beside it. `quick` is made smaller here (three methods, two lengths, a third of the training):
+stops fall on searches, trainings and cells alike. Each of the two has a cache of prompts of its own.
 """
 
 import json
@@ -13,11 +16,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = str(Path(__file__).resolve().parent.parent)
+ROOT = Path(__file__).resolve().parent.parent
 STOPS = 10
 SMALLER = [
     *("--set", "lengths=[512, 2048]"),
@@ -25,14 +31,60 @@ SMALLER = [
     *("--set", "extenders=[none, yarn, {longrope2: {searcher: gradient, needles: 4, budget: 163840}}]"),
 ]
 ALLOWED = 60.0  # seconds of work done twice, all stops together
+BEGIN = "to begin"  # kinds that are no work
+PARTS = ("search: rest", "cell: rest", "training: rest", "training: updates")  # each sitting may do another part of it
 
 
-def sitting(store: Path, seconds: float | None = None) -> tuple[float, int]:
+@dataclass(frozen=True)
+class Entry:
+    """A unit of work that ended, or was broken off."""
+
+    process: int
+    kind: str
+    name: str
+    seconds: float
+    whole: bool
+
+
+def entries(log: Path) -> list[Entry]:
+    return [Entry(*json.loads(line)) for line in log.read_text().splitlines()]
+
+
+def by_unit(log: Iterable[Entry]) -> dict[tuple[str, str], list[Entry]]:
+    units = defaultdict(list)
+    for entry in log:
+        if not entry.kind.startswith(BEGIN):
+            units[entry.kind, entry.name].append(entry)
+    return units
+
+
+def twice(stopped: Sequence[Entry], undisturbed: Sequence[Entry]) -> dict[str, float]:
+    """Seconds of work done twice, by kind. Of a unit that came to its end several times the last one counts once; of
+    one that is done part by part, what all parts took more than in the undisturbed run."""
+    found: dict[str, float] = defaultdict(float)
+    before = by_unit(undisturbed)
+    for (kind, name), times in by_unit(stopped).items():
+        spent = sum(entry.seconds for entry in times)
+        if kind in PARTS and len(times) > 1:
+            found[kind] += max(0.0, spent - sum(entry.seconds for entry in before[kind, name]))
+        elif kind not in PARTS:
+            found[kind] += spent - next((entry.seconds for entry in reversed(times) if entry.whole), 0.0)
+    return found
+
+
+def sitting(folder: Path, seconds: float | None = None) -> tuple[float, int]:
     """Processor seconds of a run that is stopped after so many seconds of a clock, and its exit code."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = ["run", "quick", *SMALLER, "--out", str(folder / "store"), "--no-report"]
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "harness.cli", "run", "quick", *SMALLER, "--out", str(store), "--no-report"],
-        env={**os.environ, "PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-P", "-m", "harness.cli", *command],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/work_log")]),
+            "OMP_NUM_THREADS": "1",
+            "ROPEBENCH_CACHE": str(folder / "cache"),
+            "ROPEBENCH_WORK_LOG": str(folder / "work.jsonl"),
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -45,32 +97,43 @@ def sitting(store: Path, seconds: float | None = None) -> tuple[float, int]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, code
 
 
-def beginning(store: Path) -> float:
-    """Processor seconds of a run that has the two shortest cells to do, one for each of its processes."""
-    cells = [(json.loads(path.read_text())["cost"]["seconds"], path) for path in (store / "cells").glob("*.json")]
-    shortest = sorted(cells)[:2]
-    for _, path in shortest:
-        path.unlink()
-    spent, code = sitting(store)
-    assert code == 0
-    return spent - sum(seconds for seconds, _ in shortest)
-
-
 @pytest.mark.full
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 def test_ten_stops_of_quick_cost_less_than_a_minute(tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
     began = time.monotonic()
-    undisturbed, code = sitting(tmp_path / "whole")
+    undisturbed, code = sitting(whole)
     assert code == 0
     clock = time.monotonic() - began
-    begin = min(beginning(tmp_path / "whole") for _ in range(2))
     rng, spent, codes = random.Random("stops of quick"), 0.0, []
     for _ in range(STOPS):
-        seconds, code = sitting(tmp_path / "stopped", rng.uniform(0.5, 1.5) * clock / (STOPS + 1))
+        seconds, code = sitting(stopped, rng.uniform(0.5, 1.5) * clock / (STOPS + 1))
         spent, codes = spent + seconds, [*codes, code]
-    seconds, code = sitting(tmp_path / "stopped")
-    twice = spent + seconds - undisturbed - STOPS * begin
-    print(f"\nundisturbed {undisturbed:.0f} s of processor time, to begin {begin:.1f} s, exit codes {codes}, {code}; "
-          f"done twice: {twice:.1f} s")  # fmt: skip
-    assert code == 0 and set(codes) <= {0, 130} and codes.count(130) >= STOPS // 2
-    assert twice < ALLOWED
+    seconds, code = sitting(stopped)
+    spent, codes = spent + seconds, [*codes, code]
+    first, log = entries(whole / "work.jsonl"), entries(stopped / "work.jsonl")
+    lost, work = twice(log, first), [sum(entry.seconds for entry in entries) for entries in (first, log)]
+    print(f"\nundisturbed {undisturbed:.0f} s of processor time, of which {work[0]:.0f} s in units of work; in "
+          f"{STOPS + 1} sittings {spent:.0f} and {work[1]:.0f} s; exit codes {codes}")  # fmt: skip
+    for kind in sorted(lost):
+        broken = sum(not entry.whole for entry in log if entry.kind == kind)
+        print(f"  {kind}: {lost[kind]:.1f} s done twice, {broken} broken off")
+    print(f"done twice: {sum(lost.values()):.1f} s; of the undisturbed run {sum(twice(first, first).values()):.1f} s")
+    assert codes[-1] == 0 and set(codes) <= {0, 130} and codes.count(130) >= STOPS // 2
+    assert by_unit(first).keys() == by_unit(log).keys()  # nothing is missed because it has another name
+    assert sum(lost.values()) < ALLOWED
+
+
+def test_what_counts_as_done_twice() -> None:
+    def entry(kind: str, name: str, seconds: float, whole: bool = True) -> Entry:
+        return Entry(1, kind, name, seconds, whole)
+
+    undisturbed = [entry("step", "a", 5), entry("step", "b", 5), entry("cell: rest", "c", 2)]
+    assert not any(twice(undisturbed, undisturbed).values())
+    broken = [entry("step", "a", 3, whole=False), entry("step", "a", 5.5), entry("to begin: load", "m", 9)]
+    again = [entry("step", "b", 4), entry("step", "b", 6), entry("step", "b", 5)]
+    parts = [entry("cell: rest", "c", 1, whole=False), entry("cell: rest", "c", 1.5), entry("cell: rest", "d", 7)]
+    assert twice([*broken, *again, *parts], undisturbed) == {"step": 3 + 4 + 6, "cell: rest": 0.5}
+    assert twice([entry("step", "a", 3, whole=False)], undisturbed) == {"step": 3}

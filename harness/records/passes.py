@@ -9,7 +9,8 @@ computes the rest, so the cell ends as if nothing had happened. The file goes wh
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from harness.files_on_disk import mend_lines, room_in
@@ -17,7 +18,7 @@ from harness.seals import canonical, sealed
 from harness.signals import ShortPieces
 from harness.store import PassLine, Store, is_pass_line, pass_kind
 
-LEAST = 0.2  # seconds; a shorter pass is not worth a line
+LEAST = 0.2  # seconds; shorter passes are not worth a line each, and are written once they come to that together
 
 
 class Passes:
@@ -31,6 +32,7 @@ class Passes:
         self._pieces = pieces or ShortPieces()
         lines = mend_lines(self._path, lambda line: is_pass_line(key, line))
         self._earlier: dict[str, PassLine] = {line["asked"]: line for line in lines}
+        self._unwritten: list[PassLine] = []
         self.seconds = 0.0
         self.token_forwards = 0
 
@@ -46,14 +48,19 @@ class Passes:
             started, before = time.perf_counter(), forwards()
             answers = work()
             seconds, spent = time.perf_counter() - started, forwards() - before
-            if seconds >= LEAST:
-                self._write({"asked": name, "answers": answers, "seconds": seconds, "token_forwards": spent})
+            line: PassLine = {"asked": name, "answers": answers, "seconds": seconds, "token_forwards": spent}
+            self._unwritten.append(line)
+            if sum(line["seconds"] for line in self._unwritten) >= LEAST:
+                self._write(self._unwritten)
+                self._unwritten = []
         return answers
 
-    def _write(self, line: PassLine) -> None:
-        try:
-            text = json.dumps(sealed(pass_kind(self._key), line)) + "\n"
-        except ValueError:  # an infinite loss, which JSON cannot hold: the cell says what is wrong with it
+    def _write(self, lines: Sequence[PassLine]) -> None:
+        text = ""
+        for line in lines:
+            with suppress(ValueError):  # an infinite loss, which JSON cannot hold: the cell says what is wrong with it
+                text += json.dumps(sealed(pass_kind(self._key), line)) + "\n"
+        if not text:
             return
         self._store.check_place()
         with room_in(self._path.parent):

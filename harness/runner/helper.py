@@ -14,7 +14,9 @@ from harness.signals import CHANNEL, PARENT
 
 QUIET = 30.0  # seconds without a sign of life until a helper counts as frozen; it gives one every five
 PATIENCE = 60.0  # further seconds until it is ended
-ENDING = 30.0  # seconds that a helper has to end when it is asked: a training finishes its step and writes it down
+# Seconds that a helper has to end when it is asked. A training finishes its step, which takes 7 to 13 s of a core and
+# three times that where other programs share it. Who asks a second time does not wait.
+ENDING = 120.0
 
 
 def helper_command(arguments: Sequence[str]) -> list[str]:

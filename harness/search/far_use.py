@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from scipy.stats import t as student
+from scipy.special import stdtrit  # scipy.stats takes a second to import, in every process of a run
 
 from extenders.base import RopePlan, RopeSpec
 from extenders.search.problem import HELD_OUT
@@ -34,7 +34,7 @@ def far_use(session: Measures, plan: RopePlan, rope: RopeSpec, texts: SearchText
         cut.append(_mean(session, cut_plan, _cut(ids, window), window))
     gains = [without - with_ for with_, without in zip(found, cut, strict=True)]
     gain, spread = statistics.fmean(gains), statistics.stdev(gains) if count > 1 else math.inf
-    half = float(student.ppf(0.975, max(count - 1, 1))) * spread / math.sqrt(count)
+    half = float(stdtrit(max(count - 1, 1), 0.975)) * spread / math.sqrt(count)
     return {
         "texts": count,
         "tokens": tokens,
