@@ -48,9 +48,9 @@ class Passes:
             started, before = time.perf_counter(), forwards()
             answers = work()
             seconds, spent = time.perf_counter() - started, forwards() - before
-            line: PassLine = {"asked": name, "answers": answers, "seconds": seconds, "token_forwards": spent}
-            self._unwritten.append(line)
-            if sum(line["seconds"] for line in self._unwritten) >= LEAST:
+            written: PassLine = {"asked": name, "answers": answers, "seconds": seconds, "token_forwards": spent}
+            self._unwritten.append(written)
+            if sum(one["seconds"] for one in self._unwritten) >= LEAST:
                 self._write(self._unwritten)
                 self._unwritten = []
         return answers
