@@ -72,19 +72,24 @@ def twice(stopped: Sequence[Entry], undisturbed: Sequence[Entry]) -> dict[str, f
     return found
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Of a run whose processes record their work in that folder."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/work_log")]),
+        "OMP_NUM_THREADS": "1",
+        "ROPEBENCH_CACHE": str(folder / "cache"),
+        "ROPEBENCH_WORK_LOG": str(folder / "work.jsonl"),
+    }
+
+
 def sitting(folder: Path, seconds: float | None = None) -> tuple[float, int]:
     """Processor seconds of a run that is stopped after so many seconds of a clock, and its exit code."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = ["run", "quick", *SMALLER, "--out", str(folder / "store"), "--no-report"]
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "harness.cli", *command],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/work_log")]),
-            "OMP_NUM_THREADS": "1",
-            "ROPEBENCH_CACHE": str(folder / "cache"),
-            "ROPEBENCH_WORK_LOG": str(folder / "work.jsonl"),
-        },
+        env=environment(folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -137,3 +142,38 @@ def test_what_counts_as_done_twice() -> None:
     parts = [entry("cell: rest", "c", 1, whole=False), entry("cell: rest", "c", 1.5), entry("cell: rest", "d", 7)]
     assert twice([*broken, *again, *parts], undisturbed) == {"step": 3 + 4 + 6, "cell: rest": 0.5}
     assert twice([entry("step", "a", 3, whole=False)], undisturbed) == {"step": 3}
+
+
+SMALL = """
+model: {model}
+target_length: 128
+lengths: [64]
+extenders: [none, {{longrope2: {{searcher: gradient, fitness: perplexity, documents: texts, budget: 2560}}}}]
+training: [none, plain]
+training_settings: {{tokens: 1024, tokens_per_step: 256, corpus: texts}}
+tests: [{{perplexity: {{folder: others, samples: 1}}}}]
+"""
+
+
+@pytest.mark.slow
+def test_all_work_of_a_run_is_recorded(tmp_path: Path, tiny_model_folder: Path) -> None:
+    """Else a function that has another name now would make everything look cheap."""
+    rng = random.Random("texts")
+    for name, sizes in (("texts", range(20, 290, 10)), ("others", (150, 160))):
+        (tmp_path / name).mkdir()
+        for size in sizes:
+            text = "".join(rng.choice("abcdefgh ") for _ in range(size))
+            (tmp_path / name / f"{size}.txt").write_text(text)
+    (tmp_path / "small.yaml").write_text(SMALL.format(model=tiny_model_folder))
+    command = ["run", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "store"), "--no-report", "--workers", "1"]
+    subprocess.run([sys.executable, "-P", "-m", "harness.cli", *command], env=environment(tmp_path), check=True)
+    log = entries(tmp_path / "work.jsonl")
+    kinds = {entry.kind for entry in log}
+    assert {kind for kind in kinds if kind.startswith("search: ")} == {
+        f"search: {part}" for part in ("losses", "slopes", "texts", "passages of tests", "far use", "rest")
+    }
+    assert {kind for kind in kinds if kind.startswith("training: ")} == {
+        f"training: {part}" for part in ("steps", "batches", "updates", "rest")
+    }
+    assert {kind for kind in kinds if kind.startswith("cell: ")} == {"cell: passes", "cell: rest"}
+    assert all(entry.whole for entry in log) and not any(twice(log, log).values())

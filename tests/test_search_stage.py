@@ -500,6 +500,17 @@ def test_a_search_on_plain_text_says_whether_far_context_helps(tmp_path: Path) -
     assert "far_use" not in search_in(tmp_path, method=searched())
 
 
+def test_a_search_that_goes_on_asks_for_no_loss_of_its_far_use_again(tmp_path: Path) -> None:
+    method = searched(fitness="perplexity")
+    session = SearchSession(method)  # the same one twice: FakeLM numbers tokens as it meets them
+    first: Any = search_in(tmp_path, method=method, session=session)
+    (tmp_path / f"{first['key']}.json").unlink()
+    before = session.token_forwards
+    again: Any = search_in(tmp_path, method=method, session=session)
+    assert session.token_forwards == before and again["measured_now"] == 0 < first["measured_now"]
+    assert again["far_use"] == first["far_use"]
+
+
 @pytest.mark.parametrize(
     ("gain", "low", "words"),
     [(0.2, 0.1, "far context helps"), (0.2, -0.1, "is not shown"), (-0.01, -0.1, "these texts have no use")],
@@ -523,6 +534,6 @@ def test_the_check_flags_short_pieces_and_passes_chronicles() -> None:
         gains = {}
         for fitness in ("perplexity", "long_perplexity"):
             texts = SearchTexts(session.lm, length, fitness, start=session.start_ids, window=rope.trained_length)
-            gains[fitness] = far_use(session, plan, rope, texts)
+            gains[fitness] = far_use(session.plan_losses, session.rows_at_once, plan, rope, texts)
     assert "no use for far context" in far_use_in_words(gains["perplexity"])
     assert "far context helps" in far_use_in_words(gains["long_perplexity"])

@@ -8,30 +8,41 @@ texts are held out, and every text is a sample.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from scipy.special import stdtrit  # scipy.stats takes a second to import, in every process of a run
 
 from extenders.base import RopePlan, RopeSpec
 from extenders.search.problem import HELD_OUT
 from harness.search.texts import SearchText, SearchTexts
-from harness.search.work import Measures
 from harness.store import FarUse
 from tasks.perplexity import windows
 
 TEXTS = 4
+RowLosses = Callable[[Sequence[tuple[RopePlan, SearchText]]], list[float]]
 
 
-def far_use(session: Measures, plan: RopePlan, rope: RopeSpec, texts: SearchTexts, count: int = TEXTS) -> FarUse:
-    """Loss beyond the window under the plan and without far context, in nats per token, on so many held-out texts."""
-    began = session.token_forwards
+def far_use(
+    losses: RowLosses,
+    at_once: Callable[[int], int],
+    plan: RopePlan,
+    rope: RopeSpec,
+    texts: SearchTexts,
+    count: int = TEXTS,
+) -> FarUse:
+    """Loss beyond the window under the plan and without far context, in nats per token, on so many held-out texts.
+
+    `losses` gives the mean loss of every row under its plan, `at_once` how many rows of a length go together.
+    """
     cut_plan, window = RopePlan.as_trained(rope), rope.trained_length
-    found, cut, tokens = [], [], 0
+    found, cut, tokens, forwards = [], [], 0, 0
     for number in range(HELD_OUT, HELD_OUT + count):
         ids = texts[number].ids
         tokens += len(ids) - window
-        found.append(_mean(session, plan, [SearchText(ids, tuple(range(window, len(ids))), "", "")], texts.length))
-        cut.append(_mean(session, cut_plan, _cut(ids, window), window))
+        whole, windows_of = [SearchText(ids, tuple(range(window, len(ids))), "", "")], _cut(ids, window)
+        forwards += sum(len(row.ids) for row in [*whole, *windows_of])
+        found.append(_mean(losses, at_once(texts.length), plan, whole))
+        cut.append(_mean(losses, at_once(window), cut_plan, windows_of))
     gains = [without - with_ for with_, without in zip(found, cut, strict=True)]
     gain, spread = statistics.fmean(gains), statistics.stdev(gains) if count > 1 else math.inf
     half = float(stdtrit(max(count - 1, 1), 0.975)) * spread / math.sqrt(count)
@@ -43,7 +54,7 @@ def far_use(session: Measures, plan: RopePlan, rope: RopeSpec, texts: SearchText
         "gain": gain,
         "low": gain - half,
         "high": gain + half,
-        "token_forwards": session.token_forwards - began,
+        "token_forwards": forwards,
     }
 
 
@@ -55,13 +66,13 @@ def _cut(ids: Sequence[int], window: int) -> list[SearchText]:
     return rows
 
 
-def _mean(session: Measures, plan: RopePlan, rows: Sequence[SearchText], length: int) -> float:
+def _mean(losses: RowLosses, at_once: int, plan: RopePlan, rows: Sequence[SearchText]) -> float:
     """Mean loss of all scored tokens."""
-    at_once, total, tokens = session.rows_at_once(length), 0.0, 0
+    total, tokens = 0.0, 0
     for start in range(0, len(rows), at_once):
         batch = rows[start : start + at_once]
-        losses = session.plan_losses([(plan, row) for row in batch])
-        total += sum(loss * len(row.scored) for loss, row in zip(losses, batch, strict=True))
+        means = losses([(plan, row) for row in batch])
+        total += sum(loss * len(row.scored) for loss, row in zip(means, batch, strict=True))
         tokens += sum(len(row.scored) for row in batch)
     return total / tokens
 

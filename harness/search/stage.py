@@ -196,11 +196,13 @@ def _searched(search: Search, base: Base, session: Measures, work: Work) -> Sear
     assert isinstance(extender, SearchedExtender)
     before = session.token_forwards
     error = trace = ""
-    filled: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    measured = 0  # token-forwards of the search itself
     try:
         with work:
             complete = extender.search(work.problem(extender.target_length, extender.token_forwards))
-        filled = _filled(extender, complete)
+            measured = session.token_forwards - before
+            found = _found(extender, complete, base, session, work)
     except (*ENDS_A_RUN, Moved):
         raise
     except Exception as reason:
@@ -208,16 +210,28 @@ def _searched(search: Search, base: Base, session: Measures, work: Work) -> Sear
         error = " ".join(str(reason).split()) if isinstance(reason, ValueError) else repr(reason)
         trace = traceback.format_exc()
     record = _record(search, work, error, trace)
-    record["measured_now"] = session.token_forwards - before
+    record["measured_now"] = session.token_forwards - before if error else measured
     if not error:
-        plan = extender.with_found(filled).plan(base.rope, extender.target_length)
-        record["found"] = filled
-        record["rescale_factors"] = [finite(value) for value in plan.rescale_factors(base.rope)]
-        record["attention_factor"] = plan.attention_factor
-        record["loss"] = work.loss_of(plan)
-        if extender.fitness != "needle" and not work.tunes:
-            record["far_use"] = far_use(session, plan, base.rope, work.texts_of(extender.target_length))
+        record.update(found)  # type: ignore[typeddict-item]
     return record
+
+
+def _found(
+    extender: SearchedExtender, complete: SearchedExtender, base: Base, session: Measures, work: Work
+) -> dict[str, Any]:
+    """What is recorded of a search that came to its end."""
+    filled = _filled(extender, complete)
+    plan = extender.with_found(filled).plan(base.rope, extender.target_length)
+    found = {
+        "found": filled,
+        "rescale_factors": [finite(value) for value in plan.rescale_factors(base.rope)],
+        "attention_factor": plan.attention_factor,
+        "loss": work.loss_of(plan),
+    }
+    if extender.fitness != "needle" and not work.tunes:
+        texts = work.texts_of(extender.target_length)
+        found["far_use"] = far_use(work.beside, session.rows_at_once, plan, base.rope, texts)
+    return found
 
 
 def _record(search: Search, work: Work, error: str, trace: str) -> SearchRecord:

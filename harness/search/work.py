@@ -4,6 +4,7 @@ Every measured loss is on disk before the next is measured; losses that are ther
 given to the problem, which is the only one that remembers them.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from harness.signals import ShortPieces
 from harness.store import is_losses_line, moved
 from tasks.base import LM
 
+BESIDE = 0  # stands in a file of losses where a length stands, for rows that are no samples of the search
 MadeTexts = dict[tuple[Any, ...], SearchTexts]  # by all that they depend on beside the tokenizer
 
 
@@ -187,6 +189,19 @@ class Work:
             self._write_down(seconds, losses=[], slopes=lines)
         return slopes
 
+    def beside(self, rows: Sequence[tuple[RopePlan, SearchText]]) -> list[float]:
+        """The losses of rows that are no samples of the search and no part of what it costs, kept like others."""
+        known = self._losses.setdefault(BESIDE, {})
+        names = [_hashed(plan, row) for plan, row in rows]
+        missing = [number for number, name in enumerate(names) if (name, 0) not in known]
+        if missing:
+            with self._pieces.piece():
+                losses = self._session.plan_losses([rows[number] for number in missing])
+                lines = [[BESIDE, names[n], 0, finite(loss)] for n, loss in zip(missing, losses, strict=True)]
+                self._write_down(0.0, losses=lines)
+            known |= {(names[n], 0): loss for n, loss in zip(missing, losses, strict=True)}
+        return [known[name, 0] for name in names]
+
     def _write_down(self, seconds: float, **measured: list[Any]) -> None:
         sitting = sealed(f"losses {self._line}", {**measured, "seconds": round(seconds, 4)})
         with room_in(self._folder):
@@ -222,3 +237,7 @@ class Work:
         with room_in(self._folder):
             self._trajectory.write(canonical(sealed(f"trajectory {self._line}", {**line, "length": length})) + "\n")
             self._trajectory.flush()
+
+
+def _hashed(plan: RopePlan, row: SearchText) -> str:
+    return hashlib.sha256(canonical([plan.hash, row.ids, row.scored]).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -44,12 +44,13 @@ def unit(kind: str, *names: str) -> Iterator[None]:
 
 
 def wrapped(place: Any, name: str, kind: str, names: Callable[..., Sequence[str]]) -> None:
-    """The function of that name is a unit from now on; `names` is given what it is given."""
+    """The function of that name is a unit from now on; `names` is given what it is given, no name is no work."""
     function = getattr(place, name)
 
     @functools.wraps(function)
     def recorded(*given: Any, **named: Any) -> Any:
-        with unit(kind, *names(*given, **named)):
+        asked = names(*given, **named)
+        with unit(kind, *asked) if asked else nullcontext():
             return function(*given, **named)
 
     setattr(place, name, recorded)
@@ -59,6 +60,12 @@ def of_search(module: ModuleType) -> None:
     def pairs(work: Any, length: int, asked: Sequence[Any], *_: Any) -> list[str]:
         return [f"{work._line} {length} {plan.hash} {sample}" for plan, sample in asked]
 
+    def beside(work: Any, rows: Sequence[Any]) -> list[str]:
+        known = work._losses.get(module.BESIDE, {})
+        names = [module._hashed(*row) for row in rows]
+        return [f"{work._line} {name}" for name in names if (name, 0) not in known]
+
+    wrapped(module.Work, "beside", "search: far use", beside)
     wrapped(module.Work, "_measure", "search: losses", pairs)
     wrapped(module.Work, "_differentiate", "search: slopes", pairs)
 
@@ -73,7 +80,6 @@ def of_search_texts(module: ModuleType) -> None:
 def of_search_stage(module: ModuleType) -> None:
     wrapped(module, "run_search", "search: rest", lambda search, *_, **named: [search.key])
     wrapped(module, "evaluation_passages", "search: passages of tests", lambda *_: ["all"])
-    wrapped(module, "far_use", "search: far use", lambda session, plan, *_: [plan.hash])
 
 
 def of_passes(module: ModuleType) -> None:
