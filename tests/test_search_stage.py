@@ -21,6 +21,8 @@ from extenders.ntk_rcd import NtkRcd
 from extenders.search.problem import HELD_OUT, Slope
 from harness import cli
 from harness.experiment.file import Method, Test
+from harness.prompts.cache import PromptCache
+from harness.prompts.kept import KeptPrompts
 from harness.prompts.recorder import Recorder
 from harness.runner.engine import LocalEngine
 from harness.runner.run import run
@@ -362,7 +364,7 @@ def test_passages_find_common_text_and_not_common_sentences() -> None:
     assert passages("two words") & passages(" two\nwords ") and not passages("")
 
 
-def test_search_texts_never_meet_evaluation_texts(tmp_path: Path) -> None:
+def test_search_texts_never_meet_evaluation_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The world's own text stays apart by itself; a user's file that a test reads too is refused by name."""
     folder = str(write_files(tmp_path / "shared", 3))
     tests = (Test("needle", Needle(), 6), Test("perplexity", Perplexity(), 3))
@@ -374,6 +376,11 @@ def test_search_texts_never_meet_evaluation_texts(tmp_path: Path) -> None:
         made = SearchTexts(lm, 600, fitness, avoid=avoid)
         for sample in (*range(8), *range(HELD_OUT, HELD_OUT + 4)):
             assert not passages(made[sample].text) & avoid
+    kept = KeptPrompts(PromptCache(tmp_path / "cache"), "tokenizer")
+    assert evaluation_passages(one, lm, lambda test: (600,), kept) == avoid  # the first time they are made and kept
+    with monkeypatch.context() as patched:
+        patched.setattr(Needle, "sample", lambda *_: pytest.fail("a prompt was made again"))
+        assert evaluation_passages(one, lm, lambda test: (600,), kept) == avoid
     reading = experiment(tests=(Test("perplexity", Perplexity(folder=folder), 3),), target_length=2000)
     read = evaluation_passages(reading, lm, lambda test: (2000,))
     with pytest.raises(ValueError, match=r"\.txt shares a passage of 50 words with a test of this experiment"):

@@ -179,7 +179,8 @@ class Steps:
         session_of = model.sessions()
         taken = self._taken(missing, lambda search: search.key)
         experiment, base = self.agenda.experiment, self.agenda.base
-        searching.run_all(experiment, taken, base, session_of, self.store.searches, self.progress.say)
+        folder, say = self.store.searches, self.progress.say
+        searching.run_all(experiment, taken, base, session_of, folder, say, self.kept)
         self.agenda = self.agenda.again(self.store)
         if self.team.first:
             check_repeatable(self.agenda.cells, base.rope)

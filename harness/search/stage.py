@@ -21,6 +21,7 @@ from harness.experiment.cells import Base, content_of, lengths_of, plain, rope_f
 from harness.experiment.file import Experiment, Method
 from harness.experiment.method_code import is_shipped, source_of
 from harness.files_on_disk import ENDS_A_RUN, held
+from harness.prompts.kept import KeptPrompts
 from harness.records.provenance import now, provenance
 from harness.search.far_use import far_use, far_use_in_words
 from harness.search.progress_line import search_progress
@@ -139,16 +140,18 @@ def run_all(
     session_of: Callable[[Method], Any],
     folder: Path,
     say: Callable[[str], None],
+    kept: KeptPrompts | None = None,
 ) -> None:
-    """The searches of an experiment, with progress, on texts apart from the experiment's tests."""
+    """The searches of an experiment, with progress, on texts apart from the experiment's tests, whose prompts are read
+    from `kept` where it has them."""
     known: list[frozenset[int]] = []
     for search in searches:
         label = search.method.label
 
         def avoid(method: Method = search.method) -> frozenset[int]:
             if not known:
-                lm = session_of(method).lm
-                known.append(evaluation_passages(experiment, lm, lambda test: lengths_of(test, experiment, base.rope)))
+                lm, rope = session_of(method).lm, base.rope
+                known.append(evaluation_passages(experiment, lm, lambda test: lengths_of(test, experiment, rope), kept))
             return known[0]
 
         with search_progress(label) as progress:

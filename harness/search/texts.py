@@ -20,6 +20,7 @@ from pathlib import Path
 
 from extenders.search.problem import HELD_OUT
 from harness.experiment.file import Experiment, Test
+from harness.prompts.kept import KeptPrompts
 from harness.prompts.recorder import Recorder
 from tasks import needle, text
 from tasks.base import LM
@@ -271,10 +272,16 @@ def check_apart(folder: str, texts: Sequence[str]) -> None:
             )
 
 
-def evaluation_passages(experiment: Experiment, lm: LM, lengths_of: Callable[[Test], Sequence[int]]) -> frozenset[int]:
+def evaluation_passages(
+    experiment: Experiment,
+    lm: LM,
+    lengths_of: Callable[[Test], Sequence[int]],
+    kept: KeptPrompts | None = None,
+) -> frozenset[int]:
     """Passages of all prompts of the experiment's long tests, at each test's greatest length.
 
     Shorter prompts of a sample are cut from the same text. Short-context tests ask questions that no search text holds.
+    `kept` gives prompts that were made before: making them anew takes every process of a run seconds at every start.
     """
     seen: set[int] = set()
     for test in experiment.tests:
@@ -282,11 +289,13 @@ def evaluation_passages(experiment: Experiment, lm: LM, lengths_of: Callable[[Te
             continue
         for seed in experiment.seeds:
             recorder = Recorder(lm)
+            length = max(lengths_of(test))
             try:
-                for _ in test.task.run(recorder, max(lengths_of(test)), seed, test.samples):
+                asked = recorder, length, seed, test.samples
+                for _ in kept.rows(test.task, *asked) if kept else test.task.run(*asked):
                     pass
             except ValueError:
                 continue  # its cells will say why
-            for asked in recorder.texts:
-                seen |= passages(asked)
+            for said in recorder.texts:
+                seen |= passages(said)
     return frozenset(seen)
