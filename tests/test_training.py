@@ -485,6 +485,18 @@ def test_a_trained_method_runs_inside_the_window_as_its_recipe_trained_it(traini
     assert method.label == f"longrope + {training}" and method.extender.plan(spec, 32) == inside
 
 
+def test_how_weights_run_inside_the_window_may_be_chosen_and_trains_nothing_again() -> None:
+    spec = spec_from_config(fakes.tiny_llama().config)
+    yarn, budget = Yarn(target_length=256), {"tokens": 100_000, "corpus": "pocket"}
+    for name, other in (("plain_same_data", True), ("mixed", False)):
+        usual = training_of(name, Settings(**budget))
+        chosen = training_of(name, Settings(**budget, original_inside=other), "chosen")
+        first, second = (job_of(one, "x", yarn, "w", spec, 0, None).key for one in (usual, chosen))
+        assert first == second
+        plans = [training_stage.as_trained(yarn, one).plan(spec, 32) for one in (usual, chosen)]
+        assert plans == [yarn.plan(spec, 32), RopePlan.as_trained(spec)][:: 1 if other else -1]
+
+
 # memory
 
 

@@ -26,6 +26,7 @@ class Settings:
     warmup: float | None = None  # share of the tokens
     mix: dict[str, float] | None = None  # share of every portion by name
     lora: int = 0  # rank; 0: as the recipe has it
+    original_inside: bool | None = None  # prompts inside the window run under the original RoPE; changes no weight
     float32: bool | None = None  # no bf16 autocast; None: on a CPU that does not multiply bfloat16, where it is slow
     checkpointing: bool | None = None  # compute activations again instead of storing them; None: where memory needs it
     micro_tokens: int = 0  # tokens of one forward pass; 0: 16,384
@@ -108,7 +109,7 @@ def training_of(name: object, settings: Settings, label: str = "", pocket: bool 
     recipe = RECIPES[str(name)]
     if settings.mix is not None:
         recipe = recipe.with_mix(settings.mix)
-    given = {key: getattr(settings, key) for key in ("learning_rate", "schedule", "warmup")}
+    given = {key: getattr(settings, key) for key in ("learning_rate", "schedule", "warmup", "original_inside")}
     changes: dict[str, Any] = {"learning_rate": POCKET_RATE} if pocket else {}
     changes |= {key: value for key, value in given.items() if value is not None}
     if settings.lora:
