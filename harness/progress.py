@@ -61,7 +61,7 @@ def pace(measured: Sequence[Measured]) -> tuple[float, float]:
     length = sum(weight * n for weight, n, _ in points)
     token = sum(weight * t for weight, _, t in points)
     spread = sum(weight * (n - length) ** 2 for weight, n, _ in points)
-    if not spread:
+    if len({n for _, n, _ in points}) == 1:  # asked of the lengths, for rounding leaves a spread of equal ones
         growth = token / (CROSSING + length)
         return growth * CROSSING, growth
     slope = sum(weight * (n - length) * (t - token) for weight, n, t in points) / spread

@@ -258,6 +258,10 @@ def test_time_left_grows_with_the_square_of_the_length() -> None:
     waiting = [cell for cell in cells if cell not in [one for one, _ in known]]
     left = TimeLeft(waiting, at_once=2, known=known)
     assert left.seconds() == pytest.approx(sum(map(took, waiting)) / 2)
+    for cells_before in range(1, 40):  # of one length; a seventh of 7 samples is no number that a float holds
+        first, growth = pace([(11, 4096, 70.0 + index) for index in range(cells_before)])
+        mean = 70 + (cells_before - 1) / 2
+        assert 11 * 12288 * (first + growth * 12288) == pytest.approx(mean * 3 * (CROSSING + 12288) / (CROSSING + 4096))
     falling = [(4, 64, 4.0), (4, 256, 1.0)]
     assert pace(falling)[1] == 0 and pace(falling)[0] > 0, "noise is no negative time"
     steep = [(4, 64, 0.001), (4, 256, 400.0)]
