@@ -7,12 +7,15 @@ import pytest
 from fake_engine import Count, FakeEngine, Quiet, experiment, methods
 from test_store import files
 
+from extenders.longrope2 import LongRope2
 from harness import cli
-from harness.experiment.file import Test
+from harness.experiment.file import Method, Test
+from harness.experiment.trainings import parse_trainings
 from harness.runner.run import plan_only, run
 from harness.store import Store
 
 NAP = 0.01  # seconds a sample
+LONGROPE2 = Method("longrope2", LongRope2(target_length=256))
 
 
 def test_counts_are_those_of_the_run_and_nothing_is_written(tmp_path: Path) -> None:
@@ -50,3 +53,13 @@ def test_the_command_prints_a_table_and_makes_no_store(
     assert re.search(r"^cells +12 +[0-9,]{5,} +[0-9]+ s$", printed, re.MULTILINE), printed
     assert re.search(r"^passkey +2 +none +none +307 +935$", printed, re.MULTILINE), printed
     assert not (tmp_path / "store").exists() and not Store(tmp_path / "store").folder.exists()
+
+
+def test_weights_that_are_asked_in_two_ways_are_trained_once(tmp_path: Path) -> None:
+    """Also those of a method that has no plan yet, since it is searched first."""
+    budget = {"tokens": 4096, "tokens_per_step": 1024, "corpus": "stories"}
+    asked = [{"mixed": budget}, {"mixed": {**budget, "original_inside": False, "label": "other"}}, {"plain": budget}]
+    both = parse_trainings("training", ["none", *asked], None, tmp_path, False)
+    plan = experiment(methods=(*methods("none", "pi"), LONGROPE2), trainings=both, seeds=(0, 1))
+    searches, trainings, _ = plan_only(plan, tmp_path / "store", FakeEngine(), 0)
+    assert searches.units == 1 and trainings.units == 3 * 2 * 2  # methods, weights of each, seeds
