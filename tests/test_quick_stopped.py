@@ -120,8 +120,8 @@ def test_ten_stops_of_quick_cost_less_than_a_minute(tmp_path: Path) -> None:
     spent, codes = spent + seconds, [*codes, code]
     first, log = entries(whole / "work.jsonl"), entries(stopped / "work.jsonl")
     lost, work = twice(log, first), [sum(entry.seconds for entry in entries) for entries in (first, log)]
-    print(f"\nundisturbed {clock:.0f} s by the clock, {undisturbed:.0f} s of processor time, of which {work[0]:.0f} s in "
-          f"units of work; in {STOPS + 1} sittings {spent:.0f} and {work[1]:.0f} s; exit codes {codes}")  # fmt: skip
+    print(f"\nundisturbed {clock:.0f} s by the clock, {undisturbed:.0f} s of processor time, of which {work[0]:.0f} s "
+          f"in units of work; in {STOPS + 1} sittings {spent:.0f} and {work[1]:.0f} s; exit codes {codes}")  # fmt: skip
     for kind in sorted(lost):
         broken = sum(not entry.whole for entry in log if entry.kind == kind)
         print(f"  {kind}: {lost[kind]:.1f} s done twice, {broken} broken off")
