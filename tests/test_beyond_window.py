@@ -189,6 +189,36 @@ def test_answers_inside_the_window_do_not_decide_beyond_it(tmp_path: Path) -> No
     assert "yarn wins" in Page.of(store).text
 
 
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        (None, "yarn is lowest, 3.050 nats per token; significantly above it: pi (+0.525), none (+3.000)."),
+        (
+            (3.02, 3.18, 2.93, 3.1),
+            "; not told apart from it: sliding_window (+0.007); significantly above it: pi (+0.525), none (+3.000). "
+            "The unextended model on the last window alone has 3.058, which is not significantly more: nothing here shows",
+        ),
+    ],
+)
+def test_a_few_answers_beyond_the_window_do_not_hide_what_losses_say(
+    tmp_path: Path, cut: tuple[float, ...] | None, words: str
+) -> None:
+    """Eleven needles decided nothing of a real model where seven documents told it from every method."""
+    methods = LOSSES if cut is None else {**LOSSES, "sliding_window": cut}
+    store = store_of(tmp_path, methods)
+    needles = made.planned(tuple(methods), (1024,), {"needle": "retrieval"}, 2)
+    for cell in needles:
+        store.put_cell(cell["key"], made.content([made.row(i, 1.0) for i in range(2)]))
+    content = store.run()
+    content["cells"] += needles
+    store.write_run(content)
+    verdict = Results(store).verdict
+    assert verdict.kind == "tie" and len(verdict.sentences) == 3
+    assert verdict.sentences[1].startswith("By loss, perplexity at 1,024 tokens, beyond the window (4 documents): ")
+    assert words in verdict.sentences[1]
+    assert words in Page.of(store).text
+
+
 def test_losses_that_cannot_be_told_apart_are_a_tie(tmp_path: Path) -> None:
     close = {**LOSSES, "pi": (3.3, 2.9, 3.1, 2.95)}
     verdict = Results(store_of(tmp_path, close)).verdict

@@ -1,4 +1,5 @@
-"""The answer in two sentences with their certainty: who leads at the target, and what it costs in short context."""
+"""The answer in two or three sentences with their certainty: who leads at the target, by answers and by loss, and what
+it costs in short context."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class Verdict:
 def verdict(scores: Scores, summary: Summary, retention: Grid | None, losses: Sequence[WindowLosses] = ()) -> Verdict:
     """Judged at the target length, or else at the longest length with a result.
 
-    Where no long-context test has a score beyond the window, the first perplexity test is judged by its loss there.
+    Where no long-context test has a score beyond the window, the first perplexity test is judged by its loss there;
+    where one has, its loss is said after the answer.
     """
     frames, lengths = scores.frames, summary.lengths
     judged = [i for i in range(len(lengths)) if any(line.numbers[i].estimate for line in summary.grid.lines)]
@@ -45,7 +47,12 @@ def verdict(scores: Scores, summary: Summary, retention: Grid | None, losses: Se
         alone = f"{where}, {order[0]} reaches {value}; no other method has a result to compare it with."
         return Verdict("open", (alone,), column, order[0])
     kind, sentence = _leader(scores, summary, column, order, where, value)
-    return Verdict(kind, (sentence, _short(scores, retention, order[0])), column, order[0])
+    said = [
+        sentence,
+        *(_loss_too(one) for one in losses[:1] if len(one.order) > 1),
+        _short(scores, retention, order[0]),
+    ]
+    return Verdict(kind, tuple(said), column, order[0])
 
 
 def _where(frames: Frames, summary: Summary, column: int) -> str:
@@ -120,6 +127,25 @@ def _by_loss(losses: WindowLosses) -> Verdict:
     return Verdict(
         kind, (sentence, "No test of answers has a result beyond the window, so this is about loss alone."), 0, lowest
     )
+
+
+def _loss_too(losses: WindowLosses) -> str:
+    """What the loss beyond the window says beside answers: few documents tell apart what few answers cannot."""
+    (task, length), (lowest, *others) = losses.test, losses.order
+    estimate = losses.of(lowest)
+    assert estimate is not None
+    same: list[str] = []
+    above: list[str] = []
+    for label in others:
+        gap = shown(losses.beyond.compare(label, lowest, [losses.test]).difference, "nats difference")
+        (same if losses.ranked.p(0, lowest, label) >= SIGNIFICANT else above).append(f"{label} ({gap})")
+    words = (
+        f"By loss, {task} at {tokens(length)} tokens, beyond the window ({estimate.n} documents): {lowest} is lowest, "
+    )
+    words += f"{shown(estimate.mean, 'nats')} nats per token"
+    words += f"; not told apart from it: {', '.join(same)}" if same else ""
+    words += f"; significantly above it: {', '.join(above)}" if above else ""
+    return f"{words}.{_use_of_far_text(losses, lowest)}"
 
 
 def _use_of_far_text(losses: WindowLosses, lowest: str) -> str:
