@@ -196,7 +196,7 @@ def test_answers_inside_the_window_do_not_decide_beyond_it(tmp_path: Path) -> No
         (
             (3.02, 3.18, 2.93, 3.1),
             "; not told apart from it: sliding_window (+0.007); significantly above it: pi (+0.525), none (+3.000). "
-            "The unextended model on the last window alone has 3.058, which is not significantly more: nothing here shows",
+            "The unextended model on the last window alone has 3.058, which is not significantly more: nothing here",
         ),
     ],
 )
