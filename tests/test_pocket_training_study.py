@@ -12,7 +12,8 @@ from harness.experiment.file import read
 FOLDER = Path(__file__).parents[1] / "docs" / "pocket-training"
 pytestmark = pytest.mark.slow  # pandas
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
-SECTION = PAGE[PAGE.index("## The same documents") : PAGE.index("## The factorial of 2026-11-22")]
+SECTION = PAGE[PAGE.index("## The same documents") : PAGE.index("## What of mixed windows")]
+APART = PAGE[PAGE.index("## What of mixed windows") : PAGE.index("## The factorial of 2026-11-22")]
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +21,9 @@ def tables() -> dict[str, Any]:
     return runpy.run_path(str(FOLDER / "tables.py"))
 
 
-def rows(head: str) -> list[list[str]]:
+def rows(head: str, section: str = SECTION) -> list[list[str]]:
     """The rows of the table whose head begins so."""
-    found = [line.strip("|").split("|") for line in SECTION[SECTION.index(head) :].split("\n\n")[0].splitlines()]
+    found = [line.strip("|").split("|") for line in section[section.index(head) :].split("\n\n")[0].splitlines()]
     return [[cell.strip() for cell in row] for row in found[2:]]
 
 
@@ -56,6 +57,23 @@ def test_a_difference_is_never_surer_than_the_samples(tables: dict[str, Any]) ->
     assert half == pytest.approx(1.96 * tables["error_of_samples"]("none + mixed", "none + plain_same_data",
                                                                     "three of retrieval"), rel=1e-3)  # fmt: skip
     assert 0.5 < half < 1.5 and mean == pytest.approx(5 / 9, abs=0.01)
+
+
+def test_what_was_taken_apart(tables: dict[str, Any]) -> None:
+    means = tables["taken_apart"]().groupby(level="method").mean()
+    listed = rows("| | short documents trained", APART)
+    assert len(listed) == 10
+    for method, _, _, *said in listed:
+        assert said == [f"{value:.1f}" for value in means.loc[method]], method
+    steps = rows("| | tracking |", APART)
+    assert len(steps) == 2 * len(tables["STEPS"])
+    for name, *said in steps:
+        method, pair = name.split(": ")
+        one, other = (f"{method} + {training}" for training in pair.split(" minus "))
+        assert said == [tables["apart_words"](one, other, test) for test in tables["APART"]], name
+    unextended = means.loc["none + mixed"] - means.loc["none + plain_same_data"]
+    assert ", ".join(f"{gap:+.1f}" for gap in unextended).replace("-", "−") == "−1.3, +1.1, +0.2"
+    read(FOLDER / "inside-switched.yaml")
 
 
 def test_the_experiment_can_be_run() -> None:

@@ -1,8 +1,9 @@
 """The tables of README.md that are about the trained window: python docs/pocket-training/tables.py
 
-From inside-window.csv, a line for each cell with the scores of its samples. A training with another seed is another
-model, so differences are taken seed by seed: the mean of three with Student's t on two degrees of freedom, which holds
-the luck of training and of samples together, and never less than the samples alone say (paired, stratified by test).
+From inside-window.csv and inside-switched.csv, a line for each cell with the scores of its samples. A training with
+another seed is another model, so differences are taken seed by seed: the mean of three with Student's t on two degrees
+of freedom, which holds the luck of training and of samples together, and never less than the samples alone say (paired,
+stratified by test).
 """
 
 from pathlib import Path
@@ -20,6 +21,13 @@ SHOWN = {
     "three short suites": SHORT,
     "arithmetic": SHORT[:1],
 }
+APART = {"tracking": LONG[3], "niah_multikey_1": LONG[2], "arithmetic": SHORT[0]}  # of inside-switched.csv
+STEPS = (
+    ("plain_same_data switched", "plain_same_data"),
+    ("mixed", "mixed not switched"),
+    ("mixed not switched", "plain_same_data"),
+    ("mixed", "plain_same_data switched"),
+)
 METHODS = ("none", "ntk", "yarn", "longrope2")
 TRAININGS = ("plain", "plain_same_data", "mixed")
 
@@ -67,11 +75,38 @@ def words(one: str, other: str, group: str) -> str:
     return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]".replace("-", "−")
 
 
+def taken_apart() -> pd.DataFrame:
+    """Percent: a row for each method and seed, a column for each test of inside-switched.csv."""
+    table = pd.read_csv(HERE / "inside-switched.csv")
+    table["score"] = [100 * sum(map(float, text.split())) / len(text.split()) for text in table.scores]
+    wide = table.pivot_table(index=["method", "seed"], columns="test", values="score")
+    return wide[list(APART.values())].set_axis(list(APART), axis="columns")
+
+
+def apart_words(one: str, other: str, test: str) -> str:
+    """The difference over three seeds; never surer than the samples, which are paired."""
+    scores = pd.read_csv(HERE / "inside-switched.csv").set_index(["method", "test", "seed"]).scores
+    gaps = taken_apart()[test][one] - taken_apart()[test][other]
+    half, variance = float(stats.t.ppf(0.975, len(gaps) - 1)) * gaps.std() / len(gaps) ** 0.5, 0.0
+    for seed in gaps.index:
+        mine, theirs = (pd.Series(scores[name, APART[test], seed].split(), dtype=float) for name in (one, other))
+        variance += (100 * (mine - theirs)).var() / len(mine) / len(gaps) ** 2
+    mean, half = float(gaps.mean()), max(half, float(stats.norm.ppf(0.975)) * float(variance) ** 0.5)
+    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]".replace("-", "−")
+
+
 def main() -> None:
     print(means().round(1).to_string())
     for method in METHODS:
         for one, other in (("mixed", "plain_same_data"), ("plain_same_data", "plain"), ("mixed", "plain")):
             line = "; ".join(f"{group} {words(f'{method} + {one}', f'{method} + {other}', group)}" for group in SHOWN)
+            print(f"{method}: {one} minus {other}: {line}")
+    print(taken_apart().groupby(level="method").mean().round(1).to_string())
+    for method in ("yarn", "longrope2"):
+        for one, other in STEPS:
+            line = "; ".join(
+                f"{test} {apart_words(f'{method} + {one}', f'{method} + {other}', test)}" for test in APART
+            )
             print(f"{method}: {one} minus {other}: {line}")
 
 
