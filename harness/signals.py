@@ -96,40 +96,50 @@ def restored() -> Iterator[None]:
 
 
 @contextmanager
-def stop_asked() -> Iterator[Callable[[], bool]]:
+def stop_asked(patience: float = math.inf) -> Iterator[Callable[[], bool]]:
     """Gives a function that says whether somebody asked to stop, which is a KeyboardInterrupt at the end of the block
-    at the latest; whoever asks twice gets it at once."""
-    asked = threading.Event()
+    at the latest, or after `patience` seconds; whoever asks twice gets it at once."""
+    asked, second = threading.Event(), threading.Timer(0, int)
 
     def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal second
         if asked.is_set():
             raise KeyboardInterrupt(number)
         asked.set()
+        if patience < math.inf and os.name != "nt":  # where a process that signals itself ends at once
+            second = threading.Timer(patience, os.kill, (os.getpid(), number))
+            second.daemon = True
+            second.start()
         if PARENT not in os.environ:  # `print` cannot be used here, it may be what was interrupted
             os.write(2, b"stopping: what is at work is written down first (ask again to stop at once)\n")
 
-    with restored():
-        if threading.current_thread() is threading.main_thread():
-            for number in ASKING:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, ask)
-        yield asked.is_set
+    try:
+        with restored():
+            if threading.current_thread() is threading.main_thread():
+                for number in ASKING:
+                    if signal.getsignal(number) is not signal.SIG_IGN:
+                        signal.signal(number, ask)
+            yield asked.is_set
+    finally:
+        second.cancel()
     if asked.is_set():
         raise KeyboardInterrupt
 
 
 class ShortPieces:
     """Of pieces of work of which many are alike the one at work is finished before a stop counts, as long as the last
-    one took no longer than SHORT: nothing is done twice, and nobody waits long."""
+    one took no longer than SHORT: nothing is done twice, and nobody waits long. Of the first one nobody knows, so it
+    has that long from when somebody asks: a process that is stopped often would do it again and again."""
 
     def __init__(self) -> None:
-        self.seconds = math.inf  # of the last one
+        self.seconds: float | None = None  # of the last one
 
     @contextmanager
     def piece(self) -> Iterator[None]:
         """One of them; what has to be written down belongs inside."""
         started = time.perf_counter()
-        with stop_asked() if self.seconds <= SHORT else nullcontext():
+        patience = SHORT if self.seconds is None else math.inf if self.seconds <= SHORT else 0.0
+        with stop_asked(patience) if patience else nullcontext():
             yield
         self.seconds = time.perf_counter() - started
 

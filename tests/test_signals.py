@@ -253,6 +253,21 @@ def test_a_stop_waits_for_a_short_piece_of_work_and_for_no_long_one(short: float
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("short", "last"), [(15.0, "a done"), (0.1, "a begun")])
+def test_a_stop_waits_for_the_first_piece_and_not_for_ever(short: float, last: str) -> None:
+    """Ten sittings that were stopped in their first piece computed it ten times."""
+    lines = []
+    with started(PIECES.format(short=short).replace("0.3", "0.6")) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            lines.append(line.strip())
+            if lines == ["a begun"]:
+                process.send_signal(signal.SIGTERM)
+        assert "KeyboardInterrupt" in process.stderr.read()
+    assert lines[-1] == last and process.returncode != 0
+
+
+@pytest.mark.slow
 def test_who_asks_twice_does_not_wait_for_a_piece() -> None:
     with started(PIECES.format(short=15.0).replace("0.3", "0.3 if name == 'a' else 60")) as process:
         assert process.stdout is not None and process.stderr is not None

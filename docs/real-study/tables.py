@@ -1,5 +1,6 @@
 """The tables and the figure of README.md, from the numbers beside this file: python docs/real-study/tables.py"""
 
+import json
 from pathlib import Path
 
 import matplotlib
@@ -74,8 +75,47 @@ def figure() -> None:
     drawn.savefig(HERE / "needle-loss-by-distance.svg", metadata={"Date": None})
 
 
+CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "mrrope_pro", "late_ramp", "yarn, end at 1.25 s")
+EXTREMES = ("none", "pi")  # last on every model, so they make any two orders alike
+
+
+def orders() -> pd.DataFrame:
+    """A row for each of the CLOSED methods, a column for each order of them; lower is better."""
+    stories = needles()
+    stories = stories[stories.haystack == "invented stories"]
+    scores = pd.read_csv(HERE / "scores.csv")
+    novel = scores[(scores.target_length == 16384) & (scores.test == "novel")].groupby("method").score.mean()
+    found = {
+        "real, needle loss": stories.groupby("method").nats_per_answer_token.mean(),
+        "real, needles at 12,288": -answered(12288),
+        "real, perplexity": novel,
+    }
+    twice = pd.read_csv(HERE / "pocket-twice.csv")
+    twice["mean"] = [sum(map(float, text.split())) / len(text.split()) for text in twice.scores]
+    for model in ("pocket-llama", "pocket-phi"):
+        for length in (4096, 8192):
+            path = HERE.parent / "search-study" / f"{model}-{length}" / "study.json"
+            rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+            found[f"{model}, needle loss at {length:,}"] = pd.Series({row["row"]: row["loss"] for row in rows})
+        for test in ("needle loss", "perplexity"):
+            chosen = (twice.model == model) & (twice.test == test) & (twice.length == 1024)
+            found[f"{model}, {test} at 1,024"] = twice[chosen].set_index("method")["mean"]
+    return pd.DataFrame(found).loc[list(CLOSED)]
+
+
+def agreement(one: str, other: str) -> tuple[float, float]:
+    """Kendall's tau of two orders of the nine methods, and without the two that are last everywhere."""
+    table = orders()[[one, other]]
+    return tuple(float(stats.kendalltau(*part.to_numpy().T).statistic) for part in (table, table.drop(list(EXTREMES))))  # type: ignore[return-value]
+
+
 if __name__ == "__main__":
     figure()
+    names = list(orders())
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            every, few = agreement(one, other)
+            print(f"{one} and {other}: tau {every:+.2f}, without PI and none {few:+.2f}")
     print(by_distance())
     for length in (8192, 12288, 16384):
         print(f"needles answered at {length} tokens\n{answered(length).to_string()}")

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 LOG = os.environ.get("ROPEBENCH_WORK_LOG", "")
-_open = threading.local()  # .inside: of every unit at work in this thread, the seconds of units inside it
+_open = threading.local()  # of every unit at work in this thread .inside, the seconds of units inside it, and .kept
 _training = [""]  # the key of the one at work
 _steps: dict[int, int] = {}  # the step that batches belong to
 
@@ -26,15 +26,16 @@ _steps: dict[int, int] = {}  # the step that batches belong to
 @contextmanager
 def unit(kind: str, *names: str) -> Iterator[None]:
     """One piece of work; under several names, where equal parts of it may come in other company another time."""
-    inside = vars(_open).setdefault("inside", [])
+    inside, kept = vars(_open).setdefault("inside", []), vars(_open).setdefault("kept", [])
     inside.append(0.0)
+    kept.append(False)
     started, whole = time.thread_time(), False
     try:
         yield
         whole = True
     finally:
         took = time.thread_time() - started
-        own = took - inside.pop()
+        own, whole = took - inside.pop(), kept.pop() or whole
         if inside:
             inside[-1] += took
         lines = [json.dumps([os.getpid(), kind, name, own / len(names), whole]) + "\n" for name in names]
@@ -65,6 +66,13 @@ def of_search(module: ModuleType) -> None:
         names = [module._hashed(*row) for row in rows]
         return [f"{work._line} {name}" for name in names if (name, 0) not in known]
 
+    write_down = module.Work._write_down
+
+    def written(work: Any, *given: Any, **named: Any) -> None:
+        write_down(work, *given, **named)
+        _open.kept[-1] = True  # a stop that waited for it ends the unit, and nothing is lost
+
+    module.Work._write_down = written
     wrapped(module.Work, "beside", "search: far use", beside)
     wrapped(module.Work, "_measure", "search: losses", pairs)
     wrapped(module.Work, "_differentiate", "search: slopes", pairs)
