@@ -79,3 +79,25 @@ def test_needles_after_a_training() -> None:
     assert len(before) == 23 and answered == {"none": 7, "longrope2 + plain_same_data": 22}
     read_from_it = {"longrope2": 19, "yarn": 17}
     assert {method: right[method, "needle", 16384] for method in read_from_it} == read_from_it
+
+
+def test_the_orders_of_the_pocket_models(tables: dict[str, Any]) -> None:
+    section = PAGE[PAGE.index("## Pocket models and this one") : PAGE.index("## What fell in review")]
+    listed = {
+        line.split("|")[1].strip(): line.strip("|").split("|")[1:] for line in section.splitlines() if "| by " in line
+    }
+    for name, real in (("by needle loss", "needle loss"), ("by needles answered at 12,288", "needles at 12,288")):
+        places = [(f"pocket-{model}", length) for model in ("llama", "phi") for length in ("1,024", "4,096", "8,192")]
+        found = [tables["agreement"](f"real, {real}", f"{model}, needle loss at {length}") for model, length in places]
+        assert [cell.strip() for cell in listed[name]] == [f"{every:+.2f} ({few:+.2f})" for every, few in found]
+    of_losses = [
+        tables["agreement"]("real, perplexity", f"pocket-{model}, perplexity at 1,024") for model in ("llama", "phi")
+    ]
+    assert [round(every, 2) for every, _ in of_losses] == [0.28, 0.28]
+    assert [round(few, 2) for _, few in of_losses] == [-0.05, 0.14]
+    twice = pd.read_csv(FOLDER / "pocket-twice.csv")
+    right = [
+        sum(map(float, row.scores.split()))
+        for row in twice[(twice.test == "needle") & (twice.length == 768)].itertuples()
+    ]
+    assert sorted(right)[:4] == [0, 0, 42, 46] and min(sorted(right)[4:]) == 63 and len(right) == 20
