@@ -17,6 +17,7 @@ SETTINGS = [
     ("facts_in_text", {"hops": 2}),
     ("facts_in_text", {"hops": 3}),
     ("unmatched_needle", {"link": "stated"}),
+    ("first_value", {}),
 ]
 
 

@@ -28,6 +28,7 @@ NAMES = [
     "unmatched_needle",
     "ordinal",
     "which_first",
+    "first_value",
     "graphwalks",
     "ruler-pocket/niah_multikey_2",
 ]

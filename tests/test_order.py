@@ -7,7 +7,7 @@ import fakes
 import pytest
 
 import tasks.base
-from tasks import graphwalks, ordinal, which_first
+from tasks import first_value, graphwalks, ordinal, which_first
 from tasks.text import Sample
 
 LENGTH = 600
@@ -209,3 +209,23 @@ def test_chance_is_stated():
     assert chances == {"ordinal": 0.25, "which_first": 0.5, "graphwalks": 0, "needle": 0}
     assert tasks.base.make("ordinal", equal=8).chance == 1 / 8
     assert which_first.WhichFirst.chance == 0.5
+
+
+@pytest.mark.parametrize("values", [2, 4, 7])
+def test_the_first_value_is_found_by_reading(values):
+    for row in rows("first_value", values=values, length=900):
+        key = re.search(r"numbers for (\S+) mentioned in the provided text in the order of the text\?", row.prompt)[1]
+        told = re.findall(rf"for {key} is: (\d+)\.", row.prompt)
+        assert len(set(told)) == len(told) == values and (told[0],) == row.references
+        assert abs(row.extra["placed"] - row.depth) < 0.2
+
+
+def test_only_the_first_number_of_the_answer_is_the_first_value():
+    sample = Sample("", ("1234567",), 0, others=("7654321",))
+    said = [" 1234567, 7654321", " 7654321, and 1234567", " 1,234,567", "none", ""]
+    assert [first_value.score(one, sample) for one in said] == [1, 0, 1, 0, 0]
+
+
+def test_a_first_value_that_is_no_number_of_values_is_refused():
+    with pytest.raises(ValueError, match="values must be in 2 … 20, got 1"):
+        tasks.base.make("first_value", values=1)

@@ -91,7 +91,14 @@ def test_rules_of_today_give_the_scores_that_stand_there(stored: Store, tmp_path
 
 
 def test_rows_of_suites_are_scored_by_their_own_rules(tmp_path: Path, monkeypatch: Any) -> None:
-    names = ["ruler-pocket/vt", "ruler-head/niah_single_1", "rulerv2/mk_niah_basic", "ordinal", "which_first"]
+    names = [
+        "ruler-pocket/vt",
+        "ruler-head/niah_single_1",
+        "rulerv2/mk_niah_basic",
+        "ordinal",
+        "which_first",
+        "first_value",
+    ]
 
     class Silent(fakes.FakeLM):
         def plan_hash(self, length: int) -> str:

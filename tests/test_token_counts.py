@@ -12,7 +12,17 @@ from tasks.answers import SampleTask
 from tasks.corpora import world
 from tasks.token_counts import PromptCount, counts_of
 
-TESTS = ("needle", "passkey", "key_value", "facts_in_text", "unmatched_needle", "ordinal", "which_first", "graphwalks")
+TESTS = (
+    "needle",
+    "passkey",
+    "key_value",
+    "facts_in_text",
+    "unmatched_needle",
+    "ordinal",
+    "which_first",
+    "first_value",
+    "graphwalks",
+)
 
 
 class Spaced(fakes.FakeLM):
