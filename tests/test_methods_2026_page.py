@@ -25,7 +25,11 @@ def tables() -> dict[str, Any]:
 
 def test_every_count(tables: dict[str, Any]) -> None:
     counts = tables["right"]()
-    rows = [line.strip("|").split("|") for line in PAGE.splitlines() if line.startswith("| ") and "*" not in line][1:]
+    rows = [
+        line.strip("|").split("|")
+        for line in PAGE.split("## Order")[0].splitlines()
+        if line.startswith("| ") and "*" not in line
+    ][1:]
     listed = {NAMES.get(row[0].strip(), row[0].strip()): [int(cell) for cell in row[1:]] for row in rows}
     assert listed == {method: list(counts.loc[method]) for method in counts.index}
 
@@ -42,3 +46,25 @@ def test_questions_of_order_are_at_the_floor() -> None:
     table = pd.read_csv(FOLDER / "scores.csv")
     order = table[table.test.isin(["ordinal", "which_first"])]
     assert len(order) == 2 * 2 * 2 * 15 and set(" ".join(order.scores).split()) == {"0"}
+
+
+def test_every_number_of_the_table_of_order(tables: dict[str, Any]) -> None:
+    table = tables["order"]()
+    lines = PAGE.split("| | first, 2,048")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(lines) == 10
+    for line in lines:
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        short, long = (table.loc["pocket-llama", length, name] for length in (2048, 4096))
+        pairs = [f"{round(row['in order'] * row.pairs / 100)} of {row.pairs:.0f}" for row in (short, long)]
+        firsts = [f"{row['first'] * 0.4:.0f}" for row in (short, long)]
+        assert cells == [*firsts, *pairs, f"{long.niah_multikey_1:.0f}", f"{long.vt:.0f}"]
+
+
+def test_the_counts_of_first_value(tables: dict[str, Any]) -> None:
+    table = tables["order"]().first_value
+    head, _, *lines = PAGE.split("answer 36 and 39 of 40:\n\n")[1].split("\n\n")[0].splitlines()
+    names = [name.strip() for name in head.strip("|").split("|")[1:]]
+    for line in lines:
+        model, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        assert cells == [f"{table[model, 4096, name] * 0.32:.0f}" for name in names]
+    assert [round(table[model, 512, "none"] * 0.4) for model in ("pocket-llama", "pocket-phi")] == [36, 39]

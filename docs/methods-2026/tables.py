@@ -1,4 +1,4 @@
-"""The table of README.md: python docs/methods-2026/tables.py
+"""The tables of README.md: python docs/methods-2026/tables.py
 
 scores.csv has a line for each model, method, test and length with the scores of the samples in their order; sample i is
 the same text for every method. Methods have 40 or 32 samples of the needle, and all are read to the 32nd.
@@ -35,7 +35,29 @@ def against(model: str, length: int, one: str, other: str) -> tuple[int, int, fl
     return up, down, float(stats.binomtest(up, up + down).pvalue) if up + down else 1.0
 
 
+def order() -> pd.DataFrame:
+    """Percent by model, length and method: the tests of order.csv, and how the values of one key were said.
+
+    `values said` lists for each sample the values in the order of the answer, 1 the first of the text, - for none.
+    `first` is how often the first said is the first of the text, `in order` the share of pairs of said values that are
+    in the order of the text, of so many `pairs`.
+    """
+    found: dict[tuple[str, int, str], dict[str, float]] = {}
+    for row in pd.read_csv(HERE / "order.csv", dtype={"samples": str}).itertuples():
+        here = found.setdefault((row.model, row.length, row.method), {})
+        samples = row.samples.split()
+        if not row.test.endswith("values said"):
+            here[row.test] = 100 * np.mean(np.array(samples, dtype=float))
+            continue
+        pairs = [said[i] < said[k] for said in samples for k in range(len(said)) for i in range(k)]
+        here["first"] = 100 * np.mean([said[0] == "1" for said in samples])
+        here["pairs"] = len(pairs)
+        here["in order"] = 100 * np.mean(pairs) if pairs else np.nan
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis(["model", "length", "method"])
+
+
 def main() -> None:
+    print(order().round(1).to_string())
     print(right().to_string())
     for model, length in PLACES:
         for method in right().index:
