@@ -19,11 +19,6 @@ from tasks.ruler import niah
 IN_ORDER = " in the order of the text?"
 
 
-def score(generation: str, sample: text.Sample) -> float:
-    """1 when the first number of the answer is the key's first value, else 0."""
-    return float(text.numbers(generation)[:1] == list(sample.references))
-
-
 @dataclass(frozen=True, kw_only=True)
 class FirstValue(AnswerTask):
     """`values` numbers of one key; whoever finds them all and takes any of them is right once in `values` times."""
@@ -40,6 +35,10 @@ class FirstValue(AnswerTask):
     @property
     def chance(self) -> float:  # type: ignore[override]
         return 1 / self.values
+
+    @property
+    def scoring(self) -> str:
+        return "tasks.ordinal:score_record"
 
     def make(self, rng: random.Random, budget: int, count: text.TokenCount, depth: float) -> text.Sample:
         task = niah.Niah("essay", values_per_key=self.values)

@@ -11,6 +11,19 @@ WORDS = (
     "a the old man child river boat walks sings finds keeps bread stone letter under behind near bright cold".split()
 )
 
+# tests of ours that ask one question a sample, by default settings
+PROMPT_TESTS = (
+    "needle",
+    "passkey",
+    "key_value",
+    "facts_in_text",
+    "unmatched_needle",
+    "ordinal",
+    "which_first",
+    "first_value",
+    "graphwalks",
+)
+
 
 class FakeLM:
     """A `tasks.base.LM` of words, spaces and marks. `answer(prompt)` writes; it scores its own answers as certain."""

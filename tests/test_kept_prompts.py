@@ -20,19 +20,8 @@ from harness.store import Store
 from tasks.answers import AnswerTask, PromptTask
 from tasks.base import Row
 
-NAMES = [
-    "needle",
-    "passkey",
-    "key_value",
-    "facts_in_text",
-    "unmatched_needle",
-    "ordinal",
-    "which_first",
-    "first_value",
-    "graphwalks",
-    "ruler-pocket/niah_multikey_2",
-]
-NAMES += ["ruler-pocket/qa_2", "ruler-head/niah_multikey_2", "ruler-head/vt"]
+NAMES = [*fakes.PROMPT_TESTS, "ruler-pocket/niah_multikey_2", "ruler-pocket/qa_2"]
+NAMES += ["ruler-head/niah_multikey_2", "ruler-head/vt"]
 
 
 @pytest.fixture(autouse=True)

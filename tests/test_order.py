@@ -7,7 +7,8 @@ import fakes
 import pytest
 
 import tasks.base
-from tasks import first_value, graphwalks, ordinal, which_first
+from tasks import graphwalks, ordinal, which_first
+from tasks.scoring import named
 from tasks.text import Sample
 
 LENGTH = 600
@@ -223,7 +224,7 @@ def test_the_first_value_is_found_by_reading(values):
 def test_only_the_first_number_of_the_answer_is_the_first_value():
     sample = Sample("", ("1234567",), 0, others=("7654321",))
     said = [" 1234567, 7654321", " 7654321, and 1234567", " 1,234,567", "none", ""]
-    assert [first_value.score(one, sample) for one in said] == [1, 0, 1, 0, 0]
+    assert [named(tasks.base.make("first_value").scoring)(one, sample) for one in said] == [1, 0, 1, 0, 0]
 
 
 def test_a_first_value_that_is_no_number_of_values_is_refused():

@@ -12,17 +12,7 @@ from tasks.answers import SampleTask
 from tasks.corpora import world
 from tasks.token_counts import PromptCount, counts_of
 
-TESTS = (
-    "needle",
-    "passkey",
-    "key_value",
-    "facts_in_text",
-    "unmatched_needle",
-    "ordinal",
-    "which_first",
-    "first_value",
-    "graphwalks",
-)
+TESTS = fakes.PROMPT_TESTS
 
 
 class Spaced(fakes.FakeLM):
