@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.experiment.file import read
+
 FOLDER = Path(__file__).parents[1] / "docs" / "methods-2026"
 pytestmark = pytest.mark.slow  # pandas
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -68,3 +70,22 @@ def test_the_counts_of_first_value(tables: dict[str, Any]) -> None:
         model, *cells = (cell.strip() for cell in line.strip("|").split("|"))
         assert cells == [f"{table[model, 4096, name] * 0.32:.0f}" for name in names]
     assert [round(table[model, 512, "none"] * 0.4) for model in ("pocket-llama", "pocket-phi")] == [36, 39]
+
+
+def test_what_is_said_of_the_first_value(tables: dict[str, Any]) -> None:
+    said = tables["first_said"]("pocket-llama", 4096, "niah_multivalue")
+    by_test = {model: tables["first_said"](model, 4096, "first_value") for model in ("pocket-llama", "pocket-phi")}
+    for found, one, other, up, down, most in (
+        (said, "rerope", "lampe", 0, 25, 0.001),
+        (said, "dca", "lampe", 2, 23, 0.001),
+        (said, "lampe", "self_extend (own rule)", 7, 3, 1),
+        (by_test["pocket-llama"], "rerope", "self_extend (own rule)", 0, 6, 0.035),
+        (by_test["pocket-phi"], "rerope", "self_extend (own rule)", 0, 9, 0.005),
+        (by_test["pocket-llama"], "rerope", "lampe", 4, 11, 0.125),
+        (by_test["pocket-phi"], "rerope", "lampe", 4, 15, 0.025),
+    ):
+        *counts, p = tables["paired"](found[one], found[other])
+        assert counts == [up, down] and p < most and f"{up} to {down}" in PAGE, (one, other)
+    inside = [tables["first_said"](model, 512, "niah_multivalue")["none"] for model in ("pocket-llama", "pocket-phi")]
+    assert [(found.sum(), len(found)) for found in inside] == [(58, 60), (59, 60)]
+    assert read(FOLDER / "order.yaml").lengths == (512, 2048, 4096)

@@ -73,6 +73,14 @@ def test_what_was_taken_apart(tables: dict[str, Any]) -> None:
         assert said == [tables["apart_words"](one, other, test) for test in tables["APART"]], name
     unextended = means.loc["none + mixed"] - means.loc["none + plain_same_data"]
     assert ", ".join(f"{gap:+.1f}" for gap in unextended).replace("-", "−") == "−1.3, +1.1, +0.2"
+    for one, other, test, said in (
+        ("none", "yarn", "niah_multikey_1", "−1.7 [−8.8, +5.5]"),
+        ("none", "yarn", "tracking", "+56.3 [+48.3, +64.3]"),
+        ("yarn + plain_same_data", "none + plain_same_data", "arithmetic", "−2.5 [−4.7, −0.3]"),
+        ("yarn + mixed not switched", "none + mixed", "arithmetic", "−3.0 [−9.2, +3.2]"),
+        ("none + mixed", "none + plain_same_data", "tracking", "−1.3 [−7.1, +4.4]"),
+    ):
+        assert tables["apart_words"](one, other, test) == said, (one, other, test)
     read(FOLDER / "inside-switched.yaml")
 
 

@@ -95,6 +95,15 @@ def test_the_orders_of_the_pocket_models(tables: dict[str, Any]) -> None:
     ]
     assert [round(every, 2) for every, _ in of_losses] == [0.28, 0.28]
     assert [round(few, 2) for _, few in of_losses] == [-0.05, 0.14]
+    real, fewer = tables["orders"]()["real, needle loss"], tables["EXTREMES"] + tables["CHOSEN"]
+    five = [
+        tables["tau"](real, tables["orders"]()[f"{model}, needle loss at {length}"], fewer) for model, length in places
+    ]
+    assert [round(one, 2) for one, _ in five] == [0.6, 0.2, 0.4, 0.6, 0.4, 0.4] and round(five[0][1], 2) == 0.23
+    for name, said in (("essays", "0.64 (0.47) and 0.79 (0.73)"), ("near", "0.61 (0.43) and 0.72 (0.62)")):
+        pairs = [tables["elsewhere"](f"pocket-{model}")[name] for model in ("llama", "phi")]
+        found = [(tables["tau"](*pair)[0], tables["tau"](*pair, tables["EXTREMES"])[0]) for pair in pairs]
+        assert " and ".join(f"{every:.2f} ({few:.2f})" for every, few in found) == said and said in section
     twice = pd.read_csv(FOLDER / "pocket-twice.csv")
     right = [
         sum(map(float, row.scores.split()))

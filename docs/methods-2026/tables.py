@@ -4,6 +4,7 @@ scores.csv has a line for each model, method, test and length with the scores of
 the same text for every method. Methods have 40 or 32 samples of the needle, and all are read to the 32nd.
 """
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 
 HERE = Path(__file__).parent
 SAMPLES = 32
+FIRST = ("niah_multivalue", "first_value")
 PLACES = [(model, length) for model in ("pocket-llama", "pocket-phi") for length in (2048, 4096)]
 
 
@@ -30,9 +32,21 @@ def right() -> pd.DataFrame:
 
 def against(model: str, length: int, one: str, other: str) -> tuple[int, int, float]:
     """(needles that only the one answers, only the other, exact p of McNemar's test)."""
-    first, second = needles()[model, length, one], needles()[model, length, other]
+    return paired(needles()[model, length, one], needles()[model, length, other])
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
+    """The same of the scores of two methods, by sample."""
     up, down = int((first > second).sum()), int((first < second).sum())
     return up, down, float(stats.binomtest(up, up + down).pvalue) if up + down else 1.0
+
+
+def first_said(model: str, length: int, test: str) -> pd.Series:
+    """By method: which samples of order.csv name the first value; `test` is first_value or niah_multivalue."""
+    table = pd.read_csv(HERE / "order.csv", dtype={"samples": str})
+    name = "niah_multivalue, values said" if test == "niah_multivalue" else test
+    table = table[(table.model == model) & (table.length == length) & (table.test == name)].set_index("method")
+    return table.samples.map(lambda text: np.array([float(said[0] == "1") for said in text.split()]))
 
 
 def order() -> pd.DataFrame:
@@ -58,6 +72,11 @@ def order() -> pd.DataFrame:
 
 def main() -> None:
     print(order().round(1).to_string())
+    for place in (("pocket-llama", 2048, "niah_multivalue"), *((m, 4096, t) for m, _ in PLACES[::2] for t in FIRST)):
+        said = first_said(*place)
+        for one, other in combinations(said.index, 2):
+            up, down, p = paired(said[one], said[other])
+            print(f"first said, {place}: {one} against {other} {up} to {down}, p = {p:.4f}")
     print(right().to_string())
     for model, length in PLACES:
         for method in right().index:

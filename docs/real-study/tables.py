@@ -76,7 +76,8 @@ def figure() -> None:
 
 
 CLOSED = ("none", "pi", "ntk", "dynamic_ntk", "yarn", "llama3", "mrrope_pro", "late_ramp", "yarn, end at 1.25 s")
-EXTREMES = ("none", "pi")  # among the last by needle loss, so they make two orders alike
+EXTREMES = ("none", "pi")  # the last two in all orders by needle loss but one
+CHOSEN = ("late_ramp", "yarn, end at 1.25 s")  # on the pocket models
 
 
 def orders() -> pd.DataFrame:
@@ -105,8 +106,31 @@ def orders() -> pd.DataFrame:
 
 def agreement(one: str, other: str) -> tuple[float, float]:
     """Kendall's tau of two orders of the nine methods, and without the EXTREMES."""
-    table = orders()[[one, other]]
-    return tuple(float(stats.kendalltau(*part.to_numpy().T).statistic) for part in (table, table.drop(list(EXTREMES))))  # type: ignore[return-value]
+    table = orders()
+    return tau(table[one], table[other])[0], tau(table[one], table[other], EXTREMES)[0]
+
+
+def tau(one: pd.Series, other: pd.Series, without: tuple[str, ...] = ()) -> tuple[float, float]:
+    """Kendall's tau of two orders of the CLOSED methods that both measured, and its p."""
+    table = pd.concat([one, other], axis=1).reindex(list(CLOSED)).drop(list(without)).dropna()
+    found = stats.kendalltau(*table.to_numpy().T)
+    return float(found.statistic), float(found.pvalue)
+
+
+def elsewhere(model: str) -> dict[str, tuple[pd.Series, pd.Series]]:
+    """Orders by needle loss of the real model and of a pocket model at twice its window: by haystack, and by place of
+    the needle in invented stories, the same place for both."""
+    real, pocket = needles(), orders()[f"{model}, needle loss at 1,024"]
+    found = {
+        haystack: (part.groupby("method").nats_per_answer_token.mean(), pocket)
+        for haystack, part in real.groupby("haystack")
+    }
+    rows = pd.read_csv(HERE / "pocket-twice.csv").set_index(["model", "test", "length"]).loc[model, "needle loss", 1024]
+    losses = pd.DataFrame({row.method: pd.Series(row.scores.split(), dtype=float) for row in rows.itertuples()})
+    near, stories = losses.index * 7 % 11 / 10 > 0.2, real[real.haystack == "invented stories"]
+    for place, here, there in (("near", near, stories.depth > 0.2), ("far", ~near, stories.depth <= 0.2)):
+        found[place] = stories[there].groupby("method").nats_per_answer_token.mean(), losses[here].mean()
+    return found
 
 
 if __name__ == "__main__":
@@ -116,6 +140,14 @@ if __name__ == "__main__":
         for other in names[i + 1 :]:
             every, few = agreement(one, other)
             print(f"{one} and {other}: tau {every:+.2f}, without PI and none {few:+.2f}")
+    for model in ("pocket-llama", "pocket-phi"):
+        for length in ("1,024", "4,096", "8,192"):
+            column = orders()[f"{model}, needle loss at {length}"]
+            few, p = tau(orders()["real, needle loss"], column, EXTREMES + CHOSEN)
+            print(f"{model} at {length} without {', '.join(EXTREMES + CHOSEN)}: tau {few:+.2f}, p = {p:.2f}")
+        for name, pair in elsewhere(model).items():
+            (every, p), (few, _) = tau(*pair), tau(*pair, EXTREMES)
+            print(f"{model}, {name}: tau {every:+.2f} (p = {p:.3f}), without PI and none {few:+.2f}")
     print(by_distance())
     for length in (8192, 12288, 16384):
         print(f"needles answered at {length} tokens\n{answered(length).to_string()}")
