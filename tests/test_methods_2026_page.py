@@ -86,6 +86,8 @@ def test_what_is_said_of_the_first_value(tables: dict[str, Any]) -> None:
     ):
         *counts, p = tables["paired"](found[one], found[other])
         assert counts == [up, down] and p < most and f"{up} to {down}" in PAGE, (one, other)
+    earlier = tables["first_said"]("pocket-llama", 2048, "niah_multivalue")
+    assert tables["paired"](earlier["self_extend (own rule)"], earlier["mrrope_pro"])[:2] == (0, 9) and "0 to 9" in PAGE
     inside = [tables["first_said"](model, 512, "niah_multivalue")["none"] for model in ("pocket-llama", "pocket-phi")]
     assert [(found.sum(), len(found)) for found in inside] == [(58, 60), (59, 60)]
     assert read(FOLDER / "order.yaml").lengths == (512, 2048, 4096)
