@@ -58,7 +58,10 @@ def test_every_number_of_the_table_of_order(tables: dict[str, Any]) -> None:
         name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
         short, long = (table.loc["pocket-llama", length, name] for length in (2048, 4096))
         pairs = [f"{round(row['in order'] * row.pairs / 100)} of {row.pairs:.0f}" for row in (short, long)]
-        firsts = [f"{row['first'] * 0.4:.0f}" for row in (short, long)]
+        chances = [tables["first_by_chance"](length)[name] for length in (2048, 4096)]
+        firsts = [
+            f"{row['first'] * 0.4:.0f} ({chance:.1f})" for row, chance in zip((short, long), chances, strict=True)
+        ]
         assert cells == [*firsts, *pairs, f"{long.niah_multikey_1:.0f}", f"{long.vt:.0f}"]
 
 
@@ -85,9 +88,18 @@ def test_what_is_said_of_the_first_value(tables: dict[str, Any]) -> None:
         (by_test["pocket-phi"], "rerope", "lampe", 4, 15, 0.025),
     ):
         *counts, p = tables["paired"](found[one], found[other])
-        assert counts == [up, down] and p < most and f"{up} to {down}" in PAGE, (one, other)
+        assert counts == [up, down] and p < most and f"{up} to {down}" in PAGE, (
+            one,
+            other,
+        )
     earlier = tables["first_said"]("pocket-llama", 2048, "niah_multivalue")
     assert tables["paired"](earlier["self_extend (own rule)"], earlier["mrrope_pro"])[:2] == (0, 9) and "0 to 9" in PAGE
+    assert tables["paired"](earlier["lampe"], earlier["self_extend (own rule)"])[:2] == (8, 1) and "8 to 1" in PAGE
+    assert tables["paired"](said["rerope"], said["dca"])[:2] == (8, 12) and "8 to 12" in PAGE
+    assert tables["paired"](said["rerope"], said["self_extend (own rule)"])[:2] == (0, 21) and "0 to 21" in PAGE
+    for model, counts in (("pocket-llama", (1, 15)), ("pocket-phi", (1, 10))):
+        short = tables["first_said"](model, 512, "first_value")
+        assert tables["paired"](short["lampe"], short["none"])[:2] == counts and "{} to {}".format(*counts) in PAGE
     inside = [tables["first_said"](model, 512, "niah_multivalue")["none"] for model in ("pocket-llama", "pocket-phi")]
     assert [(found.sum(), len(found)) for found in inside] == [(58, 60), (59, 60)]
     assert read(FOLDER / "order.yaml").lengths == (512, 2048, 4096)

@@ -49,6 +49,13 @@ def first_said(model: str, length: int, test: str) -> pd.Series:
     return table.samples.map(lambda text: np.array([float(said[0] == "1") for said in text.split()]))
 
 
+def first_by_chance(length: int) -> pd.Series:
+    """By method on pocket-llama: how many answers would begin with the first value if each said its values shuffled."""
+    table = pd.read_csv(HERE / "order.csv", dtype={"samples": str})
+    table = table[(table.model == "pocket-llama") & (table.length == length) & table.test.str.endswith("values said")]
+    return table.set_index("method").samples.map(lambda text: sum("1" in s and 1 / len(s) for s in text.split()))
+
+
 def order() -> pd.DataFrame:
     """Percent by model, length and method: the tests of order.csv, and how the values of one key were said.
 
@@ -72,6 +79,8 @@ def order() -> pd.DataFrame:
 
 def main() -> None:
     print(order().round(1).to_string())
+    for length in (2048, 4096):
+        print(f"first said, of 40, if values were shuffled, {length:,}:", first_by_chance(length).round(1).to_dict())
     for place in (("pocket-llama", 2048, "niah_multivalue"), *((m, 4096, t) for m, _ in PLACES[::2] for t in FIRST)):
         said = first_said(*place)
         for one, other in combinations(said.index, 2):
